@@ -1,0 +1,176 @@
+"""The composition root: settings to adapters to Registry to an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from typing import Any, Final
+
+import structlog
+
+from entrepot import formats
+from entrepot.authn.argon2 import Argon2Hasher
+from entrepot.core.policy import Policy
+from entrepot.core.registry import Registry, Rules
+from entrepot.core.start import FirstAdministrator, prepare
+from entrepot.core.tokens import GenuineCache
+from entrepot.domain.errors import EntrepotError, Unavailable
+from entrepot.metadata.jobs import count_jobs
+from entrepot.ports.database import Database
+from entrepot.ports.store import BlobStore
+from entrepot.settings import Settings
+from entrepot.telemetry.metrics import render_metrics
+from entrepot.telemetry.observe import Observed
+from entrepot.wire.addresses import Addresses
+from entrepot.wire.bodies import Limits
+from entrepot.wire.context import Context
+from entrepot.wire.face import Face
+from entrepot.wire.messages import Application, Receive, Scope, Send
+from entrepot.wire.operations import Operations
+
+POLL_SECONDS: Final = 1.0
+PASSWORD_FILE: Final = "admin-password"
+
+
+class SystemClock:
+    """The port Clock over the machine's clock."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+
+def _adapter(kind: str, url: str) -> Any:
+    scheme = (
+        url.partition("://")[0].replace("postgres", "postgresql")
+        if url.startswith("postgres://")
+        else url.partition("://")[0]
+    )
+    try:
+        return import_module(f"entrepot.{kind}.{scheme}")
+    except ModuleNotFoundError:
+        raise Unavailable(f"no adapter for {scheme}:// in entrepot.{kind}") from None
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        sparse_indexes=settings.push.sparse_indexes,
+        token_seconds=settings.auth.token_seconds,
+        refresh_days=settings.auth.refresh_days,
+        open_uploads=settings.limits.open_uploads,
+        upload_seconds=settings.limits.upload_seconds,
+        history_days=settings.keep.history_days,
+        history_digests=settings.keep.history_digests,
+        trash_days=settings.keep.trash_days,
+    )
+
+
+@asynccontextmanager
+async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
+    """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
+    database: Database = await _open_database(settings.database_url)
+    store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
+    try:
+        hasher = Argon2Hasher()
+        clock = SystemClock()
+        ready = await prepare(
+            database, clock, hasher, FirstAdministrator(settings.admin_password, secrets.token_urlsafe(15))
+        )
+        if ready.generated_password:
+            announce_password(settings.data_path, ready.generated_password)
+        policy = Policy(database)
+        await policy.refresh()
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), ready.token_key)
+    finally:
+        await store.close()
+        await database.close()
+
+
+async def _open_database(url: str) -> Database:
+    opened = _adapter("db", url).open_database(url)
+    database: Database = await opened if asyncio.iscoroutine(opened) else opened
+    return database
+
+
+def announce_password(data: pathlib.Path, password: str) -> None:
+    """Write a generated first password where only this user can read it, and print it once."""
+    path = data / PASSWORD_FILE
+    data.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{password}\n")
+    print(f"first start: user admin, password {password} (kept in {path})", flush=True)
+
+
+class _Application:
+    """Dispatches by the first segment of the path; opens the registry at start-up and closes it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._faces: dict[str, Application] = {}
+        self._log = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        first = scope["path"][1:].partition("/")[0]
+        face = self._faces.get(first) or self._faces[""]
+        await face(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with open_registry(self._settings) as registry:
+                self._mount(registry)
+                poll = asyncio.create_task(self._poll(registry.policy))
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                poll.cancel()
+                with suppress(asyncio.CancelledError):
+                    await poll
+        except EntrepotError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _mount(self, registry: Registry) -> None:
+        settings = self._settings
+        limits = Limits(
+            idle_seconds=settings.limits.body_idle_seconds,
+            slowest_bytes_per_second=settings.limits.body_bytes_per_second,
+            manifest_bytes=settings.limits.manifest_bytes,
+            blob_bytes=settings.limits.blob_bytes,
+        )
+        addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies)
+        context = Context(registry, limits, addresses, GenuineCache())
+        for grammar in formats.discover().values():
+            face = Face(context, grammar)
+            self._faces.update(dict.fromkeys(grammar.mounts, face))
+        operations = Operations(context, lambda: self._render_metrics(registry))
+        self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics"), operations))
+
+    @staticmethod
+    async def _render_metrics(registry: Registry) -> bytes:
+        counts = await registry.database.read(count_jobs)
+        return render_metrics(
+            {"entrepot_jobs": ("Jobs in the queue, by state", {k: float(v) for k, v in counts.items()})}
+        )
+
+    async def _poll(self, policy: Policy) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await policy.refresh()
+            except EntrepotError as error:
+                self._log.warning("policy not refreshed", reason=error.message)
+
+
+def build(settings: Settings) -> Application:
+    """The whole server as one ASGI application with lifespan."""
+    return Observed(_Application(settings), is_logged=settings.log.access)

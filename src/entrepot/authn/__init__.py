@@ -1,0 +1,1 @@
+"""Adapters that prove who somebody is."""

@@ -1,0 +1,51 @@
+"""Passwords by Argon2id, no more at once than there are cores, so that guessing cannot starve pulls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from entrepot.domain.errors import TooMany
+
+# OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane; about 25 ms of one core.
+MEMORY_KIB = 19456
+PASSES = 2
+LONGEST_QUEUE = 64
+
+
+class Argon2Hasher:
+    """The port PasswordHasher with argon2-cffi.
+
+    Raises TooMany while too many others wait for the same cores.
+    """
+
+    def __init__(self) -> None:
+        self._hasher = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
+        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), thread_name_prefix="argon2")
+        self._decoy: str | None = None
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
+
+    async def verify(self, encoded: str, password: str) -> bool:
+        if self._waiting >= LONGEST_QUEUE:
+            raise TooMany("too many passwords are being checked at this moment; try again in a second")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, encoded, password)
+        finally:
+            self._waiting -= 1
+
+    def _verify(self, encoded: str, password: str) -> bool:
+        # An unknown user costs as much as a wrong password: the time of an answer tells nobody which it was.
+        if not encoded and self._decoy is None:
+            self._decoy = self._hasher.hash("decoy")
+        try:
+            return self._hasher.verify(encoded or self._decoy or "", password) and bool(encoded)
+        except (VerificationError, InvalidHashError):
+            return False

@@ -1,0 +1,1 @@
+"""Verbs: one story per file over a frozen bundle of ports."""

@@ -1,0 +1,135 @@
+"""From an Authorization header to a caller; and from a caller to the tokens they may have."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Final
+
+import msgspec
+
+from entrepot.core import tokens
+from entrepot.core.decide import decide
+from entrepot.core.registry import DAY, SECOND, Registry
+from entrepot.domain.access import ANONYMOUS, Action, Caller, Identity, Scope
+from entrepot.domain.errors import NameInvalid, Unauthenticated
+from entrepot.domain.names import parse_repository_name
+from entrepot.metadata import accounts
+
+BASIC_SECONDS: Final = 300
+CATALOG: Final = Scope("registry", "catalog", ("*",))
+WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """An access token, for how long (seconds) and since when (seconds since 1970), perhaps with a refresh token."""
+
+    token: str
+    seconds: int
+    issued_at: int
+    refresh_token: str | None
+
+
+async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: bytes | None) -> Caller:
+    """Who sent this Authorization header; no header, or an empty Basic pair, is anonymous.
+
+    Raises Unauthenticated. Sources: RFC 6750, RFC 7617; BuildKit opens with an empty Basic pair.
+    """
+    if header is None:
+        return ANONYMOUS
+    now = registry.clock.now()
+    known = cache.find(header, registry.policy.snapshot, now)
+    if isinstance(known, Caller):
+        return known
+    scheme, _, credentials = header.partition(b" ")
+    match scheme.lower():
+        case b"bearer":
+            caller, until = _bearer(registry, credentials.strip().decode("latin-1"), now)
+        case b"basic":
+            caller, until = await _basic(registry, credentials.strip()), now + BASIC_SECONDS * SECOND
+        case _:
+            raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
+    cache.put(header, caller, until)
+    return caller
+
+
+def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
+    claims = tokens.verify(registry.token_key, token, now, "access")
+    identity = _require_standing(registry, claims) if claims.sub else None
+    names = {access.name: _canonical(access.name) for access in claims.access if access.type == "repository"}
+    return Caller(identity, tokens.ceiling_of(claims, names)), claims.exp * SECOND
+
+
+def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
+    account = registry.policy.snapshot.find_account(claims.sub)
+    if account is None or account.credentials_since > claims.at:
+        raise Unauthenticated("this token has been revoked; log in again")
+    return Identity(claims.sub, account.name)
+
+
+async def _basic(registry: Registry, encoded: bytes) -> Caller:
+    try:
+        name, colon, password = b64decode(encoded, validate=True).decode().partition(":")
+    except (Base64Error, UnicodeDecodeError):
+        raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
+    if not colon:
+        raise Unauthenticated("the Basic credentials are not base64 of name:password")
+    if not name and not password:
+        return ANONYMOUS
+    return Caller(await log_in(registry, name, password), None)
+
+
+async def log_in(registry: Registry, name: str, password: str) -> Identity:
+    """The identity of a name and password. Raises Unauthenticated, the same for an unknown name and a wrong password."""
+    account = await registry.database.read(lambda tx: accounts.find_account(tx, name))
+    is_right = await registry.hasher.verify(account.password_hash if account else "", password)
+    if account is None or account.is_disabled or not is_right:
+        raise Unauthenticated("wrong user name or password")
+    return Identity(account.id, account.name)
+
+
+def refresh_identity(registry: Registry, token: str) -> Identity:
+    """The identity behind a refresh token. Raises Unauthenticated."""
+    return _require_standing(registry, tokens.verify(registry.token_key, token, registry.clock.now(), "refresh"))
+
+
+def issue(registry: Registry, caller: Caller, scopes: list[Scope], *, offline: bool) -> Issued:
+    """A token for what the caller may have of `scopes`; what they may not have is left out, never refused."""
+    now = registry.clock.now()
+    identity = caller.identity
+    account = identity.account if identity else 0
+    granted = [scope for scope in (_grantable(registry, caller, wanted) for wanted in scopes) if scope is not None]
+    claims = tokens.new_claims(account, now, registry.rules.token_seconds, "access", granted)
+    refresh = None
+    if offline and identity is not None and caller.ceiling is None:
+        seconds = registry.rules.refresh_days * DAY // SECOND
+        refresh = tokens.sign(registry.token_key, tokens.new_claims(account, now, seconds, "refresh", []))
+    return Issued(tokens.sign(registry.token_key, claims), registry.rules.token_seconds, claims.iat, refresh)
+
+
+def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | None:
+    if (wanted.type, wanted.name) == ("registry", "catalog"):
+        return CATALOG
+    if wanted.type != "repository":
+        return None
+    try:
+        repository = parse_repository_name(wanted.name)
+    except NameInvalid:
+        return None
+    asked = WORDS if "*" in wanted.actions else wanted.actions
+    snapshot = registry.policy.snapshot
+    actions = tuple(
+        word
+        for word in asked
+        if word in WORDS
+        and caller.is_admitted(WORDS[word], repository)
+        and decide(snapshot, caller.identity, WORDS[word], repository).allowed
+    )
+    return Scope("repository", wanted.name, actions) if actions else None
+
+
+def _canonical(name: str) -> str:
+    try:
+        return parse_repository_name(name)
+    except NameInvalid:
+        return name

@@ -1,0 +1,102 @@
+"""Running jobs: claim, do, finish or try again; and the jobs that the core itself has."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from entrepot.core.registry import SECOND, Registry
+from entrepot.core.upload import DISCARD, expire_uploads
+from entrepot.domain.errors import EntrepotError
+from entrepot.metadata import jobs
+from entrepot.metadata.jobs import JobRow
+from entrepot.ports.database import Tx
+
+EXPIRE: Final = "upload.expire"
+LEASE_SECONDS: Final = 60
+BATCH: Final = 20
+MOST_ATTEMPTS: Final = 8
+LONGEST_WAIT_SECONDS: Final = 3600
+RECURRING: Final = {EXPIRE: 300}
+
+Handler = Callable[[Registry, str], Awaitable[None]]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a job: an empty `error` is success; a `is_dead` one is not tried again."""
+
+    job: JobRow
+    error: str
+    is_dead: bool = False
+
+
+async def discard(registry: Registry, payload: str) -> None:
+    """Delete bytes that nothing names any more."""
+    await registry.store.delete(msgspec.json.decode(payload, type=list[str]))
+
+
+async def expire(registry: Registry, payload: str) -> None:
+    """Forget uploads that nobody has touched for long."""
+    del payload
+    await expire_uploads(registry)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire}
+
+
+async def schedule_recurring(registry: Registry) -> None:
+    """Make sure that the jobs which come back are queued."""
+    now = registry.clock.now()
+
+    async def record(tx: Tx) -> None:
+        for kind in RECURRING:
+            await jobs.add_job(tx, kind, "", {}, now)
+
+    await registry.database.transact(record)
+
+
+async def run_due(registry: Registry, worker: str) -> list[Outcome]:
+    """Take a batch of due jobs and do them one after the other; what became of each."""
+    now = registry.clock.now()
+
+    async def claim(tx: Tx) -> list[JobRow]:
+        for job in await jobs.list_expired(tx, now, BATCH):
+            await jobs.retry_job(tx, job.id, "its worker died", now)
+        return await jobs.claim_jobs(tx, worker, now, now + LEASE_SECONDS * SECOND, BATCH)
+
+    claimed = await registry.database.transact(claim)
+    return [await _run(registry, worker, job) for job in claimed]
+
+
+async def _run(registry: Registry, worker: str, job: JobRow) -> Outcome:
+    now = registry.clock.now()
+    if not await registry.database.transact(
+        lambda tx: jobs.extend_lease(tx, job.id, worker, now + LEASE_SECONDS * SECOND)
+    ):
+        return Outcome(job, "taken by another worker")
+    handler = HANDLERS.get(job.kind)
+    error = f"no handler for jobs of the kind {job.kind}"
+    if handler is not None:
+        try:
+            await handler(registry, job.payload)
+            error = ""
+        except EntrepotError as failure:
+            error = failure.message
+    return await registry.database.transact(lambda tx: _settle(tx, job, error, registry.clock.now()))
+
+
+async def _settle(tx: Tx, job: JobRow, error: str, now: int) -> Outcome:
+    if not error:
+        await jobs.finish_job(tx, job.id)
+        if job.kind in RECURRING:
+            await jobs.add_job(tx, job.kind, job.key, {}, now + RECURRING[job.kind] * SECOND)
+        return Outcome(job, "")
+    if job.attempts >= MOST_ATTEMPTS:
+        await jobs.bury_job(tx, job.id, error, now)
+        return Outcome(job, error, is_dead=True)
+    seconds = min(LONGEST_WAIT_SECONDS, 2**job.attempts) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+    await jobs.retry_job(tx, job.id, error, now + int(seconds * SECOND))
+    return Outcome(job, error)

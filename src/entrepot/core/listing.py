@@ -1,0 +1,88 @@
+"""Listing: tags, repositories and referrers, each a page of one indexed range."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.core.decide import may, visible_ranges
+from entrepot.core.registry import Registry
+from entrepot.core.repositories import get_repository
+from entrepot.domain.access import Action, Caller
+from entrepot.domain.digests import Digest
+from entrepot.domain.names import RepositoryName
+from entrepot.metadata import manifests, repositories, tags
+from entrepot.metadata.repositories import RepositoryRow
+from entrepot.ports.database import Tx
+
+LAST = "\U0010ffff"
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Which part of a listing is asked for: what comes after `after`, at most `limit` entries."""
+
+    after: str
+    limit: int
+
+
+async def list_tags(registry: Registry, repository: RepositoryName, page: Page) -> tuple[list[str], str | None]:
+    """Names of tags in byte order, and after which the next page begins. Raises NameUnknown."""
+    names = await registry.database.read(lambda tx: tags.list_tag_names(tx, repository, page.after, page.limit + 1))
+    if not names:
+        await registry.database.read(lambda tx: get_repository(tx, repository))
+    return names[: page.limit], _next(names, page)
+
+
+async def list_repositories(
+    registry: Registry, caller: Caller, page: Page, *, within: str = ""
+) -> tuple[list[RepositoryRow], str | None]:
+    """Repositories that the caller may pull from, in order, and after which name the next page begins.
+
+    `within` is a prefix such as `acme/`. A page may be short where policy hides single repositories.
+    """
+    snapshot = registry.policy.snapshot
+    ranges = visible_ranges(snapshot, caller)
+    spans = [_span(prefix) for prefix in (ranges if ranges is not None else [""])]
+    low, high = _span(within)
+
+    async def collect(tx: Tx) -> list[RepositoryRow]:
+        rows: list[RepositoryRow] = []
+        for start, end in spans:
+            after, before = max(start, low, page.after), min(end, high)
+            if after < before and len(rows) <= page.limit:
+                rows += await repositories.list_repositories(tx, after, before, page.limit + 1 - len(rows))
+        return rows
+
+    found = await registry.database.read(collect)
+    following = _next([row.name for row in found], page)
+    listed = found[: page.limit]
+    if ranges is None:
+        return listed, following
+    return [row for row in listed if may_list(registry, caller, row.name)], following
+
+
+def may_list(registry: Registry, caller: Caller, name: str) -> bool:
+    """Whether a repository belongs into this caller's listings; a catalogue token admits listing, not pulling."""
+    return may(Caller(caller.identity, None), registry.policy.snapshot, Action.PULL, name)
+
+
+async def list_referrers(
+    registry: Registry, repository: RepositoryName, subject: Digest, artifact_type: str | None, page: Page
+) -> tuple[list[str], str | None]:
+    """Descriptors (JSON) of referrers, and after which digest the next page begins; none known is an empty list."""
+    found = await registry.database.read(
+        lambda tx: manifests.list_referrers(tx, repository, subject, artifact_type, (page.after, page.limit + 1))
+    )
+    return [descriptor for _, descriptor in found[: page.limit]], _next([digest for digest, _ in found], page)
+
+
+def _next(names: list[str], page: Page) -> str | None:
+    return names[page.limit - 1] if 0 < page.limit < len(names) else None
+
+
+def _span(prefix: str) -> tuple[str, str]:
+    # Names sort by bytes: everything below acme/ lies between acme/ and acme0. A whole name lies alone.
+    if not prefix:
+        return "", LAST
+    if prefix.endswith("/"):
+        return prefix, prefix[:-1] + "0"
+    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST, prefix + "\x00"

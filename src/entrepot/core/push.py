@@ -1,0 +1,109 @@
+"""Pushing a manifest: names last, all in one transaction."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.core.decide import require
+from entrepot.core.registry import DAY, Act, Registry
+from entrepot.core.repositories import open_repository
+from entrepot.domain.access import Action, Caller
+from entrepot.domain.digests import DEFAULT_ALGORITHM, Digest
+from entrepot.domain.errors import (
+    DigestInvalid,
+    ManifestBlobUnknown,
+    PreconditionFailed,
+)
+from entrepot.domain.events import Event
+from entrepot.domain.manifest import Manifest, parse_manifest
+from entrepot.domain.names import RepositoryName, Tag
+from entrepot.metadata import events, manifests, pins, repositories, tags
+from entrepot.metadata.namespaces import get_untagged_days
+from entrepot.ports.database import Tx
+
+
+class ManifestPush(msgspec.Struct, frozen=True):
+    """What a client asks for: bytes, the digest it claims, and the tags to point at them.
+
+    `expected` guards a tag: a digest it must stand at, "" for not there at all, None for anywhere.
+    """
+
+    repository: RepositoryName
+    media_type: str
+    raw: bytes
+    tags: tuple[Tag, ...]
+    claimed: Digest | None = None
+    expected: str | None = None
+
+
+async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) -> Manifest:
+    """Store a manifest and point its tags, durably; the manifest as it was understood.
+
+    Raises ManifestInvalid, DigestInvalid, ManifestBlobUnknown, PreconditionFailed, Denied, NameInvalid.
+    """
+    manifest = parse_manifest(
+        push.media_type,
+        push.raw,
+        algorithm=push.claimed.algorithm if push.claimed else DEFAULT_ALGORITHM,
+        sparse_indexes=registry.rules.sparse_indexes,
+    )
+    if push.claimed is not None and push.claimed != manifest.digest:
+        raise DigestInvalid(
+            "the content does not match the digest in the address", want=push.claimed, got=manifest.digest
+        )
+    act = registry.act(caller)
+
+    async def record(tx: Tx) -> None:
+        repository = await open_repository(tx, act, push.repository)
+        await _require_references(tx, repository, manifest)
+        await manifests.add_manifest(tx, manifest, act.now)
+        await repositories.put_member(tx, repository, manifest.digest, "manifest", act.now)
+        for tag in push.tags:
+            await _point(tx, act, repository, tag, push, manifest.digest)
+        if not push.tags:
+            days = await get_untagged_days(tx, repository)
+            await pins.put_pin(tx, repository, manifest.digest, ("untagged", ""), act.now + days * DAY)
+        detail: dict[str, object] = {"digest": manifest.digest, "tags": list(push.tags)}
+        await events.add_event(tx, Event("manifest.pushed", act.actor, push.repository, detail), act.now)
+
+    await registry.database.transact(record)
+    await registry.policy.catch_up(push.repository.namespace)
+    return manifest
+
+
+async def _require_references(tx: Tx, repository: int, manifest: Manifest) -> None:
+    blobs = [edge.digest for edge in manifest.edges if edge.kind in {"config", "layer"} and not edge.is_optional]
+    children = [edge.digest for edge in manifest.edges if edge.kind == "manifest" and not edge.is_optional]
+    missing = set(blobs) - await repositories.list_known(tx, repository, blobs, "blob")
+    # An index may also list blobs: BuildKit's cache export does.
+    absent = set(children) - await repositories.list_known(tx, repository, children, "manifest")
+    missing |= absent - await repositories.list_known(tx, repository, [Digest(child) for child in absent], "blob")
+    if missing:
+        raise ManifestBlobUnknown(
+            "the manifest names content that this repository does not have; push it first", digests=sorted(missing)
+        )
+
+
+async def _point(tx: Tx, act: Act, repository: int, tag: Tag, push: ManifestPush, digest: Digest) -> None:
+    old = await tags.find_tag_digest(tx, repository, tag)
+    if push.expected is not None and push.expected != (old or ""):
+        raise PreconditionFailed("the tag is not where the request expects it", tag=tag, found=old)
+    require(act.caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, push.repository)
+    if old != digest:
+        await move_tag(tx, act, repository, push.repository, tags.Move(tag, old, digest, act.actor, act.via))
+
+
+async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move: tags.Move) -> None:
+    """Point a tag elsewhere or, without a `to_digest`, nowhere; what it pointed at is kept as history."""
+    if move.from_digest is not None and act.rules.history_digests > 0:
+        until = act.now + act.rules.history_days * DAY
+        await pins.put_pin(tx, repository, move.from_digest, ("history", move.tag), until)
+        await pins.trim_history(tx, repository, move.tag, act.rules.history_digests)
+    if move.to_digest is None:
+        await tags.delete_tag(tx, repository, move.tag)
+    else:
+        await tags.point(tx, repository, move.tag, move.to_digest, act.now)
+    await tags.add_tag_event(tx, repository, move, act.now)
+    detail: dict[str, object] = {"tag": move.tag, "from": move.from_digest, "to": move.to_digest, "via": move.via}
+    kind = "tag.deleted" if move.to_digest is None else "tag.moved"
+    await events.add_event(tx, Event(kind, move.actor, name, detail), act.now)

@@ -1,0 +1,64 @@
+"""The bundle of ports and rules that every verb takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from entrepot.core.policy import Policy
+from entrepot.domain.access import Caller, PolicySnapshot
+from entrepot.ports.clock import Clock
+from entrepot.ports.database import Database
+from entrepot.ports.passwords import PasswordHasher
+from entrepot.ports.store import BlobStore
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the settings say that verbs need to know; times in seconds unless the name says days."""
+
+    sparse_indexes: bool = True
+    token_seconds: int = 900
+    refresh_days: int = 90
+    open_uploads: int = 10_000
+    upload_seconds: int = 86_400
+    promise_seconds: int = 86_400
+    history_days: int = 30
+    history_digests: int = 20
+    trash_days: int = 7
+    discard_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The whole service, as verbs see it."""
+
+    database: Database
+    store: BlobStore
+    clock: Clock
+    hasher: PasswordHasher
+    policy: Policy
+    rules: Rules
+    token_key: bytes
+
+    def act(self, caller: Caller) -> Act:
+        """What a transaction needs to know of who acts, and when."""
+        return Act(caller, self.policy.snapshot, self.clock.now(), self.rules)
+
+
+class Act(msgspec.Struct, frozen=True):
+    """One caller acting at one time under one policy; plain data that a transaction may use twice."""
+
+    caller: Caller
+    snapshot: PolicySnapshot
+    now: int
+    rules: Rules
+    via: str = "oci"
+
+    @property
+    def actor(self) -> str:
+        """The name that events remember."""
+        return self.caller.identity.name if self.caller.identity else "anonymous"

@@ -1,0 +1,118 @@
+"""Tokens: signed claims, and the cache of what was found genuine.
+
+The form is a JWT (RFC 7519) with one fixed header and HMAC-SHA-256, checked by comparing bytes: there is no
+algorithm to negotiate and so none to confuse. Measured beside a general JOSE library in docs/decisions/0008.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final, Literal
+
+import msgspec
+
+from entrepot.domain.access import ADMITS, Action, Scope
+from entrepot.domain.errors import Unauthenticated
+
+HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
+LONGEST: Final = 16_384
+Use = Literal["access", "refresh"]
+
+
+class Access(msgspec.Struct, frozen=True):
+    """One granted scope, in the form of Docker's token specification."""
+
+    type: str
+    name: str
+    actions: tuple[str, ...]
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What a token says: `sub` is an account, 0 for anonymous; `exp` and `iat` are seconds, `at` microseconds."""
+
+    sub: int
+    iat: int
+    exp: int
+    at: int
+    jti: str
+    use: Use
+    access: tuple[Access, ...] = ()
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Claims)
+
+
+def new_claims(account: int, now: int, seconds: int, use: Use, scopes: list[Scope]) -> Claims:
+    """Claims that begin now (microseconds) and hold for `seconds`."""
+    granted = tuple(Access(scope.type, scope.name, scope.actions) for scope in scopes)
+    second = now // 1_000_000
+    return Claims(account, second, second + seconds, now, secrets.token_urlsafe(9), use, granted)
+
+
+def sign(key: bytes, claims: Claims) -> str:
+    """The claims as a token."""
+    body = HEADER + urlsafe_b64encode(_encoder.encode(claims)).rstrip(b"=")
+    signature = urlsafe_b64encode(hmac.digest(key, body, "sha256")).rstrip(b"=")
+    return (body + b"." + signature).decode()
+
+
+def verify(key: bytes, token: str, now: int, use: Use) -> Claims:
+    """The claims of a genuine, unexpired token. Raises Unauthenticated."""
+    encoded = token.encode("ascii", "replace")
+    body, _, signature = encoded.rpartition(b".")
+    expected = urlsafe_b64encode(hmac.digest(key, body, "sha256")).rstrip(b"=")
+    if len(encoded) > LONGEST or not body.startswith(HEADER) or not hmac.compare_digest(signature, expected):
+        raise Unauthenticated("this token was not made by this registry")
+    payload = body[len(HEADER) :]
+    claims = _decoder.decode(urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+    if claims.use != use:
+        raise Unauthenticated(f"this is not the {use} token that belongs here")
+    if claims.exp * 1_000_000 <= now:
+        raise Unauthenticated("the token has expired; log in again or ask for a new one")
+    return claims
+
+
+def ceiling_of(claims: Claims, names: dict[str, str]) -> dict[str, frozenset[Action]]:
+    """What a token admits, by resource; `names` maps a name as asked to the repository it stands for."""
+    ceiling: dict[str, frozenset[Action]] = {}
+    for access in claims.access:
+        resource = names.get(access.name, access.name)
+        admitted = frozenset[Action]().union(*(ADMITS.get(word, frozenset()) for word in access.actions))
+        ceiling[resource] = ceiling.get(resource, frozenset()) | admitted
+    return ceiling
+
+
+class GenuineCache:
+    """Remembers, under a keyed hash, which credentials were found genuine and until when.
+
+    Nothing that can change is remembered: the owner drops everything with each new policy snapshot.
+    """
+
+    LIMIT: Final = 20_000
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._entries: dict[bytes, tuple[object, int]] = {}
+        self._epoch: object = None
+
+    def find(self, credentials: bytes, epoch: object, now: int) -> object | None:
+        """What was kept for these credentials in this epoch, if it still holds."""
+        if epoch is not self._epoch:
+            self._entries.clear()
+            self._epoch = epoch
+            return None
+        entry = self._entries.get(self._hash(credentials))
+        return entry[0] if entry is not None and entry[1] > now else None
+
+    def put(self, credentials: bytes, value: object, until: int) -> None:
+        """Keep a value for credentials until a time (microseconds)."""
+        if len(self._entries) >= self.LIMIT:
+            self._entries.clear()
+        self._entries[self._hash(credentials)] = (value, until)
+
+    def _hash(self, credentials: bytes) -> bytes:
+        return hashlib.blake2b(credentials, key=self._key, digest_size=16).digest()

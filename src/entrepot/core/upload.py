@@ -1,0 +1,285 @@
+"""Uploading a blob: segments as they come, then one digest over all of them, then names."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from entrepot.core.decide import may, require
+from entrepot.core.registry import SECOND, Act, Registry
+from entrepot.core.repositories import open_repository
+from entrepot.domain.access import ANONYMOUS, Action, Caller
+from entrepot.domain.digests import Digest
+from entrepot.domain.errors import (
+    DigestInvalid,
+    EntrepotError,
+    OutOfOrder,
+    StorageFull,
+    TooMany,
+    Unavailable,
+    UploadUnknown,
+)
+from entrepot.domain.events import Event
+from entrepot.domain.names import RepositoryName
+from entrepot.metadata import blobs, events, jobs, pins, repositories, uploads
+from entrepot.metadata.uploads import SegmentRow, UploadRow
+from entrepot.ports.database import T, Tx, Work
+from entrepot.ports.store import Written
+
+DISCARD = "store.discard"
+EXPIRY_BATCH = 100
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """An upload and what it has received so far."""
+
+    upload: UploadRow
+    segments: tuple[SegmentRow, ...]
+
+    @property
+    def end(self) -> int:
+        """The offset of the next byte."""
+        return self.segments[-1].start + self.segments[-1].size if self.segments else 0
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A body with what its headers claim: the offset of its first byte, if they say."""
+
+    content: AsyncIterator[bytes]
+    start: int | None = None
+
+
+async def start_upload(registry: Registry, caller: Caller, repository: RepositoryName, algorithm: str) -> UploadRow:
+    """Begin an upload whose segments are hashed with `algorithm`. Raises TooMany, Denied."""
+    act = registry.act(caller)
+    account = caller.identity.account if caller.identity else 0
+    upload = UploadRow(secrets.token_hex(16), repository, account, algorithm)
+    require(caller, act.snapshot, Action.PUSH, repository)
+
+    async def record(tx: Tx) -> None:
+        limit = registry.rules.open_uploads
+        if await uploads.count_uploads(tx, account, limit) >= limit:
+            raise TooMany("this account has too many unfinished uploads; finish or cancel some", limit=limit)
+        await uploads.add_upload(tx, upload, act.now)
+
+    await registry.database.transact(record)
+    return upload
+
+
+async def get_progress(registry: Registry, repository: RepositoryName, upload: str) -> Progress:
+    """How far an upload has come. Raises UploadUnknown."""
+    return await registry.database.read(lambda tx: _progress(tx, repository, upload))
+
+
+async def append_chunk(registry: Registry, repository: RepositoryName, upload: str, chunk: Chunk) -> Progress:
+    """Receive bytes at the end of an upload; a body that breaks off leaves the upload where it was.
+
+    Raises UploadUnknown, OutOfOrder, StorageFull.
+    """
+    before = await get_progress(registry, repository, upload)
+    _require_order(before, chunk.start)
+    written = await registry.store.write(upload, chunk.content, before.upload.algorithm)
+    now = registry.clock.now()
+
+    async def record(tx: Tx) -> Progress:
+        current = await _progress(tx, repository, upload)
+        _require_order(current, before.end)
+        await uploads.touch_upload(tx, upload, now)
+        if not written.size:
+            return current
+        piece = written.pieces[0]
+        segment = SegmentRow(len(current.segments), current.end, piece.key, piece.size, written.digest)
+        await uploads.add_segment(tx, upload, segment)
+        return Progress(current.upload, (*current.segments, segment))
+
+    after = await _transact(registry, record, [written])
+    if not written.size:
+        await registry.store.delete(written.keys)
+    return after
+
+
+async def cancel_upload(registry: Registry, caller: Caller, repository: RepositoryName, upload: str) -> None:
+    """Forget an upload and its bytes. Raises UploadUnknown."""
+    act = registry.act(caller)
+
+    async def record(tx: Tx) -> None:
+        await _progress(tx, repository, upload)
+        await _discard(tx, act, await uploads.remove_upload(tx, upload))
+
+    await registry.database.transact(record)
+
+
+async def finish_upload(
+    registry: Registry, caller: Caller, upload: tuple[RepositoryName, str], digest: Digest, chunk: Chunk | None
+) -> None:
+    """Close an upload, with a last chunk or without; the blob is durable and known when this returns.
+
+    Raises UploadUnknown, OutOfOrder, DigestInvalid, StorageFull, Denied.
+    """
+    repository, upload_id = upload
+    before = await get_progress(registry, repository, upload_id)
+    mine: list[Written] = []
+    try:
+        if chunk is not None:
+            _require_order(before, chunk.start)
+            mine.append(await registry.store.write(upload_id, chunk.content, before.upload.algorithm))
+        blob = await _assemble(registry, before, mine, digest)
+        await _prove(registry, blob, digest)
+    except BaseException:
+        await _drop(registry, mine)
+        raise
+    await _commit(registry, registry.act(caller), before, blob, mine)
+    await registry.policy.catch_up(repository.namespace)
+
+
+async def push_blob(
+    registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest, content: AsyncIterator[bytes]
+) -> None:
+    """A whole blob in one request. Raises DigestInvalid, StorageFull, Denied."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.PUSH, repository)
+    written = await registry.store.write(secrets.token_hex(16), content, digest.algorithm)
+    try:
+        await _prove(registry, written, digest)
+    except BaseException:
+        await _drop(registry, [written])
+        raise
+    await _transact(registry, lambda tx: _name(tx, act, repository, written), [written])
+    await registry.policy.catch_up(repository.namespace)
+
+
+async def mount_blob(
+    registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest, source: RepositoryName | None
+) -> bool:
+    """Make a blob that the caller may pull elsewhere known here too; False where that cannot be done.
+
+    Without `source`, any repository that the caller may pull from will do. Raises Denied.
+    """
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.PUSH, repository)
+
+    async def record(tx: Tx) -> bool:
+        if await blobs.find_state(tx, digest) != "good":
+            return False
+        homes = [source] if source else await repositories.find_home(tx, digest, 100)
+        for home in homes:
+            if await _may_mount(tx, act, RepositoryName(home), digest):
+                known = await open_repository(tx, act, repository)
+                await _keep(tx, act, known, digest)
+                return True
+        return False
+
+    is_mounted = await registry.database.transact(record)
+    if is_mounted:
+        await registry.policy.catch_up(repository.namespace)
+    return is_mounted
+
+
+async def _may_mount(tx: Tx, act: Act, home: RepositoryName, digest: Digest) -> bool:
+    if not may(act.caller, act.snapshot, Action.PULL, home):
+        return False
+    known = await repositories.find_repository_id(tx, home)
+    return known is not None and await repositories.has_member(tx, known, digest, "blob")
+
+
+async def _progress(tx: Tx, repository: RepositoryName, upload: str) -> Progress:
+    row = await uploads.find_upload(tx, upload, repository)
+    if row is None:
+        raise UploadUnknown("no such upload: it was finished, cancelled or has expired; start again", upload=upload)
+    return Progress(row, tuple(await uploads.list_segments(tx, upload)))
+
+
+def _require_order(progress: Progress, start: int | None) -> None:
+    if start is not None and start != progress.end:
+        raise OutOfOrder("the chunk does not begin where the upload ends", expected=progress.end, got=start)
+
+
+async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:
+    parts = [segment.as_written() for segment in before.segments] + [written for written in mine if written.size]
+    if len(parts) == 1 and before.upload.algorithm == digest.algorithm:
+        return parts[0]
+    keys = [key for part in parts for key in part.keys]
+    joined = await registry.store.join(before.upload.id, keys, digest.algorithm)
+    mine.append(joined)
+    return joined
+
+
+async def _prove(registry: Registry, blob: Written, digest: Digest) -> None:
+    if blob.digest != digest:
+        raise DigestInvalid("the bytes received do not match the digest", want=digest, got=blob.digest)
+    await registry.store.settle(blob.keys)
+
+
+async def _commit(registry: Registry, act: Act, before: Progress, blob: Written, mine: list[Written]) -> None:
+    repository = RepositoryName(before.upload.repository)
+
+    async def record(tx: Tx) -> None:
+        current = await _progress(tx, repository, before.upload.id)
+        _require_order(current, before.end)
+        await _name(tx, act, repository, blob)
+        left = await uploads.remove_upload(tx, before.upload.id)
+        left += [key for written in mine for key in written.keys]
+        await _discard(tx, act, [key for key in left if key not in blob.keys])
+
+    await _transact(registry, record, mine)
+
+
+async def _transact(registry: Registry, work: Work[T], written: list[Written]) -> T:
+    """Name what was written, or drop it where it is certain that it was not named.
+
+    A cancelled wait or a lost connection leaves that open: then the bytes stay, as garbage at worst.
+    """
+    try:
+        return await registry.database.transact(work)
+    except EntrepotError as error:
+        if isinstance(error, StorageFull) or not isinstance(error, Unavailable):
+            await _drop(registry, written)
+        raise
+
+
+async def _drop(registry: Registry, written: list[Written]) -> None:
+    await registry.store.delete([key for each in written for key in each.keys])
+
+
+async def _name(tx: Tx, act: Act, repository: RepositoryName, blob: Written) -> None:
+    known = await open_repository(tx, act, repository)
+    state = await blobs.find_state(tx, blob.digest)
+    if state is None:
+        await blobs.add_blob(tx, blob.digest, blob.pieces, act.now)
+    elif state == "good":
+        await _discard(tx, act, blob.keys)
+    else:
+        await _discard(tx, act, await blobs.replace_locations(tx, blob.digest, blob.pieces))
+        await events.add_event(tx, Event("blob.healed", act.actor, blob.digest), act.now)
+    await _keep(tx, act, known, blob.digest)
+
+
+async def _keep(tx: Tx, act: Act, repository: int, digest: Digest) -> None:
+    await repositories.put_member(tx, repository, digest, "blob", act.now)
+    until = act.now + act.rules.promise_seconds * SECOND
+    await pins.put_pin(tx, repository, digest, ("upload", ""), until)
+
+
+async def _discard(tx: Tx, act: Act, keys: list[str]) -> None:
+    # The grace lets a server that was handed the path of a file open it before the file goes.
+    if keys:
+        await jobs.add_job(tx, DISCARD, keys[0], keys, act.now + act.rules.discard_seconds * SECOND)
+
+
+async def expire_uploads(registry: Registry) -> int:
+    """Forget uploads that nobody has touched for `upload_seconds`; how many there were."""
+    act = registry.act(ANONYMOUS)
+    before = act.now - act.rules.upload_seconds * SECOND
+
+    async def record(tx: Tx) -> int:
+        stale = await uploads.list_stale_uploads(tx, before, EXPIRY_BATCH)
+        for upload in stale:
+            await _discard(tx, act, await uploads.remove_upload(tx, upload))
+        return len(stale)
+
+    total = 0
+    while expired := await registry.database.transact(record):
+        total += expired
+    return total

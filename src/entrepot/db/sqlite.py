@@ -1,0 +1,235 @@
+"""SQLite through apsw: reads on the caller's thread, one writer thread with group commit.
+
+A read is 3-5 microseconds and therefore runs where it is awaited. Writes queue up for one thread, which
+drives each work to its end without an event loop, a savepoint each, and commits all that waited at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
+from typing import Any, Final
+
+import apsw
+
+from entrepot.db import migrate
+from entrepot.domain.errors import EntrepotError, StorageFull, Unavailable
+from entrepot.ports.database import Row, T, Work
+
+DIALECT: Final = {
+    "{identity}": "integer primary key autoincrement",
+    "{bytes}": "blob",
+    "{transaction_id}": "bigint not null default 0",
+}
+LARGEST_BATCH: Final = 256
+BUSY_LIMIT_SECONDS: Final = 30.0
+BUSY_PAUSE_SECONDS: Final = 0.0005
+PAGE_CACHE_KIB: Final = 8192
+STATEMENT_CACHE: Final = 256
+
+_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+@lru_cache(maxsize=4096)
+def _positional(sql: str) -> str:
+    # SQLite takes $1 for a name that is bound in order of first appearance; ?1 is truly positional.
+    return re.sub(r"\$(\d+)", r"?\1", sql)
+
+
+class _Tx:
+    """A connection as the port's Tx; nothing here ever suspends."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+
+    async def one(self, sql: str, *arguments: Any) -> Row | None:
+        for row in self._execute(_positional(sql), arguments).fetchall():
+            return row
+        return None
+
+    async def all(self, sql: str, *arguments: Any) -> list[Row]:
+        return self._execute(_positional(sql), arguments).fetchall()
+
+    async def execute(self, sql: str, *arguments: Any) -> int:
+        self._execute(_positional(sql), arguments).fetchall()
+        return self._connection.changes()
+
+
+def _drive(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    work.close()
+    raise RuntimeError("work inside a transaction awaited something other than its tx")
+
+
+class SqliteDatabase:
+    """The port Database over one SQLite file in WAL mode, safe beside other processes on the same host."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        _migrate(path)
+        self._reader = _connect(path)
+        self._reader_tx = _Tx(self._reader)
+        self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
+        self._writer.start()
+
+    async def read(self, work: Work[T]) -> T:
+        try:
+            return await work(self._reader_tx)
+        except apsw.Error as error:
+            raise _translate(error) from error
+
+    async def transact(self, work: Work[T]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            raise Unavailable("the database is closed")
+        self._queue.put((work, future))
+        return await future
+
+    async def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._queue.put(None)
+            await asyncio.to_thread(self._writer.join)
+            self._reader.close()
+
+    def _write_all(self) -> None:
+        connection = _connect(self.path)
+        tx = _Tx(connection)
+        is_open = True
+        while is_open:
+            batch = [self._queue.get()]
+            while len(batch) < LARGEST_BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
+            works = [item for item in batch if item is not None]
+            is_open = len(works) == len(batch)
+            if works:
+                _deliver(_run_batch(connection, tx, works))
+        connection.close()
+
+
+def _run_batch(
+    connection: apsw.Connection, tx: _Tx, works: list[tuple[Work[Any], asyncio.Future[Any]]]
+) -> list[_Outcome]:
+    outcomes: list[_Outcome] = []
+    try:
+        connection.execute("begin immediate")
+        for work, future in works:
+            outcomes.append(_run_one(connection, tx, work, future))
+        connection.execute("commit")
+    except Exception as error:
+        # The whole batch is undone: a failed commit, or an error after which SQLite rolled back by itself.
+        if not connection.getautocommit():
+            connection.execute("rollback")
+        failure = _translate(error)
+        return [(future, None, failure) for _, future in works]
+    return outcomes
+
+
+def _run_one(connection: apsw.Connection, tx: _Tx, work: Work[Any], future: asyncio.Future[Any]) -> _Outcome:
+    connection.execute("savepoint work")
+    try:
+        value = _drive(work(tx))
+    except Exception as error:
+        if connection.getautocommit():
+            raise
+        connection.execute("rollback to work")
+        connection.execute("release work")
+        return future, None, _translate(error)
+    connection.execute("release work")
+    return future, value, None
+
+
+def _deliver(outcomes: list[_Outcome]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome[0].get_loop(), []).append(outcome)
+    for loop, own in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, own)
+
+
+def _resolve(outcomes: list[_Outcome]) -> None:
+    for future, value, error in outcomes:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+
+def _translate(error: BaseException) -> BaseException:
+    if isinstance(error, EntrepotError) or not isinstance(error, apsw.Error):
+        return error
+    if isinstance(error, apsw.FullError):
+        return StorageFull("the disk that holds the database is full", reason=str(error))
+    if isinstance(error, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)):
+        return Unavailable("the database cannot be used now", reason=str(error))
+    return error
+
+
+def _connect(path: pathlib.Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), statementcachesize=STATEMENT_CACHE)
+    connection.set_busy_handler(_busy_handler())
+    for pragma in (
+        "journal_mode=wal",
+        "synchronous=full",
+        f"cache_size=-{PAGE_CACHE_KIB}",
+        "temp_store=memory",
+        "foreign_keys=on",
+    ):
+        connection.execute(f"pragma {pragma}").fetchall()
+    return connection
+
+
+def _busy_handler() -> Callable[[int], bool]:
+    # SQLite's own handler sleeps up to 100 ms between tries, which starves a second process; short naps are fair.
+    began = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal began
+        now = time.monotonic()
+        if tries == 0:
+            began = now
+        time.sleep(BUSY_PAUSE_SECONDS)
+        return now - began < BUSY_LIMIT_SECONDS
+
+    return wait
+
+
+def _migrate(path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path)
+    try:
+        connection.execute("begin immediate")
+        connection.execute(migrate.LEDGER)
+        applied = {int(number): str(checksum) for number, checksum in connection.execute(migrate.SELECT)}
+        for step in migrate.list_pending(migrate.list_migrations(DIALECT), applied):
+            connection.execute(step.sql)
+            connection.execute(
+                _positional(migrate.INSERT), (step.number, step.name, step.checksum, time.time_ns() // 1000)
+            )
+        connection.execute("commit")
+    finally:
+        connection.close()
+
+
+def open_database(url: str) -> SqliteDatabase:
+    """Open `sqlite:///PATH`, making and migrating the file as needed. Raises Unavailable."""
+    try:
+        return SqliteDatabase(pathlib.Path(url.removeprefix("sqlite://")))
+    except (apsw.Error, OSError) as error:
+        raise Unavailable(f"cannot open {url}: {error}") from error

@@ -1,0 +1,35 @@
+"""What happened: the facts that history, webhooks, replication and audit read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+EventKind = Literal[
+    "manifest.pushed",
+    "manifest.deleted",
+    "blob.deleted",
+    "blob.damaged",
+    "blob.healed",
+    "tag.moved",
+    "tag.deleted",
+    "repository.created",
+    "repository.changed",
+    "namespace.created",
+    "namespace.changed",
+    "grant.given",
+    "grant.taken",
+    "user.created",
+    "user.password",
+    "user.removed",
+]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One fact: `subject` is the name it is about, `detail` is JSON-ready and holds no secret."""
+
+    kind: EventKind
+    actor: str
+    subject: str
+    detail: dict[str, object] = {}

@@ -1,0 +1,94 @@
+"""Blobs: pull with ranges, check, delete."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from entrepot.core.decide import decide
+from entrepot.core.delete import delete_blob
+from entrepot.core.pull import get_blob, promise_blob
+from entrepot.domain.access import Action
+from entrepot.domain.digests import parse_digest
+from entrepot.metadata.blobs import StoredBlob
+from entrepot.ports.store import BlobStore, LocalFiles
+from entrepot.wire.conditional import matches
+from entrepot.wire.context import Context
+from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
+from entrepot.wire.ranges import Unsatisfiable, parse_range
+
+
+async def pull(context: Context, request: Request) -> Response:
+    """`GET /v2/<name>/blobs/<digest>` (end-2), whole or one range of it."""
+    blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]))
+    headers = _headers(context, request, blob)
+    entity_tag = f'"{blob.digest}"'
+    if matches(request.text_header(b"if-none-match"), entity_tag):
+        return Response(304, headers)
+    try:
+        wanted = _range(request, blob, entity_tag)
+    except Unsatisfiable:
+        return Response(416, [*headers, (b"content-range", b"bytes */%d" % blob.size), (b"content-length", b"0")])
+    store = context.registry.store
+    if wanted is None:
+        whole = Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
+        if len(blob.pieces) == 1 and isinstance(store, LocalFiles) and _sends_paths(request):
+            whole.path = store.path_of(blob.pieces[0].key)
+        else:
+            whole.stream = _read(store, blob, 0, blob.size)
+        return whole
+    start, stop = wanted
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, blob.size)))
+    headers.append((b"content-length", b"%d" % (stop - start)))
+    return Response(206, headers, stream=_read(store, blob, start, stop))
+
+
+async def check(context: Context, request: Request) -> Response:
+    """`HEAD /v2/<name>/blobs/<digest>` (end-2); a 200 is a promise that a push may rely on."""
+    blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]))
+    await promise_blob(context.registry, request.resource, blob)
+    return Response(200, [*_headers(context, request, blob), (b"content-length", b"%d" % blob.size)])
+
+
+async def delete(context: Context, request: Request) -> Response:
+    """`DELETE /v2/<name>/blobs/<digest>` (end-10); 405 while a manifest of the repository names it."""
+    digest = parse_digest(request.parameters["digest"])
+    await delete_blob(context.registry, request.caller, request.resource, digest)
+    return empty(202)
+
+
+def _headers(context: Context, request: Request, blob: StoredBlob) -> Headers:
+    is_public = decide(context.registry.policy.snapshot, None, Action.PULL, request.resource).allowed
+    keep = b"max-age=31536000, immutable"
+    return [
+        *HARMLESS,
+        (b"content-type", b"application/octet-stream"),
+        (b"accept-ranges", b"bytes"),
+        (b"docker-content-digest", blob.digest.encode()),
+        (b"docker-distribution-api-version", b"registry/2.0"),
+        (b"etag", b'"%s"' % blob.digest.encode()),
+        (b"cache-control", keep if is_public else b"private, " + keep),
+        (b"content-disposition", b"attachment"),
+    ]
+
+
+def _range(request: Request, blob: StoredBlob, entity_tag: str) -> tuple[int, int] | None:
+    header = request.text_header(b"range")
+    condition = request.text_header(b"if-range").strip()
+    # RFC 9110 section 13.1.5: another validator than ours means that the client's part is of something else.
+    if not header or (condition and condition != entity_tag):
+        return None
+    return parse_range(header, blob.size)
+
+
+def _sends_paths(request: Request) -> bool:
+    return "http.response.pathsend" in (request.scope.get("extensions") or {})
+
+
+async def _read(store: BlobStore, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
+    offset = 0
+    for piece in blob.pieces:
+        low, high = max(start - offset, 0), min(stop - offset, piece.size)
+        if low < high:
+            async for chunk in store.read(piece.key, low, high):
+                yield chunk
+        offset += piece.size

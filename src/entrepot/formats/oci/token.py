@@ -1,0 +1,72 @@
+"""The token service (Docker's token and OAuth2 specifications), as docker, containerd and the rest speak to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from entrepot.core.identify import Issued, issue, log_in, refresh_identity
+from entrepot.domain.access import Caller, parse_scopes
+from entrepot.domain.errors import RequestInvalid
+from entrepot.domain.json import render_json
+from entrepot.wire.bodies import read
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Request, Response, document
+
+
+class TokenDocument(msgspec.Struct, omit_defaults=True):
+    """The answer; `token` and `access_token` are the same, because clients read one or the other."""
+
+    token: str
+    access_token: str
+    expires_in: int
+    issued_at: str
+    refresh_token: str | None = None
+    scope: str | None = None
+
+
+async def get(context: Context, request: Request) -> Response:
+    """`GET /token`: a token for the Basic credentials, or for anonymous; `offline_token=true` adds a refresh token."""
+    is_offline = request.query_value("offline_token") in {"true", "1"}
+    scopes = parse_scopes(request.query_values("scope"))
+    return _answer(issue(context.registry, request.caller, scopes, offline=is_offline))
+
+
+async def post(context: Context, request: Request) -> Response:
+    """`POST /token`: OAuth2 with `grant_type` password or refresh_token, scopes space-separated or repeated."""
+    raw = await read(request, context.limits, context.limits.form_bytes)
+    try:
+        form = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=1000)
+    except ValueError:
+        raise RequestInvalid("the body is not a readable form") from None
+    fields = dict(form)
+    caller, is_offline = await _caller(context, fields)
+    scopes = parse_scopes([value for key, value in form if key == "scope"])
+    issued = issue(context.registry, caller, scopes, offline=is_offline)
+    given = fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
+    return _answer(issued, given, fields.get("scope", ""))
+
+
+async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, bool]:
+    match fields.get("grant_type"):
+        case "password":
+            identity = await log_in(context.registry, fields.get("username", ""), fields.get("password", ""))
+            return Caller(identity, None), fields.get("access_type") == "offline"
+        case "refresh_token":
+            return Caller(refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
+        case other:
+            raise RequestInvalid("grant_type must be password or refresh_token", got=other)
+
+
+def _answer(issued: Issued, refresh_token: str | None = None, scope: str | None = None) -> Response:
+    body = TokenDocument(
+        issued.token,
+        issued.token,
+        issued.seconds,
+        datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        issued.refresh_token or refresh_token,
+        scope,
+    )
+    return document(200, "application/json", render_json(body), ("cache-control", "no-store"))

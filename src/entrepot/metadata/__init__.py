@@ -1,0 +1,1 @@
+"""Queries: one file per noun, plain functions over `tx`, SQL that both engines run."""

@@ -1,0 +1,69 @@
+"""Rows of users."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.ports.database import Tx
+
+
+class AccountRow(msgspec.Struct, frozen=True):
+    """A user as stored. Times are microseconds since 1970."""
+
+    id: int
+    name: str
+    password_hash: str
+    is_admin: bool
+    is_disabled: bool
+    created_at: int
+
+
+COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at"
+
+
+def _account(row: tuple[int, str, str, int, int, int]) -> AccountRow:
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
+
+
+async def find_account(tx: Tx, name: str) -> AccountRow | None:
+    """A user by name."""
+    row = await tx.one(f"select {COLUMNS} from account where name = $1", name)
+    return None if row is None else _account(row)
+
+
+async def list_accounts(tx: Tx, after: str, limit: int) -> list[AccountRow]:
+    """Users by name, a page after `after`."""
+    rows = await tx.all(f"select {COLUMNS} from account where name > $1 order by name limit $2", after, limit)
+    return [_account(row) for row in rows]
+
+
+async def add_account(tx: Tx, name: str, password_hash: str, is_admin: bool, now: int) -> int:
+    """A new user; its id."""
+    row = await tx.one(
+        "insert into account (name, password_hash, is_admin, credentials_since, created_at) "
+        "values ($1, $2, $3, $4, $4) returning id",
+        name,
+        password_hash,
+        int(is_admin),
+        now,
+    )
+    return int(row[0]) if row else 0
+
+
+async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:
+    """Change a password; every token made before is void."""
+    await tx.execute(
+        "update account set password_hash = $2, credentials_since = $3 where id = $1", account, password_hash, now
+    )
+
+
+async def remove_account(tx: Tx, account: int) -> None:
+    """Forget a user with their grants; what they own is left without an owner."""
+    await tx.execute('delete from "grant" where account = $1', account)
+    await tx.execute("update namespace set owner = null where owner = $1", account)
+    await tx.execute("delete from account where id = $1", account)
+
+
+async def has_any_account(tx: Tx) -> bool:
+    """Whether anybody was ever made: false only at the first start."""
+    return await tx.one("select 1 from account limit 1") is not None

@@ -1,0 +1,107 @@
+"""Rows of manifests, their edges, and who refers to whom."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.domain.digests import Digest
+from entrepot.domain.manifest import Manifest
+from entrepot.domain.names import Reference, RepositoryName, Tag
+from entrepot.ports.database import Tx
+
+
+class StoredManifest(msgspec.Struct, frozen=True):
+    """A manifest as it was pushed; `raw` is empty where only its size was asked for."""
+
+    digest: str
+    media_type: str
+    size: int
+    raw: bytes
+
+
+_BY_TAG = (
+    "from repository r join tag t on t.repository = r.id and t.name = $2 join manifest m on m.digest = t.digest "
+    "where r.name = $1"
+)
+_BY_DIGEST = (
+    "from repository r join member b on b.repository = r.id and b.digest = $2 and b.kind = 'manifest' "
+    "and b.deleted_at is null join manifest m on m.digest = b.digest where r.name = $1"
+)
+_GET_BY_TAG = f"select m.digest, m.media_type, length(m.raw), m.raw {_BY_TAG}"
+_GET_BY_DIGEST = f"select m.digest, m.media_type, length(m.raw), m.raw {_BY_DIGEST}"
+_HEAD_BY_TAG = f"select m.digest, m.media_type, length(m.raw) {_BY_TAG}"
+_HEAD_BY_DIGEST = f"select m.digest, m.media_type, length(m.raw) {_BY_DIGEST}"
+
+
+async def find_manifest(tx: Tx, repository: RepositoryName, reference: Reference) -> StoredManifest | None:
+    """A manifest with its bytes, in one indexed read."""
+    row = await tx.one(_GET_BY_TAG if isinstance(reference, Tag) else _GET_BY_DIGEST, repository, reference)
+    return None if row is None else StoredManifest(row[0], row[1], row[2], row[3])
+
+
+async def find_manifest_size(tx: Tx, repository: RepositoryName, reference: Reference) -> StoredManifest | None:
+    """A manifest without its bytes, in one indexed read."""
+    row = await tx.one(_HEAD_BY_TAG if isinstance(reference, Tag) else _HEAD_BY_DIGEST, repository, reference)
+    return None if row is None else StoredManifest(row[0], row[1], row[2], b"")
+
+
+async def add_manifest(tx: Tx, manifest: Manifest, now: int) -> None:
+    """A manifest with its edges, unless these very bytes are there."""
+    is_new = await tx.execute(
+        "insert into manifest (digest, media_type, artifact_type, raw, created_at) values ($1, $2, $3, $4, $5) "
+        "on conflict (digest) do nothing",
+        manifest.digest,
+        manifest.media_type,
+        manifest.artifact_type,
+        manifest.raw,
+        now,
+    )
+    if not is_new:
+        return
+    for edge in manifest.edges:
+        is_subject = edge.kind == "subject"
+        await tx.execute(
+            "insert into edge (parent, child, kind, artifact_type, descriptor) values ($1, $2, $3, $4, $5) "
+            "on conflict (parent, child, kind) do nothing",
+            manifest.digest,
+            edge.digest,
+            edge.kind,
+            manifest.artifact_type if is_subject else "",
+            manifest.describe().decode() if is_subject else None,
+        )
+
+
+async def list_users_of_blob(tx: Tx, repository: int, digest: Digest, limit: int) -> list[str]:
+    """Live manifests of a repository that name a blob as config or layer."""
+    rows = await tx.all(
+        "select e.parent from edge e join member m on m.digest = e.parent and m.repository = $1 "
+        "and m.kind = 'manifest' and m.deleted_at is null "
+        "where e.child = $2 and e.kind in ('config', 'layer') order by e.parent limit $3",
+        repository,
+        digest,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+# `cross join` keeps SQLite's planner to this order: a range of the edges, then one look-up each.
+_REFERRERS = (
+    "select e.parent, e.descriptor from repository r cross join edge e cross join member m "
+    "where r.name = $1 and e.child = $2 and e.kind = 'subject' and e.parent > $3 {filter}"
+    "and m.repository = r.id and m.digest = e.parent and m.kind = 'manifest' and m.deleted_at is null "
+    "order by e.parent limit $4"
+)
+_ALL_REFERRERS = _REFERRERS.format(filter="")
+_FILTERED_REFERRERS = _REFERRERS.format(filter="and e.artifact_type = $5 ")
+
+
+async def list_referrers(
+    tx: Tx, repository: RepositoryName, subject: Digest, artifact_type: str | None, page: tuple[str, int]
+) -> list[tuple[str, str]]:
+    """(digest, descriptor as JSON) of the live referrers, a page (after, limit) in the order of their digests."""
+    after, limit = page
+    if artifact_type is None:
+        rows = await tx.all(_ALL_REFERRERS, repository, subject, after, limit)
+    else:
+        rows = await tx.all(_FILTERED_REFERRERS, repository, subject, after, limit, artifact_type)
+    return [(row[0], row[1]) for row in rows]

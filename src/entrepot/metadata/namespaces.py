@@ -1,0 +1,63 @@
+"""Rows of namespaces."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.domain.access import Visibility
+from entrepot.ports.database import Tx
+
+
+class NamespaceRow(msgspec.Struct, frozen=True):
+    """A namespace as stored; `owner` is the name of a user or None."""
+
+    id: int
+    name: str
+    kind: str
+    owner: str | None
+    visibility: Visibility
+    untagged_days: int
+    created_at: int
+
+
+SELECT = (
+    "select n.id, n.name, n.kind, a.name, n.visibility, n.untagged_days, n.created_at "
+    "from namespace n left join account a on a.id = n.owner"
+)
+
+
+async def find_namespace(tx: Tx, name: str) -> NamespaceRow | None:
+    """A namespace by name."""
+    row = await tx.one(f"{SELECT} where n.name = $1", name)
+    return None if row is None else NamespaceRow(*row)
+
+
+async def list_namespaces(tx: Tx, after: str, limit: int) -> list[NamespaceRow]:
+    """Namespaces by name, a page after `after`."""
+    rows = await tx.all(f"{SELECT} where n.name > $1 order by n.name limit $2", after, limit)
+    return [NamespaceRow(*row) for row in rows]
+
+
+async def add_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility, now: int) -> bool:
+    """A new namespace, if there is none of that name; whether it is new."""
+    return 1 == await tx.execute(
+        "insert into namespace (name, owner, visibility, created_at) values ($1, $2, $3, $4) "
+        "on conflict (name) do nothing",
+        name,
+        owner,
+        visibility,
+        now,
+    )
+
+
+async def set_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility) -> None:
+    """Change what can change of a namespace."""
+    await tx.execute("update namespace set owner = $2, visibility = $3 where name = $1", name, owner, visibility)
+
+
+async def get_untagged_days(tx: Tx, repository: int) -> int:
+    """For how long a repository's namespace keeps what was pushed by digest alone."""
+    row = await tx.one(
+        "select n.untagged_days from repository r join namespace n on n.id = r.namespace where r.id = $1", repository
+    )
+    return int(row[0]) if row else 0

@@ -1,0 +1,43 @@
+"""Rows of pins: the roots beside the tags."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from entrepot.domain.digests import Digest
+from entrepot.ports.database import Tx
+
+Reason = Literal["untagged", "upload", "history", "trash"]
+
+
+async def put_pin(tx: Tx, repository: int, digest: Digest, pin: tuple[Reason, str], until: int) -> None:
+    """Keep a digest until a time, for (reason, holder); a later end replaces an earlier one."""
+    reason, holder = pin
+    await tx.execute(
+        "insert into pin (repository, digest, reason, holder, until) values ($1, $2, $3, $4, $5) "
+        "on conflict (repository, digest, reason, holder) do update set until = $5 where pin.until < $5",
+        repository,
+        digest,
+        reason,
+        holder,
+        until,
+    )
+
+
+async def remove_pins(tx: Tx, repository: int, digest: Digest, reason: Reason) -> None:
+    """Let go of a digest as far as one reason goes."""
+    await tx.execute(
+        "delete from pin where repository = $1 and digest = $2 and reason = $3", repository, digest, reason
+    )
+
+
+async def trim_history(tx: Tx, repository: int, holder: str, keep: int) -> None:
+    """Keep only the newest `keep` digests of a tag's history."""
+    await tx.execute(
+        "delete from pin where repository = $1 and reason = 'history' and holder = $2 and digest in ("
+        "select digest from pin where repository = $1 and reason = 'history' and holder = $2 "
+        "order by until desc limit 1000000 offset $3)",
+        repository,
+        holder,
+        keep,
+    )

@@ -1,0 +1,79 @@
+"""The port for blob stores, and the extra abilities that some have."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from entrepot.domain.digests import Digest
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Bytes under one opaque key."""
+
+    key: str
+    size: int
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a write left behind: its pieces in order, and the digest of all of them together."""
+
+    pieces: tuple[Piece, ...]
+    digest: Digest
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the pieces, in order."""
+        return [piece.key for piece in self.pieces]
+
+
+class BlobStore(Protocol):
+    """Where bytes live, under opaque keys that are written once and never reused.
+
+    Contract: what `write` returned survives the death of the process; what `settle` returned for
+    survives loss of power. A write that raises leaves no key behind. `prefix` begins the key, so that
+    what a crash orphaned can be found by it. Deleting a missing key is no error.
+    Raises StorageFull when there is no room, Unavailable when the store cannot be reached, BlobUnknown
+    when a key that is read is gone.
+    """
+
+    async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
+        """Store a stream under a new key, hashing on the way; memory stays bounded."""
+
+    async def settle(self, keys: Sequence[str]) -> None:
+        """Make what lies under these keys survive loss of power. Idempotent."""
+
+    async def join(self, prefix: str, keys: Sequence[str], algorithm: str) -> Written:
+        """Hash the pieces in order; a store that can, also writes them into one new key."""
+
+    def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to and without `stop`, in bounded chunks."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Forget these keys. Idempotent."""
+
+    async def close(self) -> None:
+        """Let go of threads and connections. Idempotent."""
+
+
+@runtime_checkable
+class LocalFiles(Protocol):
+    """A store whose keys are files of this machine, which a server may send by itself."""
+
+    def path_of(self, key: str) -> str:
+        """The absolute path of the file under a key."""
+
+
+@runtime_checkable
+class ListsKeys(Protocol):
+    """A store that can tell what it holds; only an audit asks, never a request."""
+
+    def keys(self) -> AsyncIterator[str]:
+        """Every key, in no order; those written meanwhile may be among them."""

@@ -1,0 +1,212 @@
+"""The typed settings: what a process needs to start, read once; the only reader of files and environment."""
+
+from __future__ import annotations
+
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+PREFIX: Final = "ENTREPOT_"
+
+
+class SettingsError(Exception):
+    """A key or value that is refused; the message names its path."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the settings file. Field docs are in docs/settings.md, which a test compares with these."""
+
+
+class Server(Section, frozen=True):
+    """Where and how the server listens."""
+
+    listen: str = "127.0.0.1:5000"
+    public_url: str = ""
+    trusted_proxies: list[str] = []
+    workers: int = 1
+    connections: int = 8192
+    stop_seconds: int = 30
+    header_seconds: int = 30
+    header_bytes: int = 65536
+
+
+class Tls(Section, frozen=True):
+    """Encryption of what clients send; both files, or `auto`, or neither."""
+
+    certificate: str = ""
+    key: str = ""
+    auto: bool = False
+    oldest: str = "tls1.2"
+
+
+class Database(Section, frozen=True):
+    """The metadata database."""
+
+    url: str = ""
+
+
+class Storage(Section, frozen=True):
+    """The blob store."""
+
+    url: str = ""
+
+
+class Limits(Section, frozen=True):
+    """Bounds of what one client may ask for."""
+
+    manifest_bytes: int = 4 << 20
+    blob_bytes: int = 0
+    body_idle_seconds: float = 60.0
+    body_bytes_per_second: int = 1024
+    open_uploads: int = 10_000
+    upload_seconds: int = 86_400
+
+
+class Push(Section, frozen=True):
+    """What a push may leave out."""
+
+    sparse_indexes: bool = True
+
+
+class Auth(Section, frozen=True):
+    """Tokens."""
+
+    token_seconds: int = 900
+    refresh_days: int = 90
+
+
+class Keep(Section, frozen=True):
+    """How long what was replaced or deleted can be brought back."""
+
+    history_days: int = 30
+    history_digests: int = 20
+    trash_days: int = 7
+
+
+class Log(Section, frozen=True):
+    """What is written to standard error, as one JSON document a line."""
+
+    level: str = "info"
+    access: bool = True
+
+
+class Settings(Section, frozen=True):
+    """The whole tree. `admin_password` is only looked at when there is no user yet, and never shown."""
+
+    data: str = "data"
+    admin_password: str = ""
+    server: Server = Server()
+    tls: Tls = Tls()
+    database: Database = Database()
+    storage: Storage = Storage()
+    limits: Limits = Limits()
+    push: Push = Push()
+    auth: Auth = Auth()
+    keep: Keep = Keep()
+    log: Log = Log()
+
+    @property
+    def data_path(self) -> pathlib.Path:
+        """The data folder, absolute."""
+        return pathlib.Path(self.data).resolve()
+
+    @property
+    def database_url(self) -> str:
+        """Where the database is: as set, else in the data folder."""
+        return self.database.url or f"sqlite://{self.data_path / 'entrepot.db'}"
+
+    @property
+    def storage_url(self) -> str:
+        """Where the blobs are: as set, else in the data folder."""
+        return self.storage.url or f"file://{self.data_path / 'blobs'}"
+
+
+def load(
+    config: pathlib.Path | None, data: pathlib.Path | None, listen: str | None, environment: Mapping[str, str]
+) -> Settings:
+    """Settings from a TOML file, then the environment, then the command line, each stronger than the one before.
+
+    Raises SettingsError with the path of the key.
+    """
+    tree = _read(config) if config is not None else {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX):
+            _put(tree, name.removeprefix(PREFIX).lower().split("__"), value)
+    if data is not None:
+        tree["data"] = str(data)
+    if listen is not None:
+        _put(tree, ["server", "listen"], listen)
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+    _require_sense(settings)
+    return settings
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """(host, port) of `HOST:PORT`, with IPv6 in brackets. Raises SettingsError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"server.listen must be HOST:PORT, such as 127.0.0.1:5000, not {text!r}")
+    return host, int(port)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+# Read by the command line's client, not by a server.
+FOREIGN: Final = frozenset({"server_url", "username", "password"})
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    if keys[0] in FOREIGN:
+        return
+    for key in keys[:-1]:
+        inner = tree.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"{'.'.join(keys)}: {key} is a value, not a table")
+        tree = inner
+    tree[keys[-1]] = (
+        [part.strip() for part in value.split(",") if part.strip()] if keys[-1] == "trusted_proxies" else value
+    )
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    message, _, path = str(error).partition(" - at `$")
+    place = path.rstrip("`").lstrip(".")
+    return f"{place}: {message}" if place else message
+
+
+def _require_sense(settings: Settings) -> None:
+    parse_listen(settings.server.listen)
+    if bool(settings.tls.certificate) != bool(settings.tls.key):
+        raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
+    if settings.tls.auto and settings.tls.certificate:
+        raise SettingsError("tls.auto makes a certificate of its own: leave tls.certificate and tls.key empty")
+    for path, value in (
+        ("server.workers", settings.server.workers),
+        ("server.connections", settings.server.connections),
+        ("limits.manifest_bytes", settings.limits.manifest_bytes),
+        ("limits.open_uploads", settings.limits.open_uploads),
+        ("limits.upload_seconds", settings.limits.upload_seconds),
+        ("auth.token_seconds", settings.auth.token_seconds),
+        ("auth.refresh_days", settings.auth.refresh_days),
+    ):
+        if value < 1:
+            raise SettingsError(f"{path} must be at least 1, not {value}")
+    if settings.log.level not in {"debug", "info", "warning", "error"}:
+        raise SettingsError(f"log.level is debug, info, warning or error, not {settings.log.level!r}")
+    if settings.tls.oldest not in {"tls1.2", "tls1.3"}:
+        raise SettingsError(f"tls.oldest is tls1.2 or tls1.3, not {settings.tls.oldest!r}")

@@ -1,0 +1,1 @@
+"""Adapters of the port BlobStore; the module name is the scheme of `storage.url`."""

@@ -1,0 +1,209 @@
+"""The disk store: one new file per key, hashed while it is written, synced with its folder by `settle`.
+
+<root>/3f/3f9a...c1.5be0d2f1a6c7e8f9       a key is the path below root; its first part is a fan-out of 256
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import pathlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from entrepot.domain.digests import Digest, new_hash
+from entrepot.domain.errors import BlobUnknown, StorageFull, Unavailable
+from entrepot.ports.store import Piece, Written
+
+BATCH_BYTES: Final = 1 << 20
+READ_BYTES: Final = 256 << 10
+THREADS: Final = 16
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+R = TypeVar("R")
+
+
+class FileStore:
+    """The port BlobStore over a folder of the local disk, with the ability LocalFiles."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self._root = str(root.resolve())
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="file-store")
+        for number in range(256):
+            (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        _sync_folder(self._root)
+
+    def path_of(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
+        writer = _Writer(self._root, _new_key(prefix), algorithm)
+        pending: asyncio.Future[None] | None = None
+        batch: list[bytes] = []
+        held = 0
+        try:
+            async for chunk in chunks:
+                batch.append(chunk)
+                held += len(chunk)
+                if held >= BATCH_BYTES:
+                    if pending is not None:
+                        await pending
+                    pending = self._submit(writer.append, batch)
+                    batch, held = [], 0
+            if pending is not None:
+                await pending
+            await self._submit(writer.finish, batch)
+        except BaseException:
+            # The writer may still be at work in its thread when the client has gone: drop the file behind it.
+            self._pool.submit(writer.discard)
+            raise
+        return writer.written()
+
+    async def settle(self, keys: Sequence[str]) -> None:
+        await self._submit(_settle, [self.path_of(key) for key in keys])
+
+    async def join(self, prefix: str, keys: Sequence[str], algorithm: str) -> Written:
+        writer = _Writer(self._root, _new_key(prefix), algorithm)
+        try:
+            await self._submit(_copy, [self.path_of(key) for key in keys], writer)
+        except BaseException:
+            self._pool.submit(writer.discard)
+            raise
+        return writer.written()
+
+    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        descriptor = _open_to_read(self.path_of(key))
+        try:
+            while start < stop:
+                length = min(READ_BYTES, stop - start)
+                chunk = _read_cached(descriptor, length, start)
+                if chunk is None:
+                    chunk = await self._submit(os.pread, descriptor, length, start)
+                if not chunk:
+                    raise Unavailable("the stored file is shorter than it was written", key=key)
+                start += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._submit(_unlink, [self.path_of(key) for key in keys])
+
+    async def close(self) -> None:
+        self._pool.shutdown()
+
+    def _submit(self, call: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, _telling, call, *arguments)
+
+
+class _Writer:
+    """One new file; its methods run one after the other in the pool's threads."""
+
+    def __init__(self, root: str, key: str, algorithm: str) -> None:
+        self.key = key
+        self.path = f"{root}/{key}"
+        self.size = 0
+        self._algorithm = algorithm
+        self._hash = new_hash(algorithm)
+        self._descriptor = -1
+
+    def append(self, chunks: Sequence[bytes]) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        for chunk in chunks:
+            self._hash.update(chunk)
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            self.size += len(chunk)
+
+    def finish(self, chunks: Sequence[bytes]) -> None:
+        self.append(chunks)
+        self._close()
+
+    def discard(self) -> None:
+        self._close()
+        _unlink([self.path])
+
+    def written(self) -> Written:
+        return Written((Piece(self.key, self.size),), Digest(f"{self._algorithm}:{self._hash.hexdigest()}"))
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _new_key(prefix: str) -> str:
+    return f"{prefix[:2]}/{prefix}.{secrets.token_hex(8)}"
+
+
+def _telling(call: Callable[..., R], *arguments: object) -> R:
+    try:
+        return call(*arguments)
+    except FileNotFoundError as error:
+        raise BlobUnknown("the stored bytes are gone", key=os.path.basename(str(error.filename))) from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull("the disk that holds the blobs is full", reason=os.strerror(error.errno or 0)) from error
+        raise Unavailable("the disk that holds the blobs cannot be used now", reason=str(error.strerror)) from error
+
+
+def _open_to_read(path: str) -> int:
+    return _telling(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read_cached(descriptor: int, length: int, offset: int) -> bytes | None:
+    """The bytes if they are in memory already; None where reading would wait for the disk."""
+    buffer = bytearray(length)
+    try:
+        got = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+    except OSError:
+        return None
+    return bytes(buffer[:got]) if got != length else bytes(buffer)
+
+
+def _settle(paths: Sequence[str]) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for folder in {os.path.dirname(path) for path in paths}:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(paths: Sequence[str], writer: _Writer) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while chunk := os.read(descriptor, BATCH_BYTES):
+                writer.append([chunk])
+        finally:
+            os.close(descriptor)
+    writer.finish([])
+
+
+def _unlink(paths: Sequence[str]) -> None:
+    for path in paths:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+
+
+def open_store(url: str) -> FileStore:
+    """Open `file:///PATH`, making the folder as needed. Raises Unavailable."""
+    return _telling(FileStore, pathlib.Path(url.removeprefix("file://")))

@@ -1,0 +1,1 @@
+"""Logs and metrics: wraps applications and ports, never called from handlers."""

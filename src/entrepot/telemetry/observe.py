@@ -1,0 +1,119 @@
+"""Wraps an ASGI application: counts, times and logs each request, once, here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from entrepot.telemetry.logs import LineBuffer
+from entrepot.telemetry.metrics import RequestMeter
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ROUTE = "entrepot.route"
+CALLER = "entrepot.caller"
+INTERNAL = b'{"errors":[{"code":"UNKNOWN","message":"the registry failed; its log says why"}]}'
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    event: str
+    timestamp: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    sent: int
+    received: int
+    client: str
+    user: str
+    agent: str
+
+
+class Observed:
+    """An application with its requests metered and, if wanted, logged; an unforeseen error becomes a bare 500."""
+
+    def __init__(self, application: Application, *, is_logged: bool) -> None:
+        self._application = application
+        self._meter = RequestMeter()
+        self.lines = LineBuffer() if is_logged else None
+        self._log = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        tally = _Tally(receive, send)
+        began = time.perf_counter()
+        try:
+            await self._application(scope, tally.receive, tally.send)
+        except Exception as error:
+            self._log.exception("request failed", method=scope["method"], path=scope["path"], error=str(error))
+            await tally.fail()
+        self._note(scope, tally, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, tally: _Tally, seconds: float) -> None:
+        method: str = scope["method"]
+        self._meter.add((scope.get(ROUTE, "other"), method, tally.status), seconds, tally.sent, tally.received)
+        if self.lines is not None:
+            self.lines.add(msgspec.json.encode(_line(scope, tally, seconds)))
+
+
+class _Tally:
+    """Counts what passes; a response that ends early is seen by its missing status."""
+
+    __slots__ = ("_receive", "_send", "received", "sent", "status")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self.status = 0
+        self.sent = 0
+        self.received = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.status = message["status"]
+        elif kind == "http.response.body":
+            self.sent += len(message.get("body", b""))
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer 500, unless an answer has begun: then cutting it off is all that is left."""
+        if self.status:
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(INTERNAL))]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": INTERNAL})
+
+
+def _line(scope: Scope, tally: _Tally, seconds: float) -> _Line:
+    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    client = scope.get("client")
+    return _Line(
+        event="request",
+        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        method=scope["method"],
+        path=scope["path"],
+        status=tally.status,
+        ms=round(seconds * 1000, 3),
+        sent=tally.sent,
+        received=tally.received,
+        client=client[0] if client else "",
+        user=scope.get(CALLER, ""),
+        agent=agent.decode("latin-1")[:200],
+    )

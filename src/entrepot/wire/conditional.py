@@ -1,0 +1,42 @@
+"""Content negotiation and conditional requests (RFC 9110, sections 12.5.1 and 13.1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)
+def accepts(header: str, media_type: str) -> bool:
+    """Whether an Accept header admits a media type; no header admits everything.
+
+    The most specific range decides, and `q=0` refuses.
+    """
+    if not header.strip():
+        return True
+    family = media_type.partition("/")[0]
+    ranks = {media_type: 3, f"{family}/*": 2, "*/*": 1}
+    best, quality = 0, 0.0
+    for part in header.lower().split(","):
+        range_, *parameters = (piece.strip() for piece in part.split(";"))
+        rank = ranks.get(range_, 0)
+        if rank > best:
+            best, quality = rank, _quality(parameters)
+    return best > 0 and quality > 0
+
+
+def matches(header: str, entity_tag: str) -> bool:
+    """Whether If-None-Match or If-Match names an entity tag (weak comparison), or is `*`."""
+    if header.strip() == "*":
+        return True
+    return any(candidate.strip().removeprefix("W/") == entity_tag for candidate in header.split(","))
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

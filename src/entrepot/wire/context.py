@@ -1,0 +1,20 @@
+"""What handlers are given besides the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from entrepot.core.registry import Registry
+from entrepot.core.tokens import GenuineCache
+from entrepot.wire.addresses import Addresses
+from entrepot.wire.bodies import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The registry with what only HTTP needs: limits of bodies, the public address, what was found genuine."""
+
+    registry: Registry
+    limits: Limits
+    addresses: Addresses
+    genuine: GenuineCache

@@ -1,0 +1,59 @@
+"""A face: a route table behind the guard, with one door for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from entrepot.domain.errors import EntrepotError
+from entrepot.wire.context import Context
+from entrepot.wire.guard import admit
+from entrepot.wire.messages import Receive, Request, Response, Scope, Send
+from entrepot.wire.routing import Endpoint, Router
+
+Renderer = Callable[[Context, Request, EntrepotError, str], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What a format gives its face: what it owns, its routes, how names are read, how errors and 401s are said.
+
+    `mounts` are first segments of paths. `identify` sets `request.resource` from `request.parameters`; `scope_of` names the scope of a challenge.
+    """
+
+    mounts: tuple[str, ...]
+    prefix: str
+    endpoints: Sequence[Endpoint]
+    identify: Callable[[Request], None]
+    scope_of: Callable[[Request, Endpoint], str]
+    render_error: Renderer
+
+
+class Face:
+    """One protocol as an ASGI application."""
+
+    def __init__(self, context: Context, grammar: Grammar) -> None:
+        self._context = context
+        self._grammar = grammar
+        self._router = Router(grammar.prefix, grammar.endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self.answer(request)
+        await response.send(send, is_head=request.method == "HEAD")
+
+    async def answer(self, request: Request) -> Response:
+        """The response to one request; errors of the domain are rendered here and nowhere else."""
+        endpoint: Endpoint | None = None
+        try:
+            endpoint = self._router.match(request)
+            request.scope["entrepot.route"] = endpoint.path
+            if request.parameters:
+                self._grammar.identify(request)
+            await admit(self._context, request, endpoint)
+            if request.caller.identity is not None:
+                request.scope["entrepot.caller"] = request.caller.identity.name
+            return await endpoint.handler(self._context, request)
+        except EntrepotError as error:
+            scope = self._grammar.scope_of(request, endpoint) if endpoint else ""
+            return self._grammar.render_error(self._context, request, error, scope)

@@ -1,0 +1,65 @@
+"""The pages of the machine room: health, readiness, metrics, and a plain front page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from entrepot.domain.errors import EntrepotError
+from entrepot.domain.json import render_json
+from entrepot.metadata.policy import get_policy_version
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Receive, Request, Response, Scope, Send, document
+
+FRONT = """entrepot: a registry for container images and packages
+
+Log in, push and pull (the first password is printed at the first start and kept in <data>/admin-password):
+
+  podman login --tls-verify={verify} {host}
+  podman push --tls-verify={verify} IMAGE {host}/library/IMAGE:TAG
+  podman pull --tls-verify={verify} {host}/library/IMAGE:TAG
+"""
+
+
+class Operations:
+    """Everything that is not a protocol of clients."""
+
+    def __init__(self, context: Context, render_metrics: Callable[[], Awaitable[bytes]]) -> None:
+        self._context = context
+        self._render_metrics = render_metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        await response.send(send, is_head=request.method == "HEAD")
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            return document(
+                405, "application/json", _problem("UNSUPPORTED", "only GET is supported here"), ("allow", "GET")
+            )
+        match request.path:
+            case "/healthz":
+                return document(200, "application/json", b'{"status":"alive"}')
+            case "/readyz":
+                return await self._ready()
+            case "/metrics":
+                return document(200, "text/plain; version=0.0.4; charset=utf-8", await self._render_metrics())
+            case "/":
+                return self._front(request)
+        return document(404, "application/json", _problem("UNSUPPORTED", "no such page"))
+
+    async def _ready(self) -> Response:
+        try:
+            await self._context.registry.database.read(get_policy_version)
+        except EntrepotError as error:
+            return document(503, "application/json", _problem("UNAVAILABLE", error.message))
+        return document(200, "application/json", b'{"status":"ready"}')
+
+    def _front(self, request: Request) -> Response:
+        scheme, _, host = self._context.addresses.base(request).partition("://")
+        text = FRONT.format(host=host, verify="true" if scheme == "https" else "false")
+        return document(200, "text/plain; charset=utf-8", text.encode(), ("x-content-type-options", "nosniff"))
+
+
+def _problem(code: str, message: str) -> bytes:
+    return render_json({"errors": [{"code": code, "message": message}]})
