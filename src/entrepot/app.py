@@ -21,6 +21,7 @@ from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.errors import EntrepotError, Unavailable
+from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.jobs import count_jobs
 from entrepot.ports.database import Database
 from entrepot.ports.store import BlobStore
@@ -59,7 +60,7 @@ def _adapter(kind: str, url: str) -> Any:
 
 def _rules(settings: Settings) -> Rules:
     return Rules(
-        sparse_indexes=settings.push.sparse_indexes,
+        optional_edges=_optional_edges(settings),
         token_seconds=settings.auth.token_seconds,
         refresh_days=settings.auth.refresh_days,
         open_uploads=settings.limits.open_uploads,
@@ -68,6 +69,12 @@ def _rules(settings: Settings) -> Rules:
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
     )
+
+
+def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:
+    indexes: set[EdgeKind] = {"manifest"} if settings.push.sparse_indexes else set()
+    images: set[EdgeKind] = {"config", "layer"} if settings.push.sparse_images else set()
+    return frozenset(indexes | images)
 
 
 @asynccontextmanager

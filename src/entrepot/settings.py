@@ -69,6 +69,7 @@ class Push(Section, frozen=True):
     """What a push may leave out."""
 
     sparse_indexes: bool = True
+    sparse_images: bool = False
 
 
 class Auth(Section, frozen=True):

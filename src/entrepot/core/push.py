@@ -14,7 +14,7 @@ from entrepot.domain.errors import (
     ManifestBlobUnknown,
     PreconditionFailed,
 )
-from entrepot.domain.events import Event
+from entrepot.domain.events import Event, EventKind
 from entrepot.domain.manifest import Manifest, parse_manifest
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import events, manifests, pins, repositories, tags
@@ -45,7 +45,7 @@ async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) 
         push.media_type,
         push.raw,
         algorithm=push.claimed.algorithm if push.claimed else DEFAULT_ALGORITHM,
-        sparse_indexes=registry.rules.sparse_indexes,
+        optional=registry.rules.optional_edges,
     )
     if push.claimed is not None and push.claimed != manifest.digest:
         raise DigestInvalid(
@@ -105,5 +105,5 @@ async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move
         await tags.point(tx, repository, move.tag, move.to_digest, act.now)
     await tags.add_tag_event(tx, repository, move, act.now)
     detail: dict[str, object] = {"tag": move.tag, "from": move.from_digest, "to": move.to_digest, "via": move.via}
-    kind = "tag.deleted" if move.to_digest is None else "tag.moved"
+    kind: EventKind = "tag.deleted" if move.to_digest is None else "tag.moved"
     await events.add_event(tx, Event(kind, move.actor, name, detail), act.now)

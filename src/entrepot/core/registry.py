@@ -8,6 +8,7 @@ import msgspec
 
 from entrepot.core.policy import Policy
 from entrepot.domain.access import Caller, PolicySnapshot
+from entrepot.domain.manifest import EdgeKind
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database
 from entrepot.ports.passwords import PasswordHasher
@@ -20,7 +21,7 @@ DAY = 86_400 * SECOND
 class Rules(msgspec.Struct, frozen=True):
     """What the settings say that verbs need to know; times in seconds unless the name says days."""
 
-    sparse_indexes: bool = True
+    optional_edges: frozenset[EdgeKind] = frozenset({"manifest"})
     token_seconds: int = 900
     refresh_days: int = 90
     open_uploads: int = 10_000

@@ -49,6 +49,6 @@ async def prepare(database: Database, clock: Clock, hasher: PasswordHasher, firs
 
     key = await database.read(lambda tx: instance.find_value(tx, TOKEN_KEY))
     made = False
-    if is_new or key is None:
+    if key is None or is_new:
         key, made = await database.transact(record)
     return Ready(bytes.fromhex(key), first.generated if made and not first.configured else "")

@@ -87,11 +87,11 @@ _any_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def parse_manifest(
-    media_type: str, raw: bytes, *, algorithm: str = DEFAULT_ALGORITHM, sparse_indexes: bool = True
+    media_type: str, raw: bytes, *, algorithm: str = DEFAULT_ALGORITHM, optional: frozenset[EdgeKind] = frozenset()
 ) -> Manifest:
     """Read a manifest; `media_type` is the Content-Type without parameters, empty if there was none.
 
-    With `sparse_indexes` the children of an index are optional. Raises ManifestInvalid.
+    Edges of the kinds in `optional` may lead to content that is not there. Raises ManifestInvalid.
     """
     try:
         document = _decoder.decode(raw)
@@ -102,7 +102,7 @@ def parse_manifest(
         ) from error
     declared = _media_type(media_type, document)
     _require_shape(declared, document)
-    edges = tuple(_edges(document, sparse_indexes=sparse_indexes))
+    edges = tuple(_edges(document, optional))
     return Manifest(
         digest=digest_of(raw, algorithm),
         media_type=declared,
@@ -170,18 +170,19 @@ def _artifact_type(media_type: str, document: _Document) -> str:
     return document.config.media_type
 
 
-def _edges(document: _Document, *, sparse_indexes: bool) -> Iterator[Edge]:
+def _edges(document: _Document, optional: frozenset[EdgeKind]) -> Iterator[Edge]:
     if document.config is not None:
-        yield _edge("config", document.config)
+        yield _edge("config", document.config, is_optional="config" in optional)
     for layer in document.layers or ():
-        yield _edge("layer", layer, is_optional=layer.media_type in media_types.NON_DISTRIBUTABLE)
+        is_foreign = layer.media_type in media_types.NON_DISTRIBUTABLE
+        yield _edge("layer", layer, is_optional=is_foreign or "layer" in optional)
     for child in document.manifests or ():
-        yield _edge("manifest", child, is_optional=sparse_indexes)
+        yield _edge("manifest", child, is_optional="manifest" in optional)
     if document.subject is not None:
         yield _edge("subject", document.subject, is_optional=True)
 
 
-def _edge(kind: EdgeKind, descriptor: Descriptor, *, is_optional: bool = False) -> Edge:
+def _edge(kind: EdgeKind, descriptor: Descriptor, *, is_optional: bool) -> Edge:
     if descriptor.size < 0:
         raise ManifestInvalid("a descriptor's size is never negative", digest=descriptor.digest, size=descriptor.size)
     try:

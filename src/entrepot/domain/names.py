@@ -18,10 +18,43 @@ LONGEST_REPOSITORY: Final = 255
 LONGEST_NAMESPACE: Final = 63
 DEFAULT_NAMESPACE: Final = "library"
 FORMATS: Final = frozenset(
-    "npm maven pypi generic go cargo deb rpm nuget gem conan composer terraform hf conda alpine".split()
+    [
+        "npm",
+        "maven",
+        "pypi",
+        "generic",
+        "go",
+        "cargo",
+        "deb",
+        "rpm",
+        "nuget",
+        "gem",
+        "conan",
+        "composer",
+        "terraform",
+        "hf",
+        "conda",
+        "alpine",
+    ]
 )
 RESERVED: Final = FORMATS | frozenset(
-    "v1 v2 token api metrics healthz readyz static login logout search admin settings asof helm".split()
+    [
+        "v1",
+        "v2",
+        "token",
+        "api",
+        "metrics",
+        "healthz",
+        "readyz",
+        "static",
+        "login",
+        "logout",
+        "search",
+        "admin",
+        "settings",
+        "asof",
+        "helm",
+    ]
 )
 
 

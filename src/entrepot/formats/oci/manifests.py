@@ -10,7 +10,7 @@ from entrepot.core.pull import get_manifest
 from entrepot.core.push import ManifestPush, push_manifest
 from entrepot.domain.access import Action
 from entrepot.domain.digests import Digest
-from entrepot.domain.errors import ManifestUnknown, RequestInvalid
+from entrepot.domain.errors import ManifestUnknown, RequestInvalid, TagInvalid
 from entrepot.domain.media_types import without_parameters
 from entrepot.domain.names import Reference, Tag, parse_reference, parse_tag
 from entrepot.metadata.manifests import StoredManifest
@@ -64,7 +64,7 @@ async def push(context: Context, request: Request) -> Response:
 
 async def delete(context: Context, request: Request) -> Response:
     """`DELETE /v2/<name>/manifests/<tag-or-digest>` (end-9): a tag is only a pointer; a digest takes its tags along."""
-    reference = parse_reference(request.parameters["reference"])
+    reference = _existing(request)
     if isinstance(reference, Digest):
         await delete_manifest(context.registry, request.caller, request.resource, reference)
     else:
@@ -73,7 +73,7 @@ async def delete(context: Context, request: Request) -> Response:
 
 
 async def _respond(context: Context, request: Request, *, with_bytes: bool) -> Response:
-    reference = parse_reference(request.parameters["reference"])
+    reference = _existing(request)
     found = await get_manifest(context.registry, request.resource, reference, with_bytes=with_bytes)
     accept = request.text_header(b"accept")
     if accept and not accepts(accept, found.media_type):
@@ -90,6 +90,14 @@ async def _respond(context: Context, request: Request, *, with_bytes: bool) -> R
     if matches(request.text_header(b"if-none-match"), entity_tag):
         return Response(304, headers)
     return Response(200, headers + _content(found), found.raw)
+
+
+def _existing(request: Request) -> Reference:
+    try:
+        return parse_reference(request.parameters["reference"])
+    except TagInvalid as error:
+        # What cannot be a tag cannot have been pushed: to a reader it is simply not there.
+        raise ManifestUnknown(error.message, name=request.resource, reference=request.parameters["reference"]) from None
 
 
 def _content(found: StoredManifest) -> Headers:
