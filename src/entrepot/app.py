@@ -36,7 +36,7 @@ from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
-PASSWORD_FILE: Final = "admin-password"
+PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
 
 
 class SystemClock:
@@ -111,7 +111,7 @@ def announce_password(data: pathlib.Path, password: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{password}\n")
-    print(f"first start: user admin, password {password} (kept in {path})", flush=True)
+    print(f"first start: user admin, password {password} (kept in {path})", flush=True)  # noqa: T201 - not for the logs
 
 
 class _Application:

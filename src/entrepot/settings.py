@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 PREFIX: Final = "ENTREPOT_"
+LARGEST_PORT: Final = 65535
 
 
 class SettingsError(Exception):
@@ -152,7 +153,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     """(host, port) of `HOST:PORT`, with IPv6 in brackets. Raises SettingsError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdigit() or int(port) > LARGEST_PORT:
         raise SettingsError(f"server.listen must be HOST:PORT, such as 127.0.0.1:5000, not {text!r}")
     return host, int(port)
 

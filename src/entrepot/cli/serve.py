@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import structlog
 from cyclopts import Parameter
@@ -20,13 +19,16 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from entrepot.cli.common import Config, Data, load_settings
+from entrepot.cli.places import Lease, require_free_port, require_local_folder
+from entrepot.cli.selfcheck import check_public_address
 from entrepot.lifeline import die_with_parent
-from entrepot.settings import Settings, SettingsError, parse_listen
+from entrepot.settings import Settings, parse_listen
 from entrepot.telemetry.logs import configure_logs
 
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 RESTART_SECONDS = 1.0
 OLDEST = {"tls1.2": SSLProtocols.tls12, "tls1.3": SSLProtocols.tls13}
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
 def serve(
@@ -34,22 +36,64 @@ def serve(
     config: Config = None,
     data: Data = None,
     listen: Annotated[str | None, Parameter(help="HOST:PORT to listen on (default 127.0.0.1:5000).")] = None,
+    tls: Annotated[Literal["auto"] | None, Parameter(help="auto: make a private CA and serve HTTPS by it.")] = None,
 ) -> None:
     """Serve the registry: HTTP workers and a job process, until SIGTERM."""
-    settings = load_settings(config, data, listen)
+    settings = load_settings(config, data, listen, tls)
     configure_logs(settings.log.level)
     host, port = parse_listen(settings.server.listen)
-    _require_free_port(host, port)
+    require_free_port(host, port)
     settings.data_path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="entrepot-metrics-") as metrics:
-        os.environ[METRICS_DIRECTORY] = metrics
-        jobs = _JobProcess(config, settings.data_path)
-        server = _http_server(settings, host, port)
-        server.on_startup(jobs.start)
-        server.on_shutdown(jobs.stop)
-        scheme = "https" if settings.tls.certificate else "http"
-        structlog.get_logger().info("serving", url=f"{scheme}://{settings.server.listen}", data=str(settings.data_path))
-        server.serve(target_loader=_Loader(settings, os.getpid()), wrap_loader=False)
+    require_local_folder(settings.data_path)
+    lease = Lease(settings.data_path)
+    lease.acquire()
+    try:
+        with tempfile.TemporaryDirectory(prefix="entrepot-metrics-") as metrics:
+            os.environ[METRICS_DIRECTORY] = metrics
+            _serve(settings, _JobProcess(config, settings.data_path), (host, port))
+    finally:
+        lease.release()
+
+
+def _serve(settings: Settings, jobs: _JobProcess, address: tuple[str, int]) -> None:
+    files = _tls_files(settings, address[0])
+    url = _own_url(address, is_https=files is not None)
+    server = _http_server(settings, address, files)
+    server.on_startup(jobs.start)
+    server.on_startup(lambda: _check_soon(settings.server.public_url or url, files[2] if files else None))
+    server.on_shutdown(jobs.stop)
+    structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=settings.server.workers)
+    server.serve(target_loader=_Loader(settings, os.getpid()), wrap_loader=False)
+
+
+def _tls_files(settings: Settings, host: str) -> tuple[str, str, str | None] | None:
+    """(certificate, key, CA or None) of an HTTPS server, None for a plain one."""
+    if settings.tls.certificate:
+        return settings.tls.certificate, settings.tls.key, None
+    if not settings.tls.auto:
+        return None
+    from entrepot.cli.certificates import TRUST, prepare_certificates  # noqa: PLC0415 - only HTTPS needs it
+
+    public = urlsplit(settings.server.public_url).hostname
+    files = prepare_certificates(settings.data_path, [host, public] if public else [host])
+    authority = urlsplit(_own_url(parse_listen(settings.server.listen), is_https=True)).netloc
+    print(TRUST.format(ca=files.ca, host=urlsplit(settings.server.public_url).netloc or authority), flush=True)
+    return str(files.certificate), str(files.key), str(files.ca)
+
+
+def _own_url(address: tuple[str, int], *, is_https: bool) -> str:
+    host, port = address
+    shown = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    return f"{'https' if is_https else 'http'}://{shown}:{port}"
+
+
+def _check_soon(url: str, ca: str | None) -> None:
+    def check() -> None:
+        problem = check_public_address(url, ca)
+        if problem:
+            structlog.get_logger().warning("clients may not get through", problem=problem)
+
+    threading.Thread(target=check, name="self-check", daemon=True).start()
 
 
 class _Loader:
@@ -99,12 +143,11 @@ class _JobProcess:
                 self._stopping.wait(RESTART_SECONDS)
 
 
-def _http_server(settings: Settings, host: str, port: int) -> Any:
-    certificate, key = settings.tls.certificate, settings.tls.key
+def _http_server(settings: Settings, address: tuple[str, int], files: tuple[str, str, str | None] | None) -> Any:
     return Server(
         target="entrepot",
-        address=host,
-        port=port,
+        address=address[0],
+        port=address[1],
         interface=Interfaces.ASGI,
         workers=settings.server.workers,
         loop=Loops.uvloop,
@@ -116,21 +159,9 @@ def _http_server(settings: Settings, host: str, port: int) -> Any:
         backlog=settings.server.connections,
         backpressure=settings.server.connections,
         log_level=LogLevels.error,
-        ssl_cert=pathlib.Path(certificate) if certificate else None,
-        ssl_key=pathlib.Path(key) if key else None,
+        ssl_cert=pathlib.Path(files[0]) if files else None,
+        ssl_key=pathlib.Path(files[1]) if files else None,
         ssl_protocol_min=OLDEST[settings.tls.oldest],
         respawn_failed_workers=True,
         workers_kill_timeout=settings.server.stop_seconds,
     )
-
-
-def _require_free_port(host: str, port: int) -> None:
-    # The workers bind with SO_REUSEPORT, which would silently share the port with a stranger of the same user.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise SettingsError(f"server.listen: port {port} on {host} is in use") from None
-            raise SettingsError(f"server.listen: cannot listen on {host}:{port}: {error.strerror}") from None

@@ -11,6 +11,7 @@ from entrepot.domain.access import (
     Identity,
     PolicySnapshot,
     Role,
+    refuse,
 )
 from entrepot.domain.errors import Denied
 from entrepot.domain.names import RepositoryName
@@ -28,18 +29,13 @@ def decide(snapshot: PolicySnapshot, identity: Identity | None, action: Action, 
     ):
         return _decide_new_namespace(snapshot, identity, namespace)
     if action is Action.ADMIN:
-        return (
-            ALLOWED if _is_admin(snapshot, identity) else Decision(False, ("only instance administrators may do this",))
-        )
+        return ALLOWED if _is_admin(snapshot, identity) else refuse("only instance administrators may do this")
     if role >= needed:
         return ALLOWED
     who = identity.name if identity else "anonymous"
-    return Decision(
-        False,
-        (
-            f"{action.value} on {resource} needs the role {needed.name.lower()}",
-            f"{who} has {role.name.lower() if role else 'no role'} there",
-        ),
+    return refuse(
+        f"{action.value} on {resource} needs the role {needed.name.lower()}",
+        f"{who} has {role.name.lower() if role else 'no role'} there",
     )
 
 
@@ -108,10 +104,7 @@ def _decide_new_namespace(snapshot: PolicySnapshot, identity: Identity | None, n
     account = snapshot.find_account(identity.account) if identity else None
     if account is not None and (account.is_admin or account.name == namespace):
         return ALLOWED
-    return Decision(
-        False,
-        (
-            f"you have no role in the namespace {namespace}",
-            f"an administrator can make it with: entrepot namespace create {namespace}",
-        ),
+    return refuse(
+        f"you have no role in the namespace {namespace}",
+        f"an administrator can make it with: entrepot namespace create {namespace}",
     )

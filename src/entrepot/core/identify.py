@@ -80,7 +80,7 @@ async def _basic(registry: Registry, encoded: bytes) -> Caller:
 
 
 async def log_in(registry: Registry, name: str, password: str) -> Identity:
-    """The identity of a name and password. Raises Unauthenticated, the same for an unknown name and a wrong password."""
+    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong."""
     account = await registry.database.read(lambda tx: accounts.find_account(tx, name))
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.is_disabled or not is_right:

@@ -59,7 +59,8 @@ async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) 
         await manifests.add_manifest(tx, manifest, act.now)
         await repositories.put_member(tx, repository, manifest.digest, "manifest", act.now)
         for tag in push.tags:
-            await _point(tx, act, repository, tag, push, manifest.digest)
+            old = await _require_expected(tx, repository, tag, push.expected)
+            await _point(tx, act, repository, push.repository, tags.Move(tag, old, manifest.digest, act.actor, act.via))
         if not push.tags:
             days = await get_untagged_days(tx, repository)
             await pins.put_pin(tx, repository, manifest.digest, ("untagged", ""), act.now + days * DAY)
@@ -84,13 +85,17 @@ async def _require_references(tx: Tx, repository: int, manifest: Manifest) -> No
         )
 
 
-async def _point(tx: Tx, act: Act, repository: int, tag: Tag, push: ManifestPush, digest: Digest) -> None:
-    old = await tags.find_tag_digest(tx, repository, tag)
-    if push.expected is not None and push.expected != (old or ""):
-        raise PreconditionFailed("the tag is not where the request expects it", tag=tag, found=old)
-    require(act.caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, push.repository)
-    if old != digest:
-        await move_tag(tx, act, repository, push.repository, tags.Move(tag, old, digest, act.actor, act.via))
+async def _require_expected(tx: Tx, repository: int, tag: Tag, expected: str | None) -> Digest | None:
+    digest = await tags.find_tag_digest(tx, repository, tag)
+    if expected is not None and expected != (digest or ""):
+        raise PreconditionFailed("the tag is not where the request expects it", tag=tag, found=digest)
+    return digest
+
+
+async def _point(tx: Tx, act: Act, repository: int, name: RepositoryName, move: tags.Move) -> None:
+    require(act.caller, act.snapshot, Action.TAG_MOVE if move.from_digest else Action.TAG_CREATE, name)
+    if move.from_digest != move.to_digest:
+        await move_tag(tx, act, repository, name, move)
 
 
 async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move: tags.Move) -> None:

@@ -48,7 +48,7 @@ async def prepare(database: Database, clock: Clock, hasher: PasswordHasher, firs
         return key, True
 
     key = await database.read(lambda tx: instance.find_value(tx, TOKEN_KEY))
-    made = False
-    if key is None or is_new:
-        key, made = await database.transact(record)
-    return Ready(bytes.fromhex(key), first.generated if made and not first.configured else "")
+    if key is not None and not is_new:
+        return Ready(bytes.fromhex(key), "")
+    kept, is_made = await database.transact(record)
+    return Ready(bytes.fromhex(kept), first.generated if is_made and not first.configured else "")

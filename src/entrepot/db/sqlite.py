@@ -129,7 +129,7 @@ def _run_batch(
         for work, future in works:
             outcomes.append(_run_one(connection, tx, work, future))
         connection.execute("commit")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, every waiting caller is told
         # The whole batch is undone: a failed commit, or an error after which SQLite rolled back by itself.
         if not connection.getautocommit():
             connection.execute("rollback")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, Literal
 
 import msgspec
@@ -10,11 +10,11 @@ import msgspec
 Visibility = Literal["public", "private"]
 
 
-class Action(str, Enum):
+class Action(StrEnum):
     """What an endpoint does to a repository, namespace or the registry; decisions are about these words."""
 
     PING = "ping"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the name of an action, not a secret
     PULL = "pull"
     PUSH = "push"
     DELETE = "delete"
@@ -131,7 +131,12 @@ class Decision(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
 
-ALLOWED: Final = Decision(True)
+ALLOWED: Final = Decision(allowed=True)
+
+
+def refuse(*reasons: str) -> Decision:
+    """A no with its reasons."""
+    return Decision(allowed=False, reasons=reasons)
 
 
 class Scope(msgspec.Struct, frozen=True):

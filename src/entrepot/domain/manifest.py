@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -19,6 +20,7 @@ from entrepot.domain.json import render_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SCHEMA: Final = 2
 EdgeKind = Literal["config", "layer", "manifest", "subject"]
 
 
@@ -116,10 +118,8 @@ def parse_manifest(
 
 def _refuse_schema1(media_type: str, raw: bytes) -> None:
     schema = 0
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         schema = _any_decoder.decode(raw).get("schemaVersion", 0)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
     if media_type in media_types.SCHEMA1 or schema == 1:
         raise ManifestInvalid(
             "Docker image manifest version 2, schema 1 is not accepted: it was retired in 2019; push schema 2 or OCI",
@@ -133,8 +133,8 @@ def _media_type(given: str, document: _Document) -> str:
             "Docker image manifest version 2, schema 1 is not accepted: it was retired in 2019; push schema 2 or OCI",
             mediaType=given,
         )
-    if document.schema_version != 2:
-        raise ManifestInvalid("schemaVersion must be 2", got=document.schema_version)
+    if document.schema_version != SCHEMA:
+        raise ManifestInvalid(f"schemaVersion must be {SCHEMA}", got=document.schema_version)
     declared = given or document.media_type
     if not declared:
         declared = media_types.IMAGE_INDEX if document.manifests is not None else media_types.IMAGE_MANIFEST

@@ -88,7 +88,7 @@ def parse_repository_name(text: str) -> RepositoryName:
         raise NameInvalid(f"a repository name has at most {LONGEST_REPOSITORY} characters", length=len(text))
     if not REPOSITORY.fullmatch(text):
         raise NameInvalid(
-            "a repository name is lower-case letters and digits, with single . _ or - between them, and / between parts",
+            "a repository name is lower-case letters and digits, single . _ or - between them, and / between parts",
             name=text,
         )
     name = RepositoryName(text if "/" in text else f"{DEFAULT_NAMESPACE}/{text}")
@@ -101,7 +101,7 @@ def parse_namespace_name(text: str) -> str:
     """A name that a new user, organisation or namespace may have. Raises NameInvalid."""
     if len(text) > LONGEST_NAMESPACE or not NAMESPACE.fullmatch(text):
         raise NameInvalid(
-            f"a namespace is at most {LONGEST_NAMESPACE} lower-case letters and digits with single . _ or - between them",
+            f"a namespace is at most {LONGEST_NAMESPACE} lower-case letters and digits, single . _ or - between them",
             name=text[:LONGEST_REPOSITORY],
         )
     return text
@@ -117,10 +117,11 @@ def require_free_name(text: str) -> str:
 
 def require_image_repository(name: RepositoryName) -> None:
     """Refuse a path that belongs to a package format: `namespace/<format>/package`. Raises NameInvalid."""
-    segments = name.split("/", 2)
-    if len(segments) > 2 and segments[1] in FORMATS:
+    namespace, _, path = name.partition("/")
+    second, slash, _ = path.partition("/")
+    if slash and second in FORMATS:
         raise NameInvalid(
-            f"{segments[0]}/{segments[1]}/ is kept for {segments[1]} packages; choose another second segment", name=name
+            f"{namespace}/{second}/ is kept for {second} packages; choose another second segment", name=name
         )
 
 

@@ -37,7 +37,7 @@ async def list_accounts(tx: Tx, after: str, limit: int) -> list[AccountRow]:
     return [_account(row) for row in rows]
 
 
-async def add_account(tx: Tx, name: str, password_hash: str, is_admin: bool, now: int) -> int:
+async def add_account(tx: Tx, name: str, password_hash: str, *, is_admin: bool, now: int) -> int:
     """A new user; its id."""
     row = await tx.one(
         "insert into account (name, password_hash, is_admin, credentials_since, created_at) "
@@ -67,3 +67,9 @@ async def remove_account(tx: Tx, account: int) -> None:
 async def has_any_account(tx: Tx) -> bool:
     """Whether anybody was ever made: false only at the first start."""
     return await tx.one("select 1 from account limit 1") is not None
+
+
+async def count_administrators(tx: Tx) -> int:
+    """How many users can administer the instance."""
+    row = await tx.one("select count(*) from account where is_admin = 1 and is_disabled = 0")
+    return int(row[0]) if row else 0

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from entrepot.ports.database import Tx
 
 
-async def put_grant(tx: Tx, account: int, resource: str, role: str, granted_by: str, now: int) -> None:
+class GrantRow(msgspec.Struct, frozen=True):
+    """A role of an account on a resource (`acme` or `acme/app`), and who gave it."""
+
+    account: int
+    resource: str
+    role: str
+    granted_by: str
+
+
+async def put_grant(tx: Tx, grant: GrantRow, now: int) -> None:
     """Give a role; it replaces what the user had on the same resource."""
     await tx.execute(
         'insert into "grant" (account, resource, role, granted_by, granted_at) values ($1, $2, $3, $4, $5) '
         "on conflict (account, resource) do update set role = $3, granted_by = $4, granted_at = $5",
-        account,
-        resource,
-        role,
-        granted_by,
+        grant.account,
+        grant.resource,
+        grant.role,
+        grant.granted_by,
         now,
     )
 

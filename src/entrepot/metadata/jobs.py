@@ -89,3 +89,26 @@ async def list_expired(tx: Tx, now: int, limit: int) -> list[JobRow]:
 async def count_jobs(tx: Tx) -> dict[str, int]:
     """How many jobs there are in each state."""
     return {row[0]: row[1] for row in await tx.all("select state, count(*) from job group by state")}
+
+
+class DeadJobRow(msgspec.Struct, frozen=True):
+    """A job that was given up; times are microseconds since 1970."""
+
+    id: int
+    kind: str
+    key: str
+    attempts: int
+    error: str
+    created_at: int
+    ended_at: int
+
+
+async def list_dead_jobs(tx: Tx, after: int, limit: int) -> list[DeadJobRow]:
+    """Jobs that were given up, the oldest first, a page after the id `after`."""
+    rows = await tx.all(
+        "select id, kind, key, attempts, error, created_at, coalesce(ended_at, created_at) from job "
+        "where state = 'dead' and id > $1 order by id limit $2",
+        after,
+        limit,
+    )
+    return [DeadJobRow(*row) for row in rows]

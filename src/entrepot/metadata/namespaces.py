@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
 from entrepot.domain.access import Visibility
 from entrepot.ports.database import Tx
+
+QUESTION_SIZE: Final = 200
 
 
 class NamespaceRow(msgspec.Struct, frozen=True):
@@ -61,3 +66,14 @@ async def get_untagged_days(tx: Tx, repository: int) -> int:
         "select n.untagged_days from repository r join namespace n on n.id = r.namespace where r.id = $1", repository
     )
     return int(row[0]) if row else 0
+
+
+async def list_named_namespaces(tx: Tx, names: Sequence[str]) -> list[NamespaceRow]:
+    """Those of `names` that are there, in order; the caller bounds their number."""
+    rows: list[NamespaceRow] = []
+    for start in range(0, len(names), QUESTION_SIZE):
+        part = names[start : start + QUESTION_SIZE]
+        slots = ", ".join(f"${number}" for number in range(1, len(part) + 1))
+        found = await tx.all(f"{SELECT} where n.name in ({slots}) order by n.name", *part)
+        rows += [NamespaceRow(*row) for row in found]
+    return rows

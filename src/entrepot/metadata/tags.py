@@ -120,3 +120,32 @@ async def list_tag_events(tx: Tx, repository: int, tag: Tag, before: int, limit:
         limit,
     )
     return [TagEventRow(*row) for row in rows]
+
+
+class TagDetailRow(msgspec.Struct, frozen=True):
+    """A tag with what it points at; `size` is that of the manifest itself, in bytes."""
+
+    name: str
+    digest: str
+    generation: int
+    moved_at: int
+    media_type: str
+    size: int
+
+
+_DETAIL = (
+    "select t.name, t.digest, t.generation, t.moved_at, m.media_type, length(m.raw) "
+    "from tag t join manifest m on m.digest = t.digest where t.repository = $1 and t.name "
+)
+
+
+async def list_tag_details(tx: Tx, repository: int, after: str, limit: int) -> list[TagDetailRow]:
+    """Tags with what they point at, in byte order, a page after `after`."""
+    rows = await tx.all(f"{_DETAIL}> $2 order by t.name limit $3", repository, after, limit)
+    return [TagDetailRow(*row) for row in rows]
+
+
+async def find_tag_detail(tx: Tx, repository: int, tag: Tag) -> TagDetailRow | None:
+    """A tag with what it points at."""
+    row = await tx.one(f"{_DETAIL}= $2", repository, tag)
+    return None if row is None else TagDetailRow(*row)

@@ -36,7 +36,8 @@ class SegmentRow(msgspec.Struct, frozen=True):
 async def add_upload(tx: Tx, upload: UploadRow, now: int) -> None:
     """A new upload."""
     await tx.execute(
-        "insert into upload (id, repository, account, algorithm, started_at, touched_at) values ($1, $2, $3, $4, $5, $5)",
+        "insert into upload (id, repository, account, algorithm, started_at, touched_at) "
+        "values ($1, $2, $3, $4, $5, $5)",
         upload.id,
         upload.repository,
         upload.account,

@@ -16,39 +16,37 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-LABELS: Final = ("route", "method", "status")
-
-REQUESTS: Final = Counter("entrepot_http_requests", "Requests answered", LABELS)
 SECONDS: Final = Histogram(
-    "entrepot_http_request_seconds", "Time to the end of the answer", ("route", "method"), buckets=BUCKETS
+    "entrepot_http_request_seconds",
+    "Time to the end of the answer, by route, method and status",
+    ("route", "method", "status"),
+    buckets=BUCKETS,
 )
 SENT: Final = Counter("entrepot_http_sent_bytes", "Bytes of response bodies", ("route",))
 RECEIVED: Final = Counter("entrepot_http_received_bytes", "Bytes of request bodies", ("route",))
-RUNNING: Final = Gauge("entrepot_http_requests_running", "Requests being answered now", multiprocess_mode="livesum")
 
 
 class RequestMeter:
     """Counts one process's requests; the label look-ups are kept, they cost more than the counting."""
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._times: dict[tuple[str, str], Histogram] = {}
-        self._bytes: dict[str, tuple[Counter, Counter]] = {}
+        self._times: dict[tuple[str, str, int], Histogram] = {}
+        self._sent: dict[str, Counter] = {}
+        self._received: dict[str, Counter] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
-        route, method, status = key
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = REQUESTS.labels(route, method, str(status))
-            self._times[key[:2]] = SECONDS.labels(route, method)
-            self._bytes[route] = (SENT.labels(route), RECEIVED.labels(route))
-        counter.inc()
-        self._times[key[:2]].observe(seconds)
+        times = self._times.get(key)
+        if times is None:
+            route, method, status = key
+            times = self._times[key] = SECONDS.labels(route, method, str(status))
+            self._sent.setdefault(route, SENT.labels(route))
+            self._received.setdefault(route, RECEIVED.labels(route))
+        times.observe(seconds)
         if sent:
-            self._bytes[route][0].inc(sent)
+            self._sent[key[0]].inc(sent)
         if received:
-            self._bytes[route][1].inc(received)
+            self._received[key[0]].inc(received)
 
 
 def render_metrics(gauges: dict[str, tuple[str, dict[str, float]]]) -> bytes:
@@ -57,7 +55,7 @@ def render_metrics(gauges: dict[str, tuple[str, dict[str, float]]]) -> bytes:
     if os.environ.get(DIRECTORY):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
     else:
-        for metric in (REQUESTS, SECONDS, SENT, RECEIVED, RUNNING):
+        for metric in (SECONDS, SENT, RECEIVED):
             registry.register(metric)
     for name, (text, values) in gauges.items():
         gauge = Gauge(name, text, ("kind",), registry=registry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -50,12 +50,14 @@ class Observed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
+            if self.lines is not None:
+                self.lines.flush()
             return
         tally = _Tally(receive, send)
         began = time.perf_counter()
         try:
             await self._application(scope, tally.receive, tally.send)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last door: nobody else would answer or tell
             self._log.exception("request failed", method=scope["method"], path=scope["path"], error=str(error))
             await tally.fail()
         self._note(scope, tally, time.perf_counter() - began)
@@ -70,11 +72,12 @@ class Observed:
 class _Tally:
     """Counts what passes; a response that ends early is seen by its missing status."""
 
-    __slots__ = ("_receive", "_send", "received", "sent", "status")
+    __slots__ = ("_headers", "_receive", "_send", "received", "sent", "status")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        self._headers: list[tuple[bytes, bytes]] = []
         self.status = 0
         self.sent = 0
         self.received = 0
@@ -88,6 +91,10 @@ class _Tally:
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
+            self._headers = message["headers"]
+        elif kind == "http.response.pathsend":
+            # The server sends the file by itself: what it will send is what the headers promise.
+            self.sent += int(next((value for name, value in self._headers if name == b"content-length"), b"0"))
         elif kind == "http.response.body":
             self.sent += len(message.get("body", b""))
         await self._send(message)
@@ -101,12 +108,23 @@ class _Tally:
         await self.send({"type": "http.response.body", "body": INTERNAL})
 
 
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _timestamp() -> str:
+    now = time.time()
+    second = int(now)
+    return f"{_second(second)}.{int((now - second) * 1000):03}Z"
+
+
 def _line(scope: Scope, tally: _Tally, seconds: float) -> _Line:
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
     client = scope.get("client")
     return _Line(
         event="request",
-        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        timestamp=_timestamp(),
         method=scope["method"],
         path=scope["path"],
         status=tally.status,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
 from entrepot.domain.errors import RequestInvalid, SizeInvalid, TooLarge, TooSlow
 from entrepot.wire.messages import Request
+
+MOST_DIGITS: Final = 18
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -26,7 +29,7 @@ def content_length(request: Request) -> int | None:
     value = request.header(b"content-length")
     if value is None:
         return None
-    if not value.isdigit() or len(value) > 18:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise RequestInvalid("Content-Length is not a number of bytes", got=value.decode("latin-1")[:40])
     return int(value)
 

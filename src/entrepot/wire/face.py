@@ -18,7 +18,8 @@ Renderer = Callable[[Context, Request, EntrepotError, str], Response]
 class Grammar:
     """What a format gives its face: what it owns, its routes, how names are read, how errors and 401s are said.
 
-    `mounts` are first segments of paths. `identify` sets `request.resource` from `request.parameters`; `scope_of` names the scope of a challenge.
+    `mounts` are first segments of paths. `identify` sets `request.resource` from `request.parameters`; `scope_of`
+    names the scope of a challenge.
     """
 
     mounts: tuple[str, ...]

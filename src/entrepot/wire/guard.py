@@ -60,6 +60,6 @@ def _hidden(name: RepositoryName, action: Action) -> EntrepotError:
         f"{action.value} on {name} is refused",
         reasons=[
             f"you have no role in the namespace {name.namespace}",
-            f"ask its owner for a grant; an administrator can make one with: entrepot namespace create {name.namespace}",
+            f"ask its owner for a grant; an administrator makes one with: entrepot namespace create {name.namespace}",
         ],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from entrepot.domain.errors import RequestInvalid
+from entrepot.wire.bodies import MOST_DIGITS
 from entrepot.wire.messages import Request
 
 DEFAULT_ENTRIES = 1000
@@ -19,7 +20,7 @@ def parse_limit(request: Request, *, default: int = DEFAULT_ENTRIES) -> int:
     value = request.query_value("n")
     if value is None:
         return default
-    if not value.isascii() or not value.isdigit() or len(value) > 18:
+    if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS:
         raise RequestInvalid("n is the number of entries wanted, zero or more", n=value[:40])
     return min(int(value), MOST_ENTRIES)
 
