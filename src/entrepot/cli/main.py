@@ -17,6 +17,7 @@ app = cyclopts.App(
 )
 app.command("entrepot.cli.serve:serve", name="serve")
 app.command("entrepot.cli.worker:worker", name="worker")
+app.command("entrepot.cli.check:command", name="check")
 
 
 def main() -> None:

@@ -67,6 +67,12 @@ def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None
     return sorted(prefixes)
 
 
+def is_open(snapshot: PolicySnapshot, namespace: str) -> bool:
+    """Whether everybody may read what a namespace does not hide."""
+    policy = snapshot.namespaces.get(namespace)
+    return policy is not None and policy.visibility == "public"
+
+
 def _reads_namespace(snapshot: PolicySnapshot, identity: Identity | None, name: str) -> bool:
     return snapshot.namespaces[name].visibility == "public" or _role(snapshot, identity, name, name) >= Role.READER
 

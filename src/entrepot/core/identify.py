@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core import tokens
-from entrepot.core.decide import decide
+from entrepot.core.decide import decide, is_open
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import ANONYMOUS, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
@@ -37,8 +37,8 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     """
     if header is None:
         return ANONYMOUS
-    now = registry.clock.now()
-    known = cache.find(header, registry.policy.snapshot, now)
+    now, snapshot = registry.clock.now(), registry.policy.snapshot
+    known = cache.find(header, snapshot, now)
     if isinstance(known, Caller):
         return known
     scheme, _, credentials = header.partition(b" ")
@@ -46,10 +46,10 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
         case b"bearer":
             caller, until = _bearer(registry, credentials.strip().decode("latin-1"), now)
         case b"basic":
-            caller, until = await _basic(registry, credentials.strip()), now + BASIC_SECONDS * SECOND
+            caller, until = await _basic(registry, cache, credentials.strip()), now + BASIC_SECONDS * SECOND
         case _:
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
-    cache.put(header, caller, until)
+    cache.put(header, snapshot, caller, until)
     return caller
 
 
@@ -67,7 +67,7 @@ def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
     return Identity(claims.sub, account.name)
 
 
-async def _basic(registry: Registry, encoded: bytes) -> Caller:
+async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes) -> Caller:
     try:
         name, colon, password = b64decode(encoded, validate=True).decode().partition(":")
     except (Base64Error, UnicodeDecodeError):
@@ -76,16 +76,23 @@ async def _basic(registry: Registry, encoded: bytes) -> Caller:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     if not name and not password:
         return ANONYMOUS
-    return Caller(await log_in(registry, name, password), None)
+    return Caller(await log_in(registry, cache, name, password), None)
 
 
-async def log_in(registry: Registry, name: str, password: str) -> Identity:
+async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Identity:
     """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong."""
-    account = await registry.database.read(lambda tx: accounts.find_account(tx, name))
+    now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{password}".encode()
+    known = cache.find(pair, snapshot, now)
+    if isinstance(known, Identity):
+        return known
+    # No database holds a NUL in a text, and PostgreSQL refuses to be asked for one.
+    account = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name))
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
-    return Identity(account.id, account.name)
+    identity = Identity(account.id, account.name)
+    cache.put(pair, snapshot, identity, now + BASIC_SECONDS * SECOND)
+    return identity
 
 
 def refresh_identity(registry: Registry, token: str) -> Identity:
@@ -118,12 +125,14 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
         return None
     asked = WORDS if "*" in wanted.actions else wanted.actions
     snapshot = registry.policy.snapshot
+    # A token can be read: one that left out what an open namespace hides would tell that it is there.
+    everybody = {"pull"} if is_open(snapshot, repository.namespace) else frozenset[str]()
     actions = tuple(
         word
         for word in asked
         if word in WORDS
         and caller.is_admitted(WORDS[word], repository)
-        and decide(snapshot, caller.identity, WORDS[word], repository).allowed
+        and (decide(snapshot, caller.identity, WORDS[word], repository).allowed or word in everybody)
     )
     return Scope("repository", wanted.name, actions) if actions else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from entrepot.core.decide import may, visible_ranges
+from entrepot.core.decide import decide, may, visible_ranges
 from entrepot.core.registry import Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
@@ -37,7 +37,7 @@ async def list_repositories(
 ) -> tuple[list[RepositoryRow], str | None]:
     """Repositories that the caller may pull from, in order, and after which name the next page begins.
 
-    `within` is a prefix such as `acme/`. A page may be short where policy hides single repositories.
+    `within` is a prefix such as `acme/`.
     """
     snapshot = registry.policy.snapshot
     ranges = visible_ranges(snapshot, caller)
@@ -48,16 +48,16 @@ async def list_repositories(
         rows: list[RepositoryRow] = []
         for start, end in spans:
             after, before = max(start, low, page.after), min(end, high)
-            if after < before and len(rows) <= page.limit:
-                rows += await repositories.list_repositories(tx, after, before, page.limit + 1 - len(rows))
+            while after < before and len(rows) <= page.limit:
+                wanted = page.limit + 1 - len(rows)
+                batch = await repositories.list_repositories(tx, after, before, wanted)
+                # What is hidden goes before the page is cut: a Link names the last entry of its page.
+                rows += [row for row in batch if ranges is None or may_list(registry, caller, row.name)]
+                after = batch[-1].name if len(batch) == wanted else before
         return rows
 
     found = await registry.database.read(collect)
-    following = _next([row.name for row in found], page)
-    listed = found[: page.limit]
-    if ranges is None:
-        return listed, following
-    return [row for row in listed if may_list(registry, caller, row.name)], following
+    return found[: page.limit], _next([row.name for row in found], page)
 
 
 def may_list(registry: Registry, caller: Caller, name: str) -> bool:
@@ -66,12 +66,19 @@ def may_list(registry: Registry, caller: Caller, name: str) -> bool:
 
 
 async def list_referrers(
-    registry: Registry, repository: RepositoryName, subject: Digest, artifact_type: str | None, page: Page
+    registry: Registry, caller: Caller, repository: RepositoryName, wanted: tuple[Digest, str | None], page: Page
 ) -> tuple[list[str], str | None]:
-    """Descriptors (JSON) of referrers, and after which digest the next page begins; none known is an empty list."""
+    """Descriptors (JSON) of referrers, and after which digest the next page begins; none known is an empty list.
+
+    `wanted` is the subject and perhaps an artifact type. Raises NameUnknown to whoever has no role in the namespace.
+    """
+    subject, artifact_type = wanted
     found = await registry.database.read(
         lambda tx: manifests.list_referrers(tx, repository, subject, artifact_type, (page.after, page.limit + 1))
     )
+    if not found and not decide(registry.policy.snapshot, caller.identity, Action.PULL, repository.namespace).allowed:
+        # To strangers a repository that is not there looks like one that is hidden.
+        await registry.database.read(lambda tx: get_repository(tx, repository))
     return [descriptor for _, descriptor in found[: page.limit]], _next([digest for digest, _ in found], page)
 
 
@@ -85,4 +92,4 @@ def _span(prefix: str) -> tuple[str, str]:
         return "", LAST
     if prefix.endswith("/"):
         return prefix, prefix[:-1] + "0"
-    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST, prefix + "\x00"
+    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST, prefix + "\x01"

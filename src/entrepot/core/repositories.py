@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.core.decide import require
-from entrepot.core.registry import Act
+from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action
 from entrepot.domain.errors import NameUnknown
 from entrepot.domain.events import Event
@@ -22,6 +22,11 @@ async def get_repository(tx: Tx, name: RepositoryName) -> int:
     if repository is None:
         raise unknown_name(name)
     return repository
+
+
+async def is_known(registry: Registry, name: RepositoryName) -> bool:
+    """Whether there is such a repository."""
+    return await registry.database.read(lambda tx: repositories.find_repository_id(tx, name)) is not None
 
 
 def unknown_name(name: RepositoryName) -> NameUnknown:

@@ -108,8 +108,10 @@ class GenuineCache:
         entry = self._entries.get(self._hash(credentials))
         return entry[0] if entry is not None and entry[1] > now else None
 
-    def put(self, credentials: bytes, value: object, until: int) -> None:
-        """Keep a value for credentials until a time (microseconds)."""
+    def put(self, credentials: bytes, epoch: object, value: object, until: int) -> None:
+        """Keep a value for credentials until a time (microseconds), unless its epoch has passed meanwhile."""
+        if epoch is not self._epoch:
+            return
         if len(self._entries) >= self.LIMIT:
             self._entries.clear()
         self._entries[self._hash(credentials)] = (value, until)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import msgspec
 
@@ -26,7 +27,7 @@ from entrepot.domain.names import RepositoryName
 from entrepot.metadata import blobs, events, jobs, pins, repositories, uploads
 from entrepot.metadata.uploads import SegmentRow, UploadRow
 from entrepot.ports.database import T, Tx, Work
-from entrepot.ports.store import Written
+from entrepot.ports.store import BlobStore, Forgets, Written
 
 DISCARD = "store.discard"
 EXPIRY_BATCH = 100
@@ -126,7 +127,8 @@ async def finish_upload(
             _require_order(before, chunk.start)
             mine.append(await registry.store.write(upload_id, chunk.content, before.upload.algorithm))
         blob = await _assemble(registry, before, mine, digest)
-        await _prove(registry, blob, digest)
+        _require_match(blob, digest)
+        await _settle(registry, caller, before, blob)
     except BaseException:
         await _drop(registry, mine)
         raise
@@ -142,7 +144,8 @@ async def push_blob(
     require(caller, act.snapshot, Action.PUSH, repository)
     written = await registry.store.write(secrets.token_hex(16), content, digest.algorithm)
     try:
-        await _prove(registry, written, digest)
+        _require_match(written, digest)
+        await registry.store.settle(written.keys)
     except BaseException:
         await _drop(registry, [written])
         raise
@@ -198,7 +201,8 @@ def _require_order(progress: Progress, start: int | None) -> None:
 
 async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:
     parts = [segment.as_written() for segment in before.segments] + [written for written in mine if written.size]
-    if len(parts) == 1 and before.upload.algorithm == digest.algorithm:
+    is_whole = len(parts) == 1 and before.upload.algorithm == digest.algorithm
+    if is_whole and _is_certain(registry.store, parts[0].keys):
         return parts[0]
     keys = [key for part in parts for key in part.keys]
     joined = await registry.store.join(before.upload.id, keys, digest.algorithm)
@@ -206,10 +210,25 @@ async def _assemble(registry: Registry, before: Progress, mine: list[Written], d
     return joined
 
 
-async def _prove(registry: Registry, blob: Written, digest: Digest) -> None:
+def _require_match(blob: Written, digest: Digest) -> None:
     if blob.digest != digest:
         raise DigestInvalid("the bytes received do not match the digest", want=digest, got=blob.digest)
-    await registry.store.settle(blob.keys)
+
+
+def _is_certain(store: BlobStore, keys: list[str]) -> bool:
+    # 202 promises nothing about loss of power: what a restart lies between is read again and proved.
+    return not isinstance(store, Forgets) or all(store.is_certain(key) for key in keys)
+
+
+async def _settle(registry: Registry, caller: Caller, before: Progress, blob: Written) -> None:
+    try:
+        await registry.store.settle(blob.keys)
+    except Unavailable:
+        # After a sync that failed, a second one of the same file may succeed without the bytes (the kernel has
+        # marked them clean): no retry may finish this upload. A new one writes new files.
+        with suppress(EntrepotError):
+            await cancel_upload(registry, caller, RepositoryName(before.upload.repository), before.upload.id)
+        raise
 
 
 async def _commit(registry: Registry, act: Act, before: Progress, blob: Written, mine: list[Written]) -> None:

@@ -144,6 +144,9 @@ def _media_type(given: str, document: _Document) -> str:
             mediaType=document.media_type,
             contentType=declared,
         )
+    if not document.media_type and declared in media_types.DOCKER:
+        # The bytes alone must say what they are: the same digest is never served under two media types.
+        raise ManifestInvalid("a Docker manifest needs its mediaType in the document", contentType=declared)
     if declared not in media_types.MANIFESTS:
         raise ManifestInvalid(
             "this manifest media type is not supported", mediaType=declared, supported=sorted(media_types.MANIFESTS)
@@ -165,9 +168,12 @@ def _require_shape(media_type: str, document: _Document) -> None:
 
 
 def _artifact_type(media_type: str, document: _Document) -> str:
-    if document.artifact_type or media_type in media_types.INDEXES or document.config is None:
-        return document.artifact_type
-    return document.config.media_type
+    artifact_type = document.artifact_type
+    if not artifact_type and media_type not in media_types.INDEXES and document.config is not None:
+        artifact_type = document.config.media_type
+    if "\0" in artifact_type:
+        raise ManifestInvalid("an artifact type is a media type, without NUL")
+    return artifact_type
 
 
 def _edges(document: _Document, optional: frozenset[EdgeKind]) -> Iterator[Edge]:

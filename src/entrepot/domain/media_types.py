@@ -15,6 +15,7 @@ DOCKER_SCHEMA1_SIGNED: Final = "application/vnd.docker.distribution.manifest.v1+
 IMAGES: Final = frozenset({IMAGE_MANIFEST, DOCKER_MANIFEST})
 INDEXES: Final = frozenset({IMAGE_INDEX, DOCKER_MANIFEST_LIST})
 MANIFESTS: Final = IMAGES | INDEXES
+DOCKER: Final = frozenset({DOCKER_MANIFEST, DOCKER_MANIFEST_LIST})
 SCHEMA1: Final = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 
 # Layers that a registry need not hold: their bytes come from the descriptor's urls.

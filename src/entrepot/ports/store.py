@@ -72,8 +72,24 @@ class LocalFiles(Protocol):
 
 
 @runtime_checkable
+class Probes(Protocol):
+    """A store that can tell whether it is well, and how much room there is."""
+
+    async def probe(self) -> int:
+        """Free bytes. Raises Unavailable."""
+
+
+@runtime_checkable
 class ListsKeys(Protocol):
     """A store that can tell what it holds; only an audit asks, never a request."""
 
     def keys(self) -> AsyncIterator[str]:
         """Every key, in no order; those written meanwhile may be among them."""
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """A store that may lose, with the power or the machine, what it has written and not yet settled."""
+
+    def is_certain(self, key: str) -> bool:
+        """Whether unsettled bytes under a key must still be those written: nothing has restarted since."""

@@ -1,21 +1,25 @@
 """The disk store: one new file per key, hashed while it is written, synced with its folder by `settle`.
 
-<root>/3f/3f9a...c1.5be0d2f1a6c7e8f9       a key is the path below root; its first part is a fan-out of 256
+<root>/3f/3f9a...c1.07c1d28e5be0d2f1a6c7e8f9     a key is the path below root; its first part is a fan-out of 256
+
+After the dot: eight digits of the run that wrote it (see `_this_run`), then random ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import pathlib
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from entrepot.domain.digests import Digest, new_hash
-from entrepot.domain.errors import BlobUnknown, StorageFull, Unavailable
+from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailable
 from entrepot.ports.store import Piece, Written
 
 BATCH_BYTES: Final = 1 << 20
@@ -27,20 +31,22 @@ R = TypeVar("R")
 
 
 class FileStore:
-    """The port BlobStore over a folder of the local disk, with the ability LocalFiles."""
+    """The port BlobStore over a folder of the local disk, with the abilities LocalFiles, ListsKeys and Forgets."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = str(root.resolve())
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="file-store")
+        self._run = _this_run()
         for number in range(256):
             (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         _sync_folder(self._root)
+        _sync_folder(os.path.dirname(self._root))
 
     def path_of(self, key: str) -> str:
         return f"{self._root}/{key}"
 
     async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
-        writer = _Writer(self._root, _new_key(prefix), algorithm)
+        writer = _Writer(self._root, _new_key(prefix, self._run), algorithm)
         pending: asyncio.Future[None] | None = None
         batch: list[bytes] = []
         held = 0
@@ -66,7 +72,7 @@ class FileStore:
         await self._submit(_settle, [self.path_of(key) for key in keys])
 
     async def join(self, prefix: str, keys: Sequence[str], algorithm: str) -> Written:
-        writer = _Writer(self._root, _new_key(prefix), algorithm)
+        writer = _Writer(self._root, _new_key(prefix, self._run), algorithm)
         try:
             await self._submit(_copy, [self.path_of(key) for key in keys], writer)
         except BaseException:
@@ -83,7 +89,7 @@ class FileStore:
                 if chunk is None:
                     chunk = await self._submit(os.pread, descriptor, length, start)
                 if not chunk:
-                    raise Unavailable("the stored file is shorter than it was written", key=key)
+                    raise Damaged("the stored file is shorter than it was written", key=key)
                 start += len(chunk)
                 yield chunk
         finally:
@@ -91,6 +97,19 @@ class FileStore:
 
     async def delete(self, keys: Sequence[str]) -> None:
         await self._submit(_unlink, [self.path_of(key) for key in keys])
+
+    async def keys(self) -> AsyncIterator[str]:
+        for number in range(256):
+            folder = f"{number:02x}"
+            for name in await self._submit(os.listdir, self.path_of(folder)):
+                yield f"{folder}/{name}"
+
+    def is_certain(self, key: str) -> bool:
+        return key.rpartition(".")[2].startswith(self._run)
+
+    async def probe(self) -> int:
+        room = await self._submit(os.statvfs, self._root)
+        return room.f_bavail * room.f_frsize
 
     async def close(self) -> None:
         self._pool.shutdown()
@@ -100,7 +119,7 @@ class FileStore:
 
 
 class _Writer:
-    """One new file; its methods run one after the other in the pool's threads."""
+    """One new file. Its methods run in the pool's threads, one at a time; after `discard` nothing is written."""
 
     def __init__(self, root: str, key: str, algorithm: str) -> None:
         self.key = key
@@ -109,8 +128,31 @@ class _Writer:
         self._algorithm = algorithm
         self._hash = new_hash(algorithm)
         self._descriptor = -1
+        # An append may be at work when its client goes: a descriptor closed under it could be another file's by then.
+        self._lock = threading.Lock()
+        self._is_discarded = False
 
     def append(self, chunks: Sequence[bytes]) -> None:
+        with self._lock:
+            if not self._is_discarded:
+                self._append(chunks)
+
+    def finish(self, chunks: Sequence[bytes]) -> None:
+        with self._lock:
+            if not self._is_discarded:
+                self._append(chunks)
+                self._close()
+
+    def discard(self) -> None:
+        with self._lock:
+            self._is_discarded = True
+            self._close()
+            _unlink([self.path])
+
+    def written(self) -> Written:
+        return Written((Piece(self.key, self.size),), Digest(f"{self._algorithm}:{self._hash.hexdigest()}"))
+
+    def _append(self, chunks: Sequence[bytes]) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         for chunk in chunks:
@@ -120,25 +162,24 @@ class _Writer:
                 rest = rest[os.write(self._descriptor, rest) :]
             self.size += len(chunk)
 
-    def finish(self, chunks: Sequence[bytes]) -> None:
-        self.append(chunks)
-        self._close()
-
-    def discard(self) -> None:
-        self._close()
-        _unlink([self.path])
-
-    def written(self) -> Written:
-        return Written((Piece(self.key, self.size),), Digest(f"{self._algorithm}:{self._hash.hexdigest()}"))
-
     def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def _new_key(prefix: str) -> str:
-    return f"{prefix[:2]}/{prefix}.{secrets.token_hex(8)}"
+def _new_key(prefix: str, run: str) -> str:
+    return f"{prefix[:2]}/{prefix}.{run}{secrets.token_hex(8)}"
+
+
+def _this_run() -> str:
+    """The same for all workers of one `serve`, another after its restart and so after loss of power."""
+    try:
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        began = pathlib.Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
+    except OSError:
+        return secrets.token_hex(4)
+    return hashlib.sha256(f"{boot} {os.getppid()} {began}".encode()).hexdigest()[:8]
 
 
 def _telling(call: Callable[..., R], *arguments: object) -> R:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from entrepot.domain.errors import EntrepotError
 from entrepot.wire.context import Context
-from entrepot.wire.guard import admit
+from entrepot.wire.guard import admit, conceal
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
 from entrepot.wire.routing import Endpoint, Router
 
@@ -56,5 +56,13 @@ class Face:
                 request.scope["entrepot.caller"] = request.caller.identity.name
             return await endpoint.handler(self._context, request)
         except EntrepotError as error:
-            scope = self._grammar.scope_of(request, endpoint) if endpoint else ""
-            return self._grammar.render_error(self._context, request, error, scope)
+            return await self._refuse(request, endpoint, error)
+
+    async def _refuse(self, request: Request, endpoint: Endpoint | None, error: EntrepotError) -> Response:
+        if endpoint is None:
+            return self._grammar.render_error(self._context, request, error, "")
+        try:
+            shown = await conceal(self._context, request, endpoint, error)
+        except EntrepotError as failure:
+            shown = failure
+        return self._grammar.render_error(self._context, request, shown, self._grammar.scope_of(request, endpoint))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from entrepot.core.decide import decide
+from entrepot.core.decide import decide, is_open
 from entrepot.core.identify import authenticate
-from entrepot.core.repositories import unknown_name
+from entrepot.core.repositories import is_known, unknown_name
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
     InsufficientScope,
     Unauthenticated,
+    Unavailable,
 )
 from entrepot.domain.names import RepositoryName
 from entrepot.wire.context import Context
@@ -36,12 +37,31 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     if decision.allowed and caller.is_admitted(action, request.resource):
         return
     if caller.identity is None:
-        raise Unauthenticated("authentication is required", name=request.resource, action=action.value)
+        raise _anonymous(request.resource, action)
     if decision.allowed:
         raise InsufficientScope("the token does not cover this; ask for one with the scope named in the challenge")
-    if decide(snapshot, caller.identity, Action.PULL, request.resource).allowed:
+    is_open_write = action is not Action.PULL and is_open(snapshot, request.resource.namespace)
+    if is_open_write or decide(snapshot, caller.identity, Action.PULL, request.resource).allowed:
         raise Denied(f"{action.value} on {request.resource} is refused", reasons=list(decision.reasons))
     raise _hidden(request.resource, action)
+
+
+async def conceal(context: Context, request: Request, endpoint: Endpoint, error: EntrepotError) -> EntrepotError:
+    """The error to show: to whoever reads by a namespace's default only, what is not there looks like what is hidden.
+
+    Asked after something has failed, so that a pull that works never pays for it.
+    """
+    snapshot, caller, name = context.registry.policy.snapshot, request.caller, request.resource
+    is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)
+    if is_settled or endpoint.needs is not Action.PULL or not is_open(snapshot, name.namespace):
+        return error
+    if decide(snapshot, caller.identity, Action.PULL, name.namespace).allowed or await is_known(context.registry, name):
+        return error
+    return unknown_name(name) if caller.identity else _anonymous(name, endpoint.needs)
+
+
+def _anonymous(name: RepositoryName, action: Action) -> Unauthenticated:
+    return Unauthenticated("authentication is required", name=name, action=action.value)
 
 
 def _admit_open(caller: Caller, action: Action) -> None:

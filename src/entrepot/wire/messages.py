@@ -65,6 +65,8 @@ class Request:
         raw: bytes = self.scope["query_string"]
         if not raw:
             return []
+        if b"%00" in raw or b"\0" in raw:
+            raise RequestInvalid("the query string holds a NUL, which nothing here can be named with")
         try:
             return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
         except ValueError as error:

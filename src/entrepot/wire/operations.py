@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.metadata.policy import get_policy_version
+from entrepot.ports.store import Probes
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send, document
 
@@ -41,19 +42,32 @@ class Operations:
             case "/healthz":
                 return document(200, "application/json", b'{"status":"alive"}')
             case "/readyz":
-                return await self._ready()
+                return await self._ready(is_full=request.query_value("full") not in {None, "0"})
             case "/metrics":
                 return document(200, "text/plain; version=0.0.4; charset=utf-8", await self._render_metrics())
             case "/":
                 return self._front(request)
         return document(404, "application/json", _problem("UNSUPPORTED", "no such page"))
 
-    async def _ready(self) -> Response:
+    async def _ready(self, *, is_full: bool) -> Response:
+        """Ready is whoever can serve pulls of manifests; `full` also looks at the store and says what is away."""
+        registry = self._context.registry
+        away: dict[str, str] = {}
+        free_bytes: int | None = None
         try:
-            await self._context.registry.database.read(get_policy_version)
+            await registry.database.read(get_policy_version)
         except EntrepotError as error:
-            return document(503, "application/json", _problem("UNAVAILABLE", error.message))
-        return document(200, "application/json", b'{"status":"ready"}')
+            away["database"] = error.message
+        if is_full and isinstance(registry.store, Probes):
+            try:
+                free_bytes = await registry.store.probe()
+            except EntrepotError as error:
+                away["store"] = error.message
+        status = "away" if "database" in away else "degraded" if away else "ready"
+        report: dict[str, object] = {"status": status}
+        if is_full:
+            report |= {"away": away, "freeBytes": free_bytes}
+        return document(503 if status == "away" else 200, "application/json", render_json(report))
 
     def _front(self, request: Request) -> Response:
         scheme, _, host = self._context.addresses.base(request).partition("://")

@@ -52,7 +52,7 @@ class Router:
     def match(self, request: Request) -> Endpoint:
         """The endpoint of a request, whose `parameters` are filled in. Raises EndpointUnknown, Unsupported."""
         node = self._exact.get(request.path) or self._match_tail(request)
-        if node is None:
+        if node is None or "\0" in request.path:
             raise EndpointUnknown("no endpoint of the registry answers to this path", path=request.path)
         endpoint = node.methods.get(request.method)
         if endpoint is None:

@@ -30,12 +30,7 @@ async def pull(context: Context, request: Request) -> Response:
         return Response(416, [*headers, (b"content-range", b"bytes */%d" % blob.size), (b"content-length", b"0")])
     store = context.registry.store
     if wanted is None:
-        whole = Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
-        if len(blob.pieces) == 1 and isinstance(store, LocalFiles) and _sends_paths(request):
-            whole.path = store.path_of(blob.pieces[0].key)
-        else:
-            whole.stream = _read(store, blob, 0, blob.size)
-        return whole
+        return _whole(request, store, blob, headers)
     start, stop = wanted
     headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, blob.size)))
     headers.append((b"content-length", b"%d" % (stop - start)))
@@ -78,6 +73,15 @@ def _range(request: Request, blob: StoredBlob, entity_tag: str) -> tuple[int, in
     if not header or (condition and condition != entity_tag):
         return None
     return parse_range(header, blob.size)
+
+
+def _whole(request: Request, store: BlobStore, blob: StoredBlob, headers: Headers) -> Response:
+    whole = Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
+    if len(blob.pieces) == 1 and isinstance(store, LocalFiles) and _sends_paths(request):
+        whole.path = store.path_of(blob.pieces[0].key)
+    else:
+        whole.stream = _read(store, blob, 0, blob.size)
+    return whole
 
 
 def _sends_paths(request: Request) -> bool:

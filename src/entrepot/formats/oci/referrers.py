@@ -20,7 +20,9 @@ async def list_page(context: Context, request: Request) -> Response:
     subject = parse_digest(request.parameters["digest"])
     artifact_type = request.query_value("artifactType") or None
     page = Page(request.query_value("last") or "", min(parse_limit(request, default=ENTRIES), ENTRIES))
-    found, following = await list_referrers(context.registry, request.resource, subject, artifact_type, page)
+    found, following = await list_referrers(
+        context.registry, request.caller, request.resource, (subject, artifact_type), page
+    )
     response = document(200, IMAGE_INDEX, (FRAME % (IMAGE_INDEX, ",".join(found))).encode())
     if artifact_type is not None:
         response.headers.append((b"oci-filters-applied", b"artifactType"))

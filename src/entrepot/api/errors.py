@@ -1,0 +1,106 @@
+"""The one door for errors: the same JSON as the registry's other faces, with codes of this one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+
+from entrepot.domain import errors as domain
+from entrepot.wire.context import Context
+from entrepot.wire.errors import Entry, Table, find_entry, headers_for
+from entrepot.wire.messages import Request as WireRequest
+
+TABLE: Final[Table] = {
+    domain.EntrepotError: Entry("UNKNOWN", 500),
+    domain.Invalid: Entry("REQUEST_INVALID", 400),
+    domain.NameInvalid: Entry("NAME_INVALID", 400),
+    domain.TagInvalid: Entry("TAG_INVALID", 400),
+    domain.DigestInvalid: Entry("DIGEST_INVALID", 400),
+    domain.SizeInvalid: Entry("SIZE_INVALID", 400),
+    domain.Unknown: Entry("UNKNOWN", 404),
+    domain.EndpointUnknown: Entry("ENDPOINT_UNKNOWN", 404),
+    domain.NameUnknown: Entry("NAME_UNKNOWN", 404),
+    domain.ManifestUnknown: Entry("MANIFEST_UNKNOWN", 404),
+    domain.AccountUnknown: Entry("USER_UNKNOWN", 404),
+    domain.Unmet: Entry("REQUEST_INVALID", 400),
+    domain.Conflict: Entry("CONFLICT", 409),
+    domain.AlreadyExists: Entry("ALREADY_EXISTS", 409),
+    domain.PreconditionFailed: Entry("PRECONDITION_FAILED", 412),
+    domain.TooLarge: Entry("SIZE_INVALID", 413),
+    domain.TooSlow: Entry("SIZE_INVALID", 408),
+    domain.TooMany: Entry("TOOMANYREQUESTS", 429),
+    domain.Unsupported: Entry("UNSUPPORTED", 405),
+    domain.Unauthenticated: Entry("UNAUTHORIZED", 401),
+    domain.Denied: Entry("DENIED", 403),
+    domain.Unavailable: Entry("UNAVAILABLE", 503),
+    domain.StorageFull: Entry("STORAGE_FULL", 507),
+}
+
+BASIC: Final = 'Basic realm="entrepot", charset="UTF-8"'
+CHALLENGE: Final = "entrepot.challenge"
+MOST_NAMED: Final = 10
+SERVER_ERROR: Final = 500
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """One thing that was wrong: a code for programs, a sentence for people, details of either."""
+
+    code: str
+    message: str
+    detail: dict[str, Any] = {}
+
+
+class Problems(msgspec.Struct):
+    """The body of every error."""
+
+    errors: list[Problem]
+
+
+def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) -> Response[Problems]:
+    """An error of the domain with its status and the headers that belong to it."""
+    context: Context = request.app.state.context
+    entry = find_entry(TABLE, error)
+    wire = WireRequest(request.scope, request.receive)
+    headers = dict(headers_for(error, context.addresses, wire, request.scope.get(CHALLENGE, "")))
+    if isinstance(error, domain.Unauthenticated):
+        # Basic first: what administers takes no token. A scope is named where a token would do.
+        bearer = headers.pop("www-authenticate")
+        headers["www-authenticate"] = f"{BASIC}, {bearer}" if 'scope="' in bearer else BASIC
+    return Response(Problems([Problem(entry.code, error.message, dict(error.detail))]), status_code=entry.status, headers=headers)
+
+
+def render_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problems]:
+    """What the framework found wrong, said in the words of the domain."""
+    return render_domain(request, _translate(request, error))
+
+
+def explain(error: msgspec.MsgspecError | UnicodeDecodeError) -> domain.RequestInvalid:
+    """What is wrong with a document, with the path of the field."""
+    message, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    return domain.RequestInvalid(f"{field}: {message}" if field else message, field=field)
+
+
+def _translate(request: Request[Any, Any, Any], error: HTTPException) -> domain.EntrepotError:
+    match error:
+        case NotFoundException():
+            return domain.EndpointUnknown("no endpoint of the API answers to this path", path=request.scope["path"])
+        case MethodNotAllowedException():
+            method = request.scope["method"]
+            allowed = (error.headers or {}).get("Allow", "")
+            return domain.Unsupported(f"{method} is not supported here", allowed=sorted(allowed.split(", ")))
+        case ValidationException(extra=[*found]):
+            named = [(str(each.get("key", "")), str(each.get("message", ""))) for each in found[:MOST_NAMED]]
+            text = "; ".join(f"{key}: {message}" for key, message in named)
+            return domain.RequestInvalid(text, field=named[0][0] if named else "")
+    if error.status_code >= SERVER_ERROR:
+        raise error
+    return domain.RequestInvalid(error.detail)

@@ -1,0 +1,79 @@
+"""`/api/...` as an ASGI application that is built when it is first asked for.
+
+Litestar costs a quarter of a second and 10 MiB: a server that only pushes and pulls never pays. The first request
+pays in a thread, so that pulls beside it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import Final
+
+from entrepot.api.paths import rewrite
+from entrepot.core.identify import authenticate
+from entrepot.domain.access import Caller
+from entrepot.wire.bodies import read
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Application, Message, Receive, Request, Scope, Send
+
+PREFIX: Final = "/api/v1"
+NOTES: Final = ("entrepot.route", "entrepot.caller")
+
+Authenticate = Callable[[Context, bytes | None], Awaitable[Caller]]
+
+
+async def authenticate_header(context: Context, header: bytes | None) -> Caller:
+    """Whoever the Authorization header proves. Raises Unauthenticated."""
+    return await authenticate(context.registry, context.genuine, header)
+
+
+class ApiFace:
+    """The management API. `who` finds the caller; the command line has another one for work on local files."""
+
+    def __init__(self, context: Context, who: Authenticate = authenticate_header) -> None:
+        self._context = context
+        self._who = who
+        self._building = asyncio.Lock()
+        self._application: Application | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        application = self._application or await self._build()
+        inner = {**scope, "method": "GET" if scope["method"] == "HEAD" else scope["method"], "path": rewrite(scope)}
+        if scope["method"] == "HEAD":
+            send = _without_body(send)
+        try:
+            await application(inner, _Body(self._context, Request(scope, receive)).receive, send)
+        finally:
+            scope.update({name: inner[name] for name in NOTES if name in inner})
+
+    async def _build(self) -> Application:
+        async with self._building:
+            if self._application is None:
+                module = await asyncio.to_thread(import_module, "entrepot.api.application")
+                self._application = await asyncio.to_thread(module.build, self._context, self._who)
+        return self._application
+
+
+class _Body:
+    """Reads the body when it is wanted, whole and within the limits of size and time of all bodies."""
+
+    def __init__(self, context: Context, request: Request) -> None:
+        self._limits = context.limits
+        self._request = request
+        self._is_read = False
+
+    async def receive(self) -> Message:
+        if self._is_read:
+            return await self._request.receive()
+        self._is_read = True
+        body = await read(self._request, self._limits, self._limits.form_bytes)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _without_body(send: Send) -> Send:
+    async def forward(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return forward

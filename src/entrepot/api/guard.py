@@ -1,0 +1,124 @@
+"""Who may pass: the table "who gets which answer" of the design, for repositories, namespaces and the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from entrepot.api.errors import CHALLENGE
+from entrepot.api.face import NOTES, PREFIX
+from entrepot.api.paths import restore
+from entrepot.core.decide import decide
+from entrepot.core.namespaces import is_visible, unknown_namespace
+from entrepot.core.repositories import unknown_name
+from entrepot.domain.access import ANONYMOUS, SCOPE_WORD, Action, Caller, PolicySnapshot
+from entrepot.domain.errors import (
+    Denied,
+    EntrepotError,
+    InsufficientScope,
+    Unauthenticated,
+)
+from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+ROUTE, CALLER = NOTES
+WHO = "entrepot.who"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a request is about: `acme/app`, `acme`, or empty for the registry itself."""
+
+    resource: str
+    is_read: bool
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether it is a repository."""
+        return "/" in self.resource
+
+
+async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let the request pass, its caller noted, or raise what the caller is to be told.
+
+    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid.
+    """
+    scope, needs = connection.scope, handler.opt["needs"]
+    scope[ROUTE] = PREFIX + handler.opt["path"]  # type: ignore[typeddict-unknown-key]
+    if needs is None:
+        return
+    subject = _subject(connection)
+    scope[CHALLENGE] = _challenge(needs, subject.resource)  # type: ignore[typeddict-unknown-key]
+    state = connection.app.state
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    caller: Caller = await state.who(state.context, header)
+    scope[WHO] = caller  # type: ignore[typeddict-unknown-key]
+    if caller.identity is not None:
+        scope[CALLER] = caller.identity.name  # type: ignore[typeddict-unknown-key]
+    judge(state.context.registry.policy.snapshot, caller, needs, subject)
+
+
+def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> None:
+    """Raise what the caller is to be told, unless both policy and token allow it."""
+    if needs is Action.PING:
+        _require_identity(caller)
+        return
+    resource = "catalog" if needs is Action.CATALOG else subject.resource
+    is_allowed = _is_allowed(snapshot, caller, needs, subject)
+    if is_allowed and caller.is_admitted(needs, resource):
+        return
+    _require_identity(caller)
+    if is_allowed:
+        raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")
+    raise _refusal(snapshot, caller, needs, subject)
+
+
+def _is_allowed(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> bool:
+    if needs is Action.CATALOG:
+        # Listings are filtered by what may be pulled; whoever proved something may ask for them.
+        return caller != ANONYMOUS
+    if needs is Action.PULL and not subject.is_repository:
+        return is_visible(snapshot, caller, subject.resource)
+    return decide(snapshot, caller.identity, needs, subject.resource).allowed
+
+
+def _subject(connection: Connection) -> Subject:
+    parameters = connection.path_params
+    is_read = connection.scope["method"] == "GET"
+    if "repository" in parameters:
+        name = parse_repository_name(restore(parameters["repository"]))
+        # A dictionary of its own: the framework shares the one it found among requests.
+        connection.scope["path_params"] = {**parameters, "repository": name}
+        return Subject(name, is_read)
+    return Subject(parse_namespace_name(parameters["namespace"]) if "namespace" in parameters else "", is_read)
+
+
+def _challenge(needs: Action, resource: str) -> str:
+    if needs is Action.CATALOG:
+        return "registry:catalog:*"
+    word = SCOPE_WORD.get(needs)
+    return f"repository:{resource}:{'pull' if word == 'pull' else f'pull,{word}'}" if word and "/" in resource else ""
+
+
+def _require_identity(caller: Caller) -> None:
+    if caller.identity is None:
+        raise Unauthenticated("authentication is required")
+
+
+def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> EntrepotError:
+    resource = subject.resource
+    decision = decide(snapshot, caller.identity, needs, resource)
+    if resource and subject.is_read and not _may_know(snapshot, caller, subject):
+        # The same words whether it is there or not, so that nobody can tell.
+        return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
+    text = f"{needs.value} on {resource} is refused" if resource else "this is refused"
+    return Denied(text, reasons=list(decision.reasons))
+
+
+def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> bool:
+    if subject.is_repository:
+        return decide(snapshot, caller.identity, Action.PULL, subject.resource).allowed
+    return is_visible(snapshot, caller, subject.resource)

@@ -1,0 +1,34 @@
+"""Types that several resources share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from litestar.params import Parameter
+
+from entrepot.domain.names import LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
+
+Role = Literal["reader", "writer", "owner"]
+DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A JSON object with exactly the fields that are declared."""
+
+
+def _described(pattern: str, longest: int, text: str) -> msgspec.Meta:
+    # Said in the schema, judged by the domain, whose messages tell what to do.
+    return msgspec.Meta(description=text, extra_json_schema={"pattern": f"^(?:{pattern})$", "maxLength": longest})
+
+
+Name = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a user or namespace.")]
+TagName = Annotated[str, _described(TAG.pattern, 128, "A tag.")]
+DigestText = Annotated[str, msgspec.Meta(description="A digest.", extra_json_schema={"pattern": DIGEST})]
+Password = Annotated[str, msgspec.Meta(description="A password.", extra_json_schema={"minLength": 8, "maxLength": 256})]
+
+
+def time_of(microseconds: int) -> datetime:
+    """A stored time as JSON shows it."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -1,0 +1,178 @@
+"""Users: made, given passwords and removed; by administrators, a password also by whoever it belongs to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from entrepot.core.decide import decide
+from entrepot.core.listing import Page
+from entrepot.core.registry import Act, Registry
+from entrepot.domain.access import Action, Caller, PolicySnapshot
+from entrepot.domain.errors import (
+    AccountUnknown,
+    AlreadyExists,
+    Conflict,
+    Denied,
+    InsufficientScope,
+    RequestInvalid,
+)
+from entrepot.domain.events import Event
+from entrepot.domain.names import parse_namespace_name, require_free_name
+from entrepot.metadata import accounts, events, namespaces, policy
+from entrepot.metadata.accounts import AccountRow
+from entrepot.ports.database import Tx
+
+SHORTEST_PASSWORD: Final = 8
+LONGEST_PASSWORD: Final = 256
+
+
+class NewAccount(msgspec.Struct, frozen=True):
+    """A user to be made."""
+
+    name: str
+    password: str
+    is_admin: bool = False
+
+
+class PasswordChange(msgspec.Struct, frozen=True):
+    """A new password; whoever changes their own says the present one too."""
+
+    new: str
+    current: str | None = None
+
+
+async def list_accounts(registry: Registry, caller: Caller, page: Page) -> tuple[list[AccountRow], str | None]:
+    """Users by name, and after which name the next page begins. Raises Denied, InsufficientScope."""
+    require_admin(caller, registry.policy.snapshot)
+    rows = await registry.database.read(lambda tx: accounts.list_accounts(tx, page.after, page.limit + 1))
+    return rows[: page.limit], rows[page.limit - 1].name if len(rows) > page.limit else None
+
+
+async def get_account(registry: Registry, caller: Caller, name: str) -> AccountRow:
+    """A user, for administrators and for that user. Raises AccountUnknown, Denied, InsufficientScope."""
+    _require_self_or_admin(caller, registry.policy.snapshot, name)
+    return await registry.database.read(lambda tx: get_row(tx, name))
+
+
+async def get_row(tx: Tx, name: str) -> AccountRow:
+    """The row of a user. Raises AccountUnknown."""
+    row = await accounts.find_account(tx, name)
+    if row is None:
+        raise AccountUnknown("there is no such user", user=name)
+    return row
+
+
+async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> AccountRow:
+    """Make a user. Raises Denied, InsufficientScope, NameInvalid, RequestInvalid, AlreadyExists."""
+    act = registry.act(caller)
+    require_admin(caller, act.snapshot)
+    require_free_name(new.name)
+    _require_good_password(new.password, "password")
+    encoded = await registry.hasher.hash(new.password)
+
+    async def record(tx: Tx) -> AccountRow:
+        await _require_free(tx, new.name)
+        await accounts.add_account(tx, new.name, encoded, new.is_admin, act.now)
+        await _note(tx, act, Event("user.created", act.actor, new.name, {"administrator": new.is_admin}))
+        return await get_row(tx, new.name)
+
+    row = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return row
+
+
+async def change_password(registry: Registry, caller: Caller, name: str, change: PasswordChange) -> None:
+    """Give a user another password; every token made before is void.
+
+    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid.
+    """
+    act = registry.act(caller)
+    _require_self_or_admin(caller, act.snapshot, name)
+    _require_good_password(change.new, "password")
+    row = await registry.database.read(lambda tx: get_row(tx, name))
+    if _is_self(caller, name):
+        await _require_current(registry, row, change)
+    encoded = await registry.hasher.hash(change.new)
+
+    async def record(tx: Tx) -> None:
+        account = await get_row(tx, name)
+        if account.password_hash != row.password_hash:
+            raise Conflict("the password was changed by somebody else at this moment", user=name)
+        await accounts.set_password(tx, account.id, encoded, act.now)
+        await _note(tx, act, Event("user.password", act.actor, name))
+
+    await registry.database.transact(record)
+    await registry.policy.refresh()
+
+
+async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
+    """Remove a user with their grants; their namespaces stay, without an owner.
+
+    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for the last administrator.
+    """
+    act = registry.act(caller)
+    require_admin(caller, act.snapshot)
+
+    async def record(tx: Tx) -> None:
+        account = await get_row(tx, name)
+        can_administer = account.is_admin and not account.is_disabled
+        if can_administer and await accounts.count_administrators(tx) == 1:
+            raise Conflict("this is the last administrator; make another one first", user=name)
+        await accounts.remove_account(tx, account.id)
+        await _note(tx, act, Event("user.removed", act.actor, name))
+
+    await registry.database.transact(record)
+    await registry.policy.refresh()
+
+
+def require_admin(caller: Caller, snapshot: PolicySnapshot) -> None:
+    """Raises Denied unless the caller administers the instance, InsufficientScope for a token of one who does."""
+    decision = decide(snapshot, caller.identity, Action.ADMIN, "")
+    if not decision.allowed:
+        raise Denied("this is refused", reasons=list(decision.reasons))
+    if not caller.is_admitted(Action.ADMIN, ""):
+        raise InsufficientScope("a token does not do this; send the user name and password")
+
+
+def _require_self_or_admin(caller: Caller, snapshot: PolicySnapshot, name: str) -> None:
+    if not _is_self(caller, name):
+        require_admin(caller, snapshot)
+
+
+def _is_self(caller: Caller, name: str) -> bool:
+    return caller.identity is not None and caller.identity.name == name
+
+
+async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange) -> None:
+    if change.current is None:
+        raise RequestInvalid("to change your own password, give the present one too", field="current")
+    if not await registry.hasher.verify(row.password_hash, change.current):
+        raise Denied("the present password is wrong", field="current")
+
+
+def _require_good_password(password: str, field: str) -> None:
+    # The password itself is never part of a message: errors end up in logs and on screens.
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise RequestInvalid(
+            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters", field=field, length=len(password)
+        )
+    if not password.isprintable():
+        raise RequestInvalid("a password has no control characters", field=field)
+
+
+async def _require_free(tx: Tx, name: str) -> None:
+    # Users and namespaces share one pool of names; a namespace that nobody owns waits for its user.
+    if await accounts.find_account(tx, parse_namespace_name(name)) is not None:
+        raise AlreadyExists("there is a user of this name", user=name)
+    namespace = await namespaces.find_namespace(tx, name)
+    if namespace is not None and namespace.owner is not None:
+        raise AlreadyExists(
+            "a namespace of this name belongs to somebody else; choose another name", namespace=name, owner=namespace.owner
+        )
+
+
+async def _note(tx: Tx, act: Act, event: Event) -> None:
+    await policy.bump_policy_version(tx)
+    await events.add_event(tx, event, act.now)

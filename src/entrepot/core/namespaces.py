@@ -1,0 +1,168 @@
+"""Namespaces, and whether they and their repositories are public: made, found and changed."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from entrepot.core.accounts import get_row
+from entrepot.core.decide import require, visible_ranges
+from entrepot.core.listing import Page
+from entrepot.core.registry import Registry
+from entrepot.core.repositories import unknown_name
+from entrepot.domain.access import Action, Caller, PolicySnapshot, Visibility
+from entrepot.domain.errors import AlreadyExists, InsufficientScope, NameUnknown
+from entrepot.domain.events import Event
+from entrepot.domain.names import RepositoryName, require_free_name
+from entrepot.metadata import accounts, events, namespaces, policy, repositories
+from entrepot.metadata.namespaces import NamespaceRow
+from entrepot.metadata.repositories import RepositoryRow
+from entrepot.ports.database import Tx
+
+
+class NewNamespace(msgspec.Struct, frozen=True):
+    """A namespace to be made; without an `owner` it belongs to the user of its name, else to whoever makes it."""
+
+    name: str
+    visibility: Visibility = "private"
+    owner: str | UnsetType = UNSET
+
+
+class NamespaceChange(msgspec.Struct, frozen=True):
+    """What is to be different of a namespace; an `owner` of None stands for nobody."""
+
+    visibility: Visibility | UnsetType = UNSET
+    owner: str | None | UnsetType = UNSET
+
+
+def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:
+    """Whether the caller may know of a namespace: something in it may be read by them."""
+    ranges = visible_ranges(snapshot, caller)
+    if ranges is None:
+        return True
+    return any(prefix.startswith(f"{name}/") for prefix in ranges)
+
+
+def unknown_namespace(name: str) -> NameUnknown:
+    """The same words whether a namespace is not there or not for this caller."""
+    return NameUnknown("namespace name not known to registry", name=name)
+
+
+async def list_namespaces(registry: Registry, caller: Caller, page: Page) -> tuple[list[NamespaceRow], str | None]:
+    """Namespaces that the caller may know of, by name, and after which name the next page begins."""
+    snapshot = registry.policy.snapshot
+    ranges = visible_ranges(snapshot, caller)
+    known = snapshot.namespaces if ranges is None else {prefix.partition("/")[0] for prefix in ranges}
+    names = sorted(name for name in known if name > page.after)
+    wanted = names[: page.limit]
+    rows = await registry.database.read(lambda tx: namespaces.list_named_namespaces(tx, wanted))
+    return rows, wanted[-1] if len(names) > page.limit else None
+
+
+async def get_namespace(registry: Registry, name: str) -> NamespaceRow:
+    """A namespace. Raises NameUnknown."""
+    return await registry.database.read(lambda tx: _get(tx, name))
+
+
+async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace) -> NamespaceRow:
+    """Make a namespace. Raises Denied, InsufficientScope, NameInvalid, AccountUnknown, AlreadyExists."""
+    act = registry.act(caller)
+    require_free_name(new.name)
+    require(caller, act.snapshot, Action.NAMESPACE_CREATE, new.name)
+    if not caller.is_admitted(Action.NAMESPACE_CREATE, new.name):
+        raise InsufficientScope("a token does not do this; send the user name and password")
+
+    async def record(tx: Tx) -> NamespaceRow:
+        owner = await _owner_of_new(tx, caller, new)
+        if not await namespaces.add_namespace(tx, new.name, owner, new.visibility, act.now):
+            raise AlreadyExists("there is a namespace of this name", namespace=new.name)
+        await policy.bump_policy_version(tx)
+        row = await _get(tx, new.name)
+        detail: dict[str, object] = {"visibility": row.visibility, "owner": row.owner}
+        await events.add_event(tx, Event("namespace.created", act.actor, new.name, detail), act.now)
+        return row
+
+    row = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return row
+
+
+async def change_namespace(registry: Registry, caller: Caller, name: str, change: NamespaceChange) -> NamespaceRow:
+    """Change the owner or the default visibility of a namespace. Raises NameUnknown, Denied, AccountUnknown."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.NAMESPACE_ADMIN, name)
+
+    async def record(tx: Tx) -> NamespaceRow:
+        old = await _get(tx, name)
+        owner = old.owner if change.owner is UNSET else change.owner
+        account = await get_row(tx, owner) if owner is not None else None
+        visibility = old.visibility if change.visibility is UNSET else change.visibility
+        if (owner, visibility) == (old.owner, old.visibility):
+            return old
+        await namespaces.set_namespace(tx, name, account.id if account else None, visibility)
+        await policy.bump_policy_version(tx)
+        new = await _get(tx, name)
+        detail: dict[str, object] = {
+            "visibility": [old.visibility, new.visibility],
+            "owner": [old.owner, new.owner],
+        }
+        await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now)
+        return new
+
+    row = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return row
+
+
+async def find_repository(registry: Registry, name: RepositoryName) -> RepositoryRow:
+    """A repository. Raises NameUnknown."""
+    return await registry.database.read(lambda tx: _get_repository_row(tx, name))
+
+
+async def set_visibility(
+    registry: Registry, caller: Caller, name: RepositoryName, visibility: Visibility | None
+) -> RepositoryRow:
+    """Override the namespace's visibility for a repository, or with None follow it. Raises NameUnknown, Denied."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.REPOSITORY_ADMIN, name)
+
+    async def record(tx: Tx) -> RepositoryRow:
+        old = await _get_repository_row(tx, name)
+        if visibility == old.visibility:
+            return old
+        await repositories.set_visibility(tx, old.id, visibility)
+        await policy.bump_policy_version(tx)
+        detail: dict[str, object] = {"visibility": [old.visibility, visibility]}
+        await events.add_event(tx, Event("repository.changed", act.actor, name, detail), act.now)
+        return await _get_repository_row(tx, name)
+
+    row = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return row
+
+
+async def _get(tx: Tx, name: str) -> NamespaceRow:
+    row = await namespaces.find_namespace(tx, name)
+    if row is None:
+        raise unknown_namespace(name)
+    return row
+
+
+async def _get_repository_row(tx: Tx, name: RepositoryName) -> RepositoryRow:
+    row = await repositories.find_repository(tx, name)
+    if row is None:
+        raise unknown_name(name)
+    return row
+
+
+async def _owner_of_new(tx: Tx, caller: Caller, new: NewNamespace) -> int | None:
+    # Users and namespaces share one pool of names: a user's own name is theirs.
+    namesake = await accounts.find_account(tx, new.name)
+    if new.owner is UNSET:
+        maker = await accounts.find_account(tx, caller.identity.name) if caller.identity else None
+        account = namesake or maker
+        return account.id if account else None
+    owner = await get_row(tx, new.owner)
+    if namesake is not None and namesake.id != owner.id:
+        raise AlreadyExists("this is the name of a user, who alone can own the namespace", user=new.name)
+    return owner.id
