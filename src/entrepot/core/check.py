@@ -97,8 +97,8 @@ async def check(registry: Registry, *, is_deep: bool, notice: Notice) -> Report:
     await _check_members(registry, report)
     await _check_manifests(registry, report)
     await _check_blobs(registry, report, notice)
-    if isinstance(registry.store, ListsKeys):
-        report.keys = await _count_keys(registry, registry.store)
+    if registry.abilities.keys is not None:
+        report.keys = await _count_keys(registry, registry.abilities.keys)
     return report
 
 

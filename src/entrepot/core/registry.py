@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -12,7 +12,7 @@ from entrepot.domain.manifest import EdgeKind
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database
 from entrepot.ports.passwords import PasswordHasher
-from entrepot.ports.store import BlobStore
+from entrepot.ports.store import Abilities, BlobStore
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -44,6 +44,10 @@ class Registry:
     policy: Policy
     rules: Rules
     token_key: bytes
+    abilities: Abilities = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "abilities", Abilities.of(self.store))
 
     def act(self, caller: Caller) -> Act:
         """What a transaction needs to know of who acts, and when."""

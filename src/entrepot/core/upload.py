@@ -27,7 +27,7 @@ from entrepot.domain.names import RepositoryName
 from entrepot.metadata import blobs, events, jobs, pins, repositories, uploads
 from entrepot.metadata.uploads import SegmentRow, UploadRow
 from entrepot.ports.database import T, Tx, Work
-from entrepot.ports.store import BlobStore, Forgets, Written
+from entrepot.ports.store import Written
 
 DISCARD = "store.discard"
 EXPIRY_BATCH = 100
@@ -202,7 +202,7 @@ def _require_order(progress: Progress, start: int | None) -> None:
 async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:
     parts = [segment.as_written() for segment in before.segments] + [written for written in mine if written.size]
     is_whole = len(parts) == 1 and before.upload.algorithm == digest.algorithm
-    if is_whole and _is_certain(registry.store, parts[0].keys):
+    if is_whole and _is_certain(registry, parts[0].keys):
         return parts[0]
     keys = [key for part in parts for key in part.keys]
     joined = await registry.store.join(before.upload.id, keys, digest.algorithm)
@@ -215,9 +215,10 @@ def _require_match(blob: Written, digest: Digest) -> None:
         raise DigestInvalid("the bytes received do not match the digest", want=digest, got=blob.digest)
 
 
-def _is_certain(store: BlobStore, keys: list[str]) -> bool:
+def _is_certain(registry: Registry, keys: list[str]) -> bool:
     # 202 promises nothing about loss of power: what a restart lies between is read again and proved.
-    return not isinstance(store, Forgets) or all(store.is_certain(key) for key in keys)
+    forgets = registry.abilities.forgets
+    return forgets is None or all(forgets.is_certain(key) for key in keys)
 
 
 async def _settle(registry: Registry, caller: Caller, before: Progress, blob: Written) -> None:

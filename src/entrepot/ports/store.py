@@ -93,3 +93,22 @@ class Forgets(Protocol):
 
     def is_certain(self, key: str) -> bool:
         """Whether unsettled bytes under a key must still be those written: nothing has restarted since."""
+
+
+class Abilities(msgspec.Struct, frozen=True):
+    """Which of the extra abilities a store has; asked once at the start, because asking is slow."""
+
+    files: LocalFiles | None
+    forgets: Forgets | None
+    probes: Probes | None
+    keys: ListsKeys | None
+
+    @classmethod
+    def of(cls, store: BlobStore) -> Abilities:
+        """The abilities of a store."""
+        return cls(
+            store if isinstance(store, LocalFiles) else None,
+            store if isinstance(store, Forgets) else None,
+            store if isinstance(store, Probes) else None,
+            store if isinstance(store, ListsKeys) else None,
+        )

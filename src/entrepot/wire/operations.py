@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.metadata.policy import get_policy_version
-from entrepot.ports.store import Probes
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send, document
 
@@ -58,9 +57,10 @@ class Operations:
             await registry.database.read(get_policy_version)
         except EntrepotError as error:
             away["database"] = error.message
-        if is_full and isinstance(registry.store, Probes):
+        probes = registry.abilities.probes
+        if is_full and probes is not None:
             try:
-                free_bytes = await registry.store.probe()
+                free_bytes = await probes.probe()
             except EntrepotError as error:
                 away["store"] = error.message
         status = "away" if "database" in away else "degraded" if away else "ready"

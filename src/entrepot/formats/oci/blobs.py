@@ -10,7 +10,7 @@ from entrepot.core.pull import get_blob, promise_blob
 from entrepot.domain.access import Action
 from entrepot.domain.digests import parse_digest
 from entrepot.metadata.blobs import StoredBlob
-from entrepot.ports.store import BlobStore, LocalFiles
+from entrepot.ports.store import BlobStore
 from entrepot.wire.conditional import matches
 from entrepot.wire.context import Context
 from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
@@ -28,13 +28,12 @@ async def pull(context: Context, request: Request) -> Response:
         wanted = _range(request, blob, entity_tag)
     except Unsatisfiable:
         return Response(416, [*headers, (b"content-range", b"bytes */%d" % blob.size), (b"content-length", b"0")])
-    store = context.registry.store
     if wanted is None:
-        return _whole(request, store, blob, headers)
+        return _whole(context, request, blob, headers)
     start, stop = wanted
     headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, blob.size)))
     headers.append((b"content-length", b"%d" % (stop - start)))
-    return Response(206, headers, stream=_read(store, blob, start, stop))
+    return Response(206, headers, stream=_read(context.registry.store, blob, start, stop))
 
 
 async def check(context: Context, request: Request) -> Response:
@@ -75,12 +74,13 @@ def _range(request: Request, blob: StoredBlob, entity_tag: str) -> tuple[int, in
     return parse_range(header, blob.size)
 
 
-def _whole(request: Request, store: BlobStore, blob: StoredBlob, headers: Headers) -> Response:
+def _whole(context: Context, request: Request, blob: StoredBlob, headers: Headers) -> Response:
     whole = Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
-    if len(blob.pieces) == 1 and isinstance(store, LocalFiles) and _sends_paths(request):
-        whole.path = store.path_of(blob.pieces[0].key)
+    files = context.registry.abilities.files
+    if len(blob.pieces) == 1 and files is not None and _sends_paths(request):
+        whole.path = files.path_of(blob.pieces[0].key)
     else:
-        whole.stream = _read(store, blob, 0, blob.size)
+        whole.stream = _read(context.registry.store, blob, 0, blob.size)
     return whole
 
 
