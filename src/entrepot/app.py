@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from entrepot import formats
+from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
@@ -23,10 +24,12 @@ from entrepot.core.tokens import GenuineCache
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.jobs import count_jobs
+from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.store import BlobStore
+from entrepot.ports.waiting import Waits
 from entrepot.settings import Settings
-from entrepot.telemetry.metrics import render_metrics
+from entrepot.telemetry.metrics import render_metrics, set_waiting
 from entrepot.telemetry.observe import Observed
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
@@ -36,6 +39,7 @@ from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
+MOST_COUNTED: Final = 100_000
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
 
 
@@ -135,7 +139,7 @@ class _Application:
         try:
             async with open_registry(self._settings) as registry:
                 self._mount(registry)
-                poll = asyncio.create_task(self._poll(registry.policy))
+                poll = asyncio.create_task(self._poll(registry))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 poll.cancel()
@@ -159,21 +163,30 @@ class _Application:
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))
+        self._faces["api"] = ApiFace(context)
         operations = Operations(context, lambda: self._render_metrics(registry))
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics"), operations))
 
     @staticmethod
     async def _render_metrics(registry: Registry) -> bytes:
-        counts = await registry.database.read(count_jobs)
+        states = await registry.database.read(count_jobs)
+        uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
         return render_metrics(
-            {"entrepot_jobs": ("Jobs in the queue, by state", {k: float(v) for k, v in counts.items()})}
+            {
+                "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
+                "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
+            }
         )
 
-    async def _poll(self, policy: Policy) -> None:
+    async def _poll(self, registry: Registry) -> None:
+        queues = {"database": registry.database, "passwords": registry.hasher}
         while True:
+            for name, adapter in queues.items():
+                if isinstance(adapter, Waits):
+                    set_waiting(name, adapter.waiting())
             await asyncio.sleep(POLL_SECONDS)
             try:
-                await policy.refresh()
+                await registry.policy.refresh()
             except EntrepotError as error:
                 self._log.warning("policy not refreshed", reason=error.message)
 

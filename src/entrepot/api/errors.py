@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -48,6 +49,7 @@ BASIC: Final = 'Basic realm="entrepot", charset="UTF-8"'
 CHALLENGE: Final = "entrepot.challenge"
 MOST_NAMED: Final = 10
 SERVER_ERROR: Final = 500
+FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -74,7 +76,9 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
         # Basic first: what administers takes no token. A scope is named where a token would do.
         bearer = headers.pop("www-authenticate")
         headers["www-authenticate"] = f"{BASIC}, {bearer}" if 'scope="' in bearer else BASIC
-    return Response(Problems([Problem(entry.code, error.message, dict(error.detail))]), status_code=entry.status, headers=headers)
+    return Response(
+        Problems([Problem(entry.code, error.message, dict(error.detail))]), status_code=entry.status, headers=headers
+    )
 
 
 def render_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problems]:
@@ -85,18 +89,18 @@ def render_framework(request: Request[Any, Any, Any], error: HTTPException) -> R
 def explain(error: msgspec.MsgspecError | UnicodeDecodeError) -> domain.RequestInvalid:
     """What is wrong with a document, with the path of the field."""
     message, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
+    named = FIELD.search(message)
+    field = ".".join(part for part in (path.rstrip("`").lstrip("."), named[1] if named else "") if part)
     return domain.RequestInvalid(f"{field}: {message}" if field else message, field=field)
 
 
 def _translate(request: Request[Any, Any, Any], error: HTTPException) -> domain.EntrepotError:
     match error:
         case NotFoundException():
-            return domain.EndpointUnknown("no endpoint of the API answers to this path", path=request.scope["path"])
+            return domain.EndpointUnknown("no endpoint of the API answers to this path")
         case MethodNotAllowedException():
-            method = request.scope["method"]
-            allowed = (error.headers or {}).get("Allow", "")
-            return domain.Unsupported(f"{method} is not supported here", allowed=sorted(allowed.split(", ")))
+            method, path = request.scope["method"], request.scope["path"]
+            return domain.Unsupported(f"{method} is not supported here", allowed=request.app.state.methods_of(path))
         case ValidationException(extra=[*found]):
             named = [(str(each.get("key", "")), str(each.get("message", ""))) for each in found[:MOST_NAMED]]
             text = "; ".join(f"{key}: {message}" for key, message in named)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litestar.connection import ASGIConnection
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 
 from entrepot.api.errors import CHALLENGE
@@ -46,6 +47,8 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
 
     Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid.
     """
+    if "needs" not in handler.opt:
+        raise MethodNotAllowedException  # the framework's own answer to OPTIONS
     scope, needs = connection.scope, handler.opt["needs"]
     scope[ROUTE] = PREFIX + handler.opt["path"]  # type: ignore[typeddict-unknown-key]
     if needs is None:

@@ -9,16 +9,19 @@ from litestar import Request, Response
 from litestar.params import Parameter
 
 from entrepot.api.errors import explain
+from entrepot.api.face import PREFIX
 from entrepot.api.guard import WHO
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
+from entrepot.domain.names import LONGEST_NAMESPACE
 from entrepot.wire.paging import render_link
 
 T = TypeVar("T")
 
 DEFAULT_ENTRIES: Final = 100
 MOST_ENTRIES: Final = 1000
+LARGEST_ID: Final = 2**62
 JSON: Final = "application/json"
 
 Entries = Annotated[
@@ -27,6 +30,21 @@ Entries = Annotated[
 ]
 After = Annotated[
     str, Parameter(query="last", max_length=255, description="The last entry of the page before; `Link` carries it.")
+]
+Beyond = Annotated[
+    int, Parameter(query="last", ge=0, le=LARGEST_ID, description="The last id of the page before; `Link` carries it.")
+]
+Before = Annotated[
+    int | None,
+    Parameter(query="last", ge=1, le=LARGEST_ID, description="The last id of the page before; `Link` carries it."),
+]
+Within = Annotated[
+    str,
+    Parameter(query="namespace", max_length=LONGEST_NAMESPACE, description="Only repositories of this namespace."),
+]
+Expected = Annotated[
+    str | None,
+    Parameter(query="expected", max_length=140, description="The digest at which the tag must stand; else 412."),
 ]
 
 
@@ -67,3 +85,8 @@ def page(request: Request[Any, Any, Any], content: T, following: str | int | Non
     pairs = [(name, value) for name, value in request.query_params.items() if name != "last"]
     path = request.scope["path"].replace("%2F", "/")
     return Response(content, headers={"link": render_link(path, [*pairs, ("last", str(following))])})
+
+
+def created(path: str, content: T) -> Response[T]:
+    """What was made, with the path of it below the API."""
+    return Response(content, headers={"location": PREFIX + path})

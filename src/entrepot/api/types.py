@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar.params import Parameter
 
 from entrepot.domain.names import LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
 
@@ -16,6 +15,10 @@ DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A JSON object with exactly the fields that are declared."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A JSON object that may have more fields one day."""
 
 
 def _described(pattern: str, longest: int, text: str) -> msgspec.Meta:

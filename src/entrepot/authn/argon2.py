@@ -32,6 +32,9 @@ class Argon2Hasher:
     async def hash(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
 
+    def waiting(self) -> int:
+        return self._waiting
+
     async def verify(self, encoded: str, password: str) -> bool:
         if self._waiting >= LONGEST_QUEUE:
             raise TooMany("too many passwords are being checked at this moment; try again in a second")

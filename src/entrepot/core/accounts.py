@@ -74,7 +74,7 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
 
     async def record(tx: Tx) -> AccountRow:
         await _require_free(tx, new.name)
-        await accounts.add_account(tx, new.name, encoded, new.is_admin, act.now)
+        await accounts.add_account(tx, new.name, encoded, is_admin=new.is_admin, now=act.now)
         await _note(tx, act, Event("user.created", act.actor, new.name, {"administrator": new.is_admin}))
         return await get_row(tx, new.name)
 
@@ -169,7 +169,9 @@ async def _require_free(tx: Tx, name: str) -> None:
     namespace = await namespaces.find_namespace(tx, name)
     if namespace is not None and namespace.owner is not None:
         raise AlreadyExists(
-            "a namespace of this name belongs to somebody else; choose another name", namespace=name, owner=namespace.owner
+            "a namespace of this name belongs to somebody else; choose another name",
+            namespace=name,
+            owner=namespace.owner,
         )
 
 

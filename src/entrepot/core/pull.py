@@ -25,9 +25,14 @@ async def get_manifest(
     return found
 
 
-async def get_blob(registry: Registry, repository: RepositoryName, digest: Digest) -> StoredBlob:
-    """A blob of a repository with its locations. Raises NameUnknown, BlobUnknown, Damaged."""
-    found = await registry.database.read(lambda tx: blobs.find_blob(tx, repository, digest))
+async def get_blob(
+    registry: Registry, repository: RepositoryName, digest: Digest, *, with_pin: bool = False
+) -> StoredBlob:
+    """A blob of a repository with its locations, and `with_pin` what `promise_blob` needs to know.
+
+    Raises NameUnknown, BlobUnknown, Damaged.
+    """
+    found = await registry.database.read(lambda tx: blobs.find_blob(tx, repository, digest, with_pin=with_pin))
     if found is None:
         await registry.database.read(lambda tx: get_repository(tx, repository))
         raise BlobUnknown("the repository has no such blob", digest=digest)

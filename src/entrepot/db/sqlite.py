@@ -13,17 +13,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
 import apsw
 
 from entrepot.db import migrate
-from entrepot.domain.errors import EntrepotError, StorageFull, Unavailable
+from entrepot.domain.errors import AlreadyExists, EntrepotError, StorageFull, Unavailable
 from entrepot.ports.database import Row, T, Work
 
 DIALECT: Final = {
     "{identity}": "integer primary key autoincrement",
+    "{clustered}": "without rowid",
     "{bytes}": "blob",
     "{transaction_id}": "bigint not null default 0",
 }
@@ -32,6 +34,7 @@ BUSY_LIMIT_SECONDS: Final = 30.0
 BUSY_PAUSE_SECONDS: Final = 0.0005
 PAGE_CACHE_KIB: Final = 8192
 STATEMENT_CACHE: Final = 256
+TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
@@ -78,6 +81,7 @@ class SqliteDatabase:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         _migrate(path)
+        self._connection = _connect(path)
         self._reader = _connect(path)
         self._reader_tx = _Tx(self._reader)
         self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
@@ -89,6 +93,8 @@ class SqliteDatabase:
         try:
             return await work(self._reader_tx)
         except apsw.Error as error:
+            if self._is_closed:
+                raise Unavailable("the database is closed") from error
             raise _translate(error) from error
 
     async def transact(self, work: Work[T]) -> T:
@@ -98,51 +104,60 @@ class SqliteDatabase:
         self._queue.put((work, future))
         return await future
 
+    def waiting(self) -> int:
+        return self._queue.qsize()
+
     async def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
             self._queue.put(None)
             await asyncio.to_thread(self._writer.join)
             self._reader.close()
+            self._connection.close()
 
     def _write_all(self) -> None:
-        connection = _connect(self.path)
-        tx = _Tx(connection)
+        tx = _Tx(self._connection)
         is_open = True
         while is_open:
             batch = [self._queue.get()]
             while len(batch) < LARGEST_BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
-            works = [item for item in batch if item is not None]
-            is_open = len(works) == len(batch)
+            # Whoever went away while waiting is spared; nothing of theirs has begun.
+            works = [item for item in batch if item is not None and not item[1].cancelled()]
+            is_open = None not in batch
             if works:
-                _deliver(_run_batch(connection, tx, works))
-        connection.close()
+                _deliver(_run_batch(self._connection, tx, works))
 
 
 def _run_batch(
     connection: apsw.Connection, tx: _Tx, works: list[tuple[Work[Any], asyncio.Future[Any]]]
 ) -> list[_Outcome]:
-    outcomes: list[_Outcome] = []
     try:
         connection.execute("begin immediate")
-        for work, future in works:
-            outcomes.append(_run_one(connection, tx, work, future))
-        connection.execute("commit")
-    except Exception as error:  # noqa: BLE001 - whatever it was, every waiting caller is told
-        # The whole batch is undone: a failed commit, or an error after which SQLite rolled back by itself.
-        if not connection.getautocommit():
-            connection.execute("rollback")
+    except apsw.Error as error:
         failure = _translate(error)
         return [(future, None, failure) for _, future in works]
-    return outcomes
+    try:
+        outcomes = [_run_one(connection, tx, work, future) for work, future in works]
+        connection.execute("commit")
+    except BaseException as error:  # noqa: BLE001 - whatever it was, every waiting caller is told
+        # All is undone: a failed commit, or an error after which SQLite rolled back by itself (a full disk).
+        if not connection.getautocommit():
+            connection.execute("rollback")
+        if len(works) == 1:
+            return [(works[0][1], None, _translate(error))]
+    else:
+        return outcomes
+    # One of them was too much, not necessarily all: each on its own then.
+    return [outcome for item in works for outcome in _run_batch(connection, tx, [item])]
 
 
 def _run_one(connection: apsw.Connection, tx: _Tx, work: Work[Any], future: asyncio.Future[Any]) -> _Outcome:
     connection.execute("savepoint work")
     try:
         value = _drive(work(tx))
-    except Exception as error:
+    except BaseException as error:
+        # A cancellation that a work raises is its caller's alone, too.
         if connection.getautocommit():
             raise
         connection.execute("rollback to work")
@@ -157,7 +172,8 @@ def _deliver(outcomes: list[_Outcome]) -> None:
     for outcome in outcomes:
         by_loop.setdefault(outcome[0].get_loop(), []).append(outcome)
     for loop, own in by_loop.items():
-        if not loop.is_closed():
+        # The loop may have ended meanwhile, with nobody left to tell.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, own)
 
 
@@ -176,6 +192,8 @@ def _translate(error: BaseException) -> BaseException:
         return error
     if isinstance(error, apsw.FullError):
         return StorageFull("the disk that holds the database is full", reason=str(error))
+    if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in TAKEN:
+        return AlreadyExists("there is such a row already", reason=str(error))
     if isinstance(error, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)):
         return Unavailable("the database cannot be used now", reason=str(error))
     return error
@@ -213,18 +231,30 @@ def _busy_handler() -> Callable[[int], bool]:
 def _migrate(path: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(path)
+    migrations = migrate.list_migrations(DIALECT)
     try:
-        connection.execute("begin immediate")
-        connection.execute(migrate.LEDGER)
-        applied = {int(number): str(checksum) for number, checksum in connection.execute(migrate.SELECT)}
-        for step in migrate.list_pending(migrate.list_migrations(DIALECT), applied):
-            connection.execute(step.sql)
-            connection.execute(
-                _positional(migrate.INSERT), (step.number, step.name, step.checksum, time.time_ns() // 1000)
-            )
-        connection.execute("commit")
+        while _migrate_once(connection, migrations):
+            pass
     finally:
         connection.close()
+
+
+def _migrate_once(connection: apsw.Connection, migrations: list[migrate.Migration]) -> bool:
+    """One step in a transaction of its own, beside other processes that may do the same; whether there was one."""
+    connection.execute("begin immediate")
+    try:
+        connection.execute(migrate.LEDGER)
+        applied = {int(number): str(checksum) for number, checksum in connection.execute(migrate.SELECT)}
+        steps = migrate.list_pending(migrations, applied)
+        for step in steps[:1]:
+            connection.execute(step.sql)
+            now = time.time_ns() // 1000
+            connection.execute(_positional(migrate.INSERT), (step.number, step.name, step.checksum, now))
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+    return bool(steps)
 
 
 def open_database(url: str) -> SqliteDatabase:

@@ -25,17 +25,21 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 
 _FIND = (
-    "select b.size, b.state, l.key, l.size, coalesce(p.until, 0) from repository r "
+    "select b.size, b.state, l.key, l.size, {until} from repository r "
     "join member m on m.repository = r.id and m.digest = $2 and m.kind = 'blob' and m.deleted_at is null "
     "join blob b on b.digest = m.digest join location l on l.blob = b.digest "
-    "left join pin p on p.repository = r.id and p.digest = m.digest and p.reason = 'upload' and p.holder = '' "
-    "where r.name = $1 order by l.ordinal"
+    "{pin}where r.name = $1 order by l.ordinal"
+)
+_FIND_TO_PULL = _FIND.format(until="0", pin="")
+_FIND_TO_PROMISE = _FIND.format(
+    until="coalesce(p.until, 0)",
+    pin="left join pin p on p.repository = r.id and p.digest = m.digest and p.reason = 'upload' and p.holder = '' ",
 )
 
 
-async def find_blob(tx: Tx, repository: RepositoryName, digest: Digest) -> StoredBlob | None:
-    """A blob of a repository with its locations, in one indexed read."""
-    rows = await tx.all(_FIND, repository, digest)
+async def find_blob(tx: Tx, repository: RepositoryName, digest: Digest, *, with_pin: bool = False) -> StoredBlob | None:
+    """A blob of a repository with its locations, in one indexed read; `pinned_until` only `with_pin`."""
+    rows = await tx.all(_FIND_TO_PROMISE if with_pin else _FIND_TO_PULL, repository, digest)
     if not rows:
         return None
     first = rows[0]

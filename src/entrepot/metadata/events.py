@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from entrepot.domain.events import Event
 from entrepot.domain.json import render_json
 from entrepot.ports.database import Tx
@@ -17,3 +21,40 @@ async def add_event(tx: Tx, event: Event, now: int) -> None:
         event.subject,
         render_json(event.detail).decode(),
     )
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where an event stands among all: epochs follow restores, `transaction` is 0 where commits come one by one."""
+
+    epoch: int
+    transaction: int
+    id: int
+
+
+BEGINNING: Final = Place(0, 0, 0)
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """An event as stored; `detail` is JSON, `at` is microseconds since 1970."""
+
+    place: Place
+    site: str
+    at: int
+    kind: str
+    actor: str
+    subject: str
+    detail: str
+
+
+# Identities are handed out before commits and may appear out of order: id 7 is there while id 5 is still to come.
+# So the order is that of the transactions, and those that may still be overtaken by an older one are left for later.
+_LIST = (
+    "select epoch, transaction_id, id, site, at, kind, actor, subject, detail from event "
+    "where (epoch, transaction_id, id) > ($1, $2, $3) /*settled*/ order by epoch, transaction_id, id limit $4"
+)
+
+
+async def list_events(tx: Tx, after: Place, limit: int) -> list[EventRow]:
+    """Events in order, a page after a place; none that is still to come will stand before one that was listed."""
+    rows = await tx.all(_LIST, after.epoch, after.transaction, after.id, limit)
+    return [EventRow(Place(row[0], row[1], row[2]), *row[3:]) for row in rows]

@@ -54,6 +54,12 @@ async def count_uploads(tx: Tx, account: int, limit: int) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_open_uploads(tx: Tx, limit: int) -> int:
+    """How many uploads are open in all, counted up to `limit`."""
+    row = await tx.one("select count(*) from (select 1 from upload limit $1) as open", limit)
+    return int(row[0]) if row else 0
+
+
 async def find_upload(tx: Tx, upload: str, repository: RepositoryName) -> UploadRow | None:
     """An upload of a repository."""
     row = await tx.one(

@@ -1,9 +1,9 @@
--- The rows of the registry. {identity}, {bytes} and {transaction_id} are filled in per engine by db/migrate.py.
+-- The rows of the registry. {words} are filled in per engine by db/migrate.py; {clustered} keeps rows in the primary key.
 
 create table instance (
     name text primary key,
     value text not null
-);
+) {clustered};
 
 -- One row; bumped in every transaction that changes what decisions depend on.
 create table policy (
@@ -40,7 +40,7 @@ create table "grant" (
     granted_by text not null,
     granted_at bigint not null,
     primary key (account, resource)
-);
+) {clustered};
 
 create table repository (
     id {identity},
@@ -57,7 +57,7 @@ create table blob (
     size bigint not null,
     state text not null default 'good',
     created_at bigint not null
-);
+) {clustered};
 
 create table location (
     blob text not null,
@@ -67,14 +67,14 @@ create table location (
     size bigint not null,
     cipher text not null default '',
     primary key (blob, ordinal)
-);
+) {clustered};
 
 create table wrap (
     blob text not null,
     namespace bigint not null,
     wrapped_key {bytes} not null,
     primary key (blob, namespace)
-);
+) {clustered};
 
 create table manifest (
     digest text primary key,
@@ -93,7 +93,7 @@ create table edge (
     artifact_type text not null default '',
     descriptor text,
     primary key (parent, child, kind)
-);
+) {clustered};
 create index edge_by_child on edge (child, kind, parent);
 create index edge_by_artifact_type on edge (child, artifact_type, parent) where kind = 'subject';
 
@@ -104,7 +104,7 @@ create table member (
     pushed_at bigint not null,
     deleted_at bigint,
     primary key (repository, digest, kind)
-);
+) {clustered};
 create index member_by_digest on member (digest, kind);
 
 create table tag (
@@ -115,7 +115,7 @@ create table tag (
     generation bigint not null,
     moved_at bigint not null,
     primary key (repository, name)
-);
+) {clustered};
 create index tag_by_digest on tag (repository, digest);
 
 create table tag_event (
@@ -138,7 +138,7 @@ create table pin (
     holder text not null default '',
     until bigint not null,
     primary key (repository, digest, reason, holder)
-);
+) {clustered};
 create index pin_by_end on pin (until);
 
 create table fact (
@@ -147,7 +147,7 @@ create table fact (
     key text not null,
     value text not null,
     primary key (repository, version, key)
-);
+) {clustered};
 
 create table upload (
     id text primary key,
@@ -168,7 +168,7 @@ create table segment (
     size bigint not null,
     digest text not null,
     primary key (upload, ordinal)
-);
+) {clustered};
 
 create table job (
     id {identity},

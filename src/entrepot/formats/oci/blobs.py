@@ -38,7 +38,7 @@ async def pull(context: Context, request: Request) -> Response:
 
 async def check(context: Context, request: Request) -> Response:
     """`HEAD /v2/<name>/blobs/<digest>` (end-2); a 200 is a promise that a push may rely on."""
-    blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]))
+    blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]), with_pin=True)
     await promise_blob(context.registry, request.resource, blob)
     return Response(200, [*_headers(context, request, blob), (b"content-length", b"%d" % blob.size)])
 

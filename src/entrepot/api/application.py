@@ -1,0 +1,92 @@
+"""The management API as a Litestar application: the route table behind the guard, with one door for errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from litestar import Litestar, MediaType, Request, Response, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+
+from entrepot.api.errors import render_domain, render_framework
+from entrepot.api.face import PREFIX, Authenticate
+from entrepot.api.guard import admit
+from entrepot.api.openapi import CONFIG, describe, operation_id
+from entrepot.api.request import ApiRequest, provide_caller, provide_registry
+from entrepot.api.routes import ENDPOINTS, Endpoint
+from entrepot.domain.errors import EntrepotError
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Application
+
+# Answers are about people and permissions: no cache keeps them, no browser guesses at their type.
+HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+PARAMETER: Final = re.compile(r"{(\w+)}")
+
+
+def build(context: Context, who: Authenticate) -> Application:
+    """The application. `who` finds the caller of a request."""
+    router = Router(
+        path=PREFIX,
+        route_handlers=[*(_handler(endpoint) for endpoint in ENDPOINTS), _schema_handler()],
+        guards=[admit],
+        dependencies={
+            "registry": Provide(provide_registry, sync_to_thread=False),
+            "caller": Provide(provide_caller, sync_to_thread=False),
+        },
+        request_class=ApiRequest,
+    )
+    return Litestar(
+        route_handlers=[router],
+        state=State({"context": context, "who": who, "methods_of": _methods_of}),
+        exception_handlers={
+            EntrepotError: render_domain,
+            HTTPException: render_framework,
+            Exception: _fail,
+        },
+        response_headers=HEADERS,
+        openapi_config=CONFIG,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
+    return HTTPRouteHandler(
+        PARAMETER.sub(r"{\1:str}", endpoint.path),
+        http_method=endpoint.method,
+        status_code=endpoint.status,
+        operation_id=operation_id(endpoint),
+        tags=[endpoint.path.split("/")[1]],
+        opt={"needs": endpoint.needs, "path": endpoint.path},
+    )(endpoint.handler)
+
+
+def _methods_of(path: str) -> list[str]:
+    rows = [endpoint for endpoint in ENDPOINTS if _pattern(endpoint.path).fullmatch(path.rstrip("/"))]
+    methods = {endpoint.method for endpoint in rows} or {"GET"}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(PREFIX + PARAMETER.sub("[^/]+", path))
+
+
+def _schema_handler() -> HTTPRouteHandler:
+    cache: list[bytes] = []
+
+    async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+        if not cache:
+            cache.append(describe(request.app.openapi_schema.to_schema(), ENDPOINTS))
+        return Response(cache[0], media_type=MediaType.JSON)
+
+    return HTTPRouteHandler(
+        "/openapi.json", http_method="GET", include_in_schema=False, opt={"needs": None, "path": "/openapi.json"}
+    )(openapi)
+
+
+def _fail(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    # Unforeseen: whoever wraps the whole server logs it and answers a bare 500.
+    raise error

@@ -1,0 +1,86 @@
+"""Members: who has which role on a namespace (`/namespaces/…/members`) or one repository (`/repositories/…/members`)."""
+
+from __future__ import annotations
+
+from litestar import Request, Response
+
+from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, page
+from entrepot.api.types import Answer, Document, Role
+from entrepot.core import grants
+from entrepot.core.listing import Page
+from entrepot.core.registry import Registry
+from entrepot.domain.access import Caller
+from entrepot.domain.names import parse_namespace_name, parse_repository_name
+
+
+class Member(Answer, frozen=True):
+    """A user and the role that was granted here."""
+
+    user: str
+    role: Role
+
+
+class Members(Answer, frozen=True):
+    """A page of members, by name; the owner of a namespace is no member of it by that."""
+
+    members: list[Member]
+
+
+class NewRole(Document, frozen=True):
+    """The role to give: a reader pulls, a writer pushes and moves tags too, an owner deletes and administers too."""
+
+    role: Role
+
+
+def _members(found: list[grants.Member]) -> Members:
+    return Members([Member(member.user, _role(member.role)) for member in found])
+
+
+def _role(text: str) -> Role:
+    roles: dict[str, Role] = {"reader": "reader", "writer": "writer", "owner": "owner"}
+    return roles[text]
+
+
+async def list_of_namespace(
+    request: Request, registry: Registry, caller: Caller, namespace: str, n: Entries = DEFAULT_ENTRIES, last: After = ""
+) -> Response[Members]:
+    """Who has which role on the whole namespace."""
+    found, following = await grants.list_members(registry, caller, parse_namespace_name(namespace), Page(last, n))
+    return page(request, _members(found), following)
+
+
+async def list_of_repository(
+    request: Request,
+    registry: Registry,
+    caller: Caller,
+    repository: str,
+    n: Entries = DEFAULT_ENTRIES,
+    last: After = "",
+) -> Response[Members]:
+    """Who has which role on this repository, beside those with one on its namespace."""
+    found, following = await grants.list_members(registry, caller, parse_repository_name(repository), Page(last, n))
+    return page(request, _members(found), following)
+
+
+async def put_in_namespace(registry: Registry, caller: Caller, namespace: str, user: str, data: NewRole) -> Member:
+    """Give a user a role on the whole namespace; it replaces the one they had."""
+    resource = parse_namespace_name(namespace)
+    await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
+    return Member(user, data.role)
+
+
+async def put_in_repository(registry: Registry, caller: Caller, repository: str, user: str, data: NewRole) -> Member:
+    """Give a user a role on this repository alone; it replaces the one they had."""
+    resource = parse_repository_name(repository)
+    await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
+    return Member(user, data.role)
+
+
+async def remove_from_namespace(registry: Registry, caller: Caller, namespace: str, user: str) -> None:
+    """Take a user's role on the namespace away."""
+    await grants.remove_member(registry, caller, parse_namespace_name(namespace), user)
+
+
+async def remove_from_repository(registry: Registry, caller: Caller, repository: str, user: str) -> None:
+    """Take a user's role on the repository away."""
+    await grants.remove_member(registry, caller, parse_repository_name(repository), user)

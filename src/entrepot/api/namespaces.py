@@ -1,0 +1,77 @@
+"""Namespaces: `/namespaces`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from litestar import Request, Response
+from msgspec import UNSET, UnsetType
+
+from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, created, page
+from entrepot.api.types import Answer, Document, Name, time_of
+from entrepot.core import namespaces
+from entrepot.core.listing import Page
+from entrepot.core.registry import Registry
+from entrepot.domain.access import Caller, Visibility
+from entrepot.metadata.namespaces import NamespaceRow
+
+
+class Namespace(Answer, frozen=True):
+    """The first segment of names, with one owner and a default visibility; `owner` is null where nobody is."""
+
+    name: str
+    kind: str
+    owner: str | None
+    visibility: Visibility
+    created_at: datetime
+
+
+class Namespaces(Answer, frozen=True):
+    """A page of namespaces, by name."""
+
+    namespaces: list[Namespace]
+
+
+class NewNamespace(Document, frozen=True):
+    """A namespace to be made; without `owner` it belongs to the user of its name, else to whoever makes it."""
+
+    name: Name
+    visibility: Visibility = "private"
+    owner: Name | UnsetType = UNSET
+
+
+class NamespaceChange(Document, frozen=True):
+    """What is to be different; an `owner` of null stands for nobody."""
+
+    visibility: Visibility | UnsetType = UNSET
+    owner: Name | None | UnsetType = UNSET
+
+
+def _namespace(row: NamespaceRow) -> Namespace:
+    return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at))
+
+
+async def list_page(
+    request: Request, registry: Registry, caller: Caller, n: Entries = DEFAULT_ENTRIES, last: After = ""
+) -> Response[Namespaces]:
+    """The namespaces in which there is something that you may read, by name."""
+    rows, following = await namespaces.list_namespaces(registry, caller, Page(last, n))
+    return page(request, Namespaces([_namespace(row) for row in rows]), following)
+
+
+async def get(registry: Registry, namespace: str) -> Namespace:
+    """One namespace."""
+    return _namespace(await namespaces.get_namespace(registry, namespace))
+
+
+async def create(registry: Registry, caller: Caller, data: NewNamespace) -> Response[Namespace]:
+    """Make a namespace: administrators any, others the one of their own name."""
+    new = namespaces.NewNamespace(data.name, data.visibility, data.owner)
+    made = await namespaces.create_namespace(registry, caller, new)
+    return created(f"/namespaces/{made.name}", _namespace(made))
+
+
+async def change(registry: Registry, caller: Caller, namespace: str, data: NamespaceChange) -> Namespace:
+    """Change the owner or the default visibility."""
+    wanted = namespaces.NamespaceChange(data.visibility, data.owner)
+    return _namespace(await namespaces.change_namespace(registry, caller, namespace, wanted))

@@ -1,0 +1,129 @@
+"""Tags: `/repositories/…/tags`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from litestar import Request, Response
+from msgspec import UNSET, UnsetType
+
+from entrepot.api.request import DEFAULT_ENTRIES, After, Before, Entries, Expected, page
+from entrepot.api.types import Answer, DigestText, Document, time_of
+from entrepot.core import tags
+from entrepot.core.listing import Page
+from entrepot.core.registry import Registry
+from entrepot.core.tags import PastMove, TagMove
+from entrepot.domain.access import Caller
+from entrepot.domain.digests import Digest, parse_digest
+from entrepot.domain.names import parse_repository_name, parse_tag
+from entrepot.metadata.tags import TagDetailRow
+
+
+class Tag(Answer, frozen=True):
+    """A movable name for a manifest. `size` is that of the manifest in bytes; `generation` counts the moves."""
+
+    name: str
+    digest: str
+    media_type: str
+    size: int
+    generation: int
+    moved_at: datetime
+
+
+class Tags(Answer, frozen=True):
+    """A page of tags, in byte order."""
+
+    tags: list[Tag]
+
+
+class TagEvent(Answer, frozen=True, rename={"from_": "from"}):
+    """One move. `from` is null where the tag was new, `to` where it was deleted.
+
+    `via` is the way: `oci` for a push or delete of a client, `api`, or `rollback`. `restorable` says whether the
+    digest that the tag left is still in the repository.
+    """
+
+    id: int
+    from_: str | None
+    to: str | None
+    actor: str
+    via: str
+    at: datetime
+    restorable: bool
+
+
+class History(Answer, frozen=True):
+    """A page of moves, the newest first."""
+
+    events: list[TagEvent]
+
+
+class NewTarget(Document, frozen=True):
+    """Where the tag is to point. `expected` is where it must stand now, null for not there at all; else 412."""
+
+    digest: DigestText
+    expected: DigestText | None | UnsetType = UNSET
+
+
+class Rollback(Document, frozen=True):
+    """A former digest of the tag; without `digest`, the one before its last move. `expected` as for a move."""
+
+    digest: DigestText | None = None
+    expected: DigestText | None | UnsetType = UNSET
+
+
+def _tag(row: TagDetailRow) -> Tag:
+    return Tag(row.name, row.digest, row.media_type, row.size, row.generation, time_of(row.moved_at))
+
+
+def _event(move: PastMove) -> TagEvent:
+    event = move.event
+    at = time_of(event.at)
+    return TagEvent(event.id, event.from_digest, event.to_digest, event.actor, event.via, at, move.is_restorable)
+
+
+def _expected(text: str | None | UnsetType) -> Digest | None | UnsetType:
+    return parse_digest(text) if isinstance(text, str) else text
+
+
+async def list_page(
+    request: Request, registry: Registry, repository: str, n: Entries = DEFAULT_ENTRIES, last: After = ""
+) -> Response[Tags]:
+    """The tags of a repository with what they point at, in byte order."""
+    rows, following = await tags.list_tags(registry, parse_repository_name(repository), Page(last, n))
+    return page(request, Tags([_tag(row) for row in rows]), following)
+
+
+async def get(registry: Registry, repository: str, tag: str) -> Tag:
+    """One tag with what it points at."""
+    return _tag(await tags.get_tag(registry, parse_repository_name(repository), parse_tag(tag)))
+
+
+async def list_history(
+    request: Request, registry: Registry, repository: str, tag: str, n: Entries = DEFAULT_ENTRIES, last: Before = None
+) -> Response[History]:
+    """Every move of a tag, the newest first; also of one that was deleted."""
+    name = parse_repository_name(repository)
+    moves, following = await tags.list_history(registry, name, parse_tag(tag), (last, n))
+    return page(request, History([_event(move) for move in moves]), following)
+
+
+async def put(registry: Registry, caller: Caller, repository: str, tag: str, data: NewTarget) -> Tag:
+    """Point a tag at a manifest of the repository, if it stands where `expected` says."""
+    digest, expected = parse_digest(data.digest), _expected(data.expected)
+    move = TagMove(parse_repository_name(repository), parse_tag(tag), digest, expected)
+    return _tag(await tags.put_tag(registry, caller, move))
+
+
+async def remove(registry: Registry, caller: Caller, repository: str, tag: str, expected: Expected = None) -> None:
+    """Remove a tag; its manifest stays, as history."""
+    wanted = parse_digest(expected) if expected else UNSET
+    move = TagMove(parse_repository_name(repository), parse_tag(tag), None, wanted)
+    await tags.remove_tag(registry, caller, move)
+
+
+async def roll_back(registry: Registry, caller: Caller, repository: str, tag: str, data: Rollback) -> Tag:
+    """Point a tag at a digest of its own history that is still there."""
+    digest = parse_digest(data.digest) if data.digest else None
+    move = TagMove(parse_repository_name(repository), parse_tag(tag), digest, _expected(data.expected))
+    return _tag(await tags.roll_back(registry, caller, move))

@@ -1,0 +1,80 @@
+"""Users: `/users`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from litestar import Request, Response
+
+from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, created, page
+from entrepot.api.types import Answer, Document, Name, Password, time_of
+from entrepot.core import accounts
+from entrepot.core.listing import Page
+from entrepot.core.registry import Registry
+from entrepot.domain.access import Caller
+from entrepot.metadata.accounts import AccountRow
+
+
+class User(Answer, frozen=True):
+    """Somebody with an account."""
+
+    name: str
+    administrator: bool
+    disabled: bool
+    created_at: datetime
+
+
+class Users(Answer, frozen=True):
+    """A page of users, by name."""
+
+    users: list[User]
+
+
+class NewUser(Document, frozen=True):
+    """A user to be made."""
+
+    name: Name
+    password: Password
+    administrator: bool = False
+
+
+class NewPassword(Document, frozen=True):
+    """Another password; whoever changes their own gives the present one as `current`."""
+
+    password: Password
+    current: str | None = None
+
+
+def _user(row: AccountRow) -> User:
+    return User(row.name, row.is_admin, row.is_disabled, time_of(row.created_at))
+
+
+async def list_page(
+    request: Request, registry: Registry, caller: Caller, n: Entries = DEFAULT_ENTRIES, last: After = ""
+) -> Response[Users]:
+    """Everybody with an account, by name."""
+    rows, following = await accounts.list_accounts(registry, caller, Page(last, n))
+    return page(request, Users([_user(row) for row in rows]), following)
+
+
+async def get(registry: Registry, caller: Caller, user: str) -> User:
+    """One user: for administrators, and for that user."""
+    return _user(await accounts.get_account(registry, caller, user))
+
+
+async def create(registry: Registry, caller: Caller, data: NewUser) -> Response[User]:
+    """Make a user."""
+    new = accounts.NewAccount(data.name, data.password, data.administrator)
+    made = await accounts.add_account(registry, caller, new)
+    return created(f"/users/{made.name}", _user(made))
+
+
+async def change_password(registry: Registry, caller: Caller, user: str, data: NewPassword) -> None:
+    """Give a user another password: for administrators, and for that user. Every token made before is void."""
+    change = accounts.PasswordChange(data.password, data.current)
+    await accounts.change_password(registry, caller, user, change)
+
+
+async def remove(registry: Registry, caller: Caller, user: str) -> None:
+    """Remove a user with their roles; what they owned is left without an owner."""
+    await accounts.remove_account(registry, caller, user)

@@ -1,0 +1,22 @@
+"""Whoever asks: `/whoami`."""
+
+from __future__ import annotations
+
+from entrepot.api.types import Answer
+from entrepot.core.decide import decide
+from entrepot.core.registry import Registry
+from entrepot.domain.access import Action, Caller
+
+
+class Whoami(Answer, frozen=True):
+    """Who the credentials prove; `token` says whether they were a token, which may allow less than a password."""
+
+    name: str
+    administrator: bool
+    token: bool
+
+
+async def get(registry: Registry, caller: Caller) -> Whoami:
+    """Who the credentials of this request prove."""
+    is_admin = decide(registry.policy.snapshot, caller.identity, Action.ADMIN, "").allowed
+    return Whoami(caller.identity.name if caller.identity else "", is_admin, caller.ceiling is not None)
