@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -110,19 +110,20 @@ class PostgresqlDatabase:
         # A quarter of the connections is left to reads: pulls do not wait behind pushes that wait for each other.
         self._writers = asyncio.Semaphore(max(1, pool.get_max_size() * 3 // 4))
         self._turn = asyncio.Lock()
+        self._running = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def read(self, work: Work[T]) -> T:
-        try:
+        with self._accepted():
             try:
                 return await self._read(work)
             except LOST:
                 # A pooled connection may have died while it was idle, with the server that was started again since.
                 return await self._read(work)
-        except Exception as error:
-            raise _translate(error) from error
 
     async def transact(self, work: Work[T]) -> T:
-        try:
+        with self._accepted():
             async with asyncio.timeout(LIMIT_SECONDS):
                 try:
                     return await self._attempt(work, BEGIN)
@@ -130,8 +131,6 @@ class PostgresqlDatabase:
                     if not _is_worth_another(error):
                         raise
                 return await self._insist(work)
-        except Exception as error:
-            raise _translate(error) from error
 
     async def close(self) -> None:
         if self._is_closed:
@@ -139,12 +138,32 @@ class PostgresqlDatabase:
         self._is_closed = True
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
+                await self._is_idle.wait()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
+    @contextmanager
+    def _accepted(self) -> Iterator[None]:
+        """One piece of work, which `close` waits for; its errors as the port has them."""
+        if self._is_closed:
+            raise Unavailable("the database is closed")
+        self._running += 1
+        self._is_idle.clear()
+        try:
+            yield
+        except Exception as error:
+            translated = _translate(error)
+            if translated is error:
+                raise
+            raise translated from error
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._is_idle.set()
+
     async def _read(self, work: Work[T]) -> T:
-        async with self._connection() as connection:
+        async with self._pool.acquire(timeout=LIMIT_SECONDS) as connection:
             return await work(_Tx(connection))
 
     async def _insist(self, work: Work[T]) -> T:
@@ -159,7 +178,7 @@ class PostgresqlDatabase:
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
 
     async def _attempt(self, work: Work[T], begin: str) -> T:
-        async with self._writers, self._connection() as connection:
+        async with self._writers, self._pool.acquire() as connection:
             try:
                 await connection.execute(begin)
                 value = await work(_Tx(connection))
@@ -168,13 +187,6 @@ class PostgresqlDatabase:
                 raise
             await _commit(connection)
             return value
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
-        if self._is_closed:
-            raise Unavailable("the database is closed")
-        async with self._pool.acquire(timeout=LIMIT_SECONDS) as connection:
-            yield connection
 
 
 async def _commit(connection: _Connection) -> None:
