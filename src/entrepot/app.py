@@ -29,6 +29,7 @@ from entrepot.ports.database import Database
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Settings
+from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import render_metrics, set_waiting
 from entrepot.telemetry.observe import Observed
 from entrepot.wire.addresses import Addresses
@@ -193,4 +194,7 @@ class _Application:
 
 def build(settings: Settings) -> Application:
     """The whole server as one ASGI application with lifespan."""
+    if not structlog.is_configured():
+        # The library's default prints local variables of tracebacks, secrets among them.
+        configure_logs(settings.log.level)
     return Observed(_Application(settings), is_logged=settings.log.access)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar import Litestar, MediaType, Request, Response, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
@@ -15,7 +16,7 @@ from entrepot.api.errors import render_domain, render_framework
 from entrepot.api.face import PREFIX, Authenticate
 from entrepot.api.guard import admit
 from entrepot.api.openapi import CONFIG, describe, operation_id
-from entrepot.api.request import ApiRequest, provide_caller, provide_registry
+from entrepot.api.request import ApiRequest, provide_caller, provide_ids, provide_names, provide_registry
 from entrepot.api.routes import ENDPOINTS, Endpoint
 from entrepot.domain.errors import EntrepotError
 from entrepot.wire.context import Context
@@ -35,10 +36,12 @@ def build(context: Context, who: Authenticate) -> Application:
         dependencies={
             "registry": Provide(provide_registry, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
+            "names": Provide(provide_names, sync_to_thread=False),
+            "ids": Provide(provide_ids, sync_to_thread=False),
         },
         request_class=ApiRequest,
     )
-    return Litestar(
+    application = Litestar(
         route_handlers=[router],
         state=State({"context": context, "who": who, "methods_of": _methods_of}),
         exception_handlers={
@@ -51,12 +54,13 @@ def build(context: Context, who: Authenticate) -> Application:
         logging_config=None,
         debug=False,
     )
+    return cast("Application", application)
 
 
 def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
     return HTTPRouteHandler(
         PARAMETER.sub(r"{\1:str}", endpoint.path),
-        http_method=endpoint.method,
+        http_method=HttpMethod(endpoint.method),
         status_code=endpoint.status,
         operation_id=operation_id(endpoint),
         tags=[endpoint.path.split("/")[1]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Request, Response
@@ -17,6 +17,7 @@ from litestar.exceptions import (
 from entrepot.domain import errors as domain
 from entrepot.wire.context import Context
 from entrepot.wire.errors import Entry, Table, find_entry, headers_for
+from entrepot.wire.messages import Receive, Scope
 from entrepot.wire.messages import Request as WireRequest
 
 TABLE: Final[Table] = {
@@ -70,8 +71,9 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
     """An error of the domain with its status and the headers that belong to it."""
     context: Context = request.app.state.context
     entry = find_entry(TABLE, error)
-    wire = WireRequest(request.scope, request.receive)
-    headers = dict(headers_for(error, context.addresses, wire, request.scope.get(CHALLENGE, "")))
+    scope = cast("Scope", request.scope)
+    wire = WireRequest(scope, cast("Receive", request.receive))
+    headers = dict(headers_for(error, context.addresses, wire, scope.get(CHALLENGE, "")))
     if isinstance(error, domain.Unauthenticated):
         # Basic first: what administers takes no token. A scope is named where a token would do.
         bearer = headers.pop("www-authenticate")

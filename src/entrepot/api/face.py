@@ -52,8 +52,9 @@ class ApiFace:
         async with self._building:
             if self._application is None:
                 module = await asyncio.to_thread(import_module, "entrepot.api.application")
-                self._application = await asyncio.to_thread(module.build, self._context, self._who)
-        return self._application
+                application: Application = await asyncio.to_thread(module.build, self._context, self._who)
+                self._application = application
+            return self._application
 
 
 class _Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
@@ -23,6 +23,7 @@ from entrepot.domain.errors import (
     Unauthenticated,
 )
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
+from entrepot.wire.messages import Scope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
@@ -49,19 +50,24 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """
     if "needs" not in handler.opt:
         raise MethodNotAllowedException  # the framework's own answer to OPTIONS
-    scope, needs = connection.scope, handler.opt["needs"]
-    scope[ROUTE] = PREFIX + handler.opt["path"]  # type: ignore[typeddict-unknown-key]
+    scope, needs = scope_of(connection), handler.opt["needs"]
+    scope[ROUTE] = PREFIX + handler.opt["path"]
     if needs is None:
         return
     subject = _subject(connection)
-    scope[CHALLENGE] = _challenge(needs, subject.resource)  # type: ignore[typeddict-unknown-key]
+    scope[CHALLENGE] = _challenge(needs, subject.resource)
     state = connection.app.state
     header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
     caller: Caller = await state.who(state.context, header)
-    scope[WHO] = caller  # type: ignore[typeddict-unknown-key]
+    scope[WHO] = caller
     if caller.identity is not None:
-        scope[CALLER] = caller.identity.name  # type: ignore[typeddict-unknown-key]
+        scope[CALLER] = caller.identity.name
     judge(state.context.registry.policy.snapshot, caller, needs, subject)
+
+
+def scope_of(connection: Connection) -> Scope:
+    """The scope as the server knows it, which the framework's types close."""
+    return cast("Scope", connection.scope)
 
 
 def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> None:
@@ -90,7 +96,7 @@ def _is_allowed(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject
 
 def _subject(connection: Connection) -> Subject:
     parameters = connection.path_params
-    is_read = connection.scope["method"] == "GET"
+    is_read = scope_of(connection)["method"] == "GET"
     if "repository" in parameters:
         name = parse_repository_name(restore(parameters["repository"]))
         # A dictionary of its own: the framework shares the one it found among requests.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import Request, Response
+from litestar import Response
 
-from entrepot.api.request import DEFAULT_ENTRIES, Beyond, Entries, page
+from entrepot.api.request import Listing
 from entrepot.api.types import Answer, time_of
 from entrepot.core.registry import Registry
 from entrepot.metadata import jobs
@@ -49,9 +49,8 @@ async def count(registry: Registry) -> JobCounts:
     return JobCounts(counts.get("pending", 0), counts.get("running", 0), counts.get("dead", 0))
 
 
-async def list_dead(
-    request: Request, registry: Registry, n: Entries = DEFAULT_ENTRIES, last: Beyond = 0
-) -> Response[DeadJobs]:
+async def list_dead(registry: Registry, ids: Listing[int | None]) -> Response[DeadJobs]:
     """Jobs that nobody will try again, the oldest first."""
-    rows = await registry.database.read(lambda tx: jobs.list_dead_jobs(tx, last, n + 1))
-    return page(request, DeadJobs([_job(row) for row in rows[:n]]), rows[n - 1].id if len(rows) > n else None)
+    rows = await registry.database.read(lambda tx: jobs.list_dead_jobs(tx, ids.after or 0, ids.limit + 1))
+    following = rows[ids.limit - 1].id if len(rows) > ids.limit else None
+    return ids.answer(DeadJobs([_job(row) for row in rows[: ids.limit]]), following)

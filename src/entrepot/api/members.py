@@ -1,13 +1,12 @@
-"""Members: who has which role on a namespace (`/namespaces/…/members`) or one repository (`/repositories/…/members`)."""
+"""Members, who have a role on a namespace or on one repository: `/namespaces/…/members`, `/repositories/…/members`."""
 
 from __future__ import annotations
 
-from litestar import Request, Response
+from litestar import Response
 
-from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, page
+from entrepot.api.request import Listing
 from entrepot.api.types import Answer, Document, Role
 from entrepot.core import grants
-from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
 from entrepot.domain.names import parse_namespace_name, parse_repository_name
@@ -42,24 +41,19 @@ def _role(text: str) -> Role:
 
 
 async def list_of_namespace(
-    request: Request, registry: Registry, caller: Caller, namespace: str, n: Entries = DEFAULT_ENTRIES, last: After = ""
+    registry: Registry, caller: Caller, namespace: str, names: Listing[str]
 ) -> Response[Members]:
     """Who has which role on the whole namespace."""
-    found, following = await grants.list_members(registry, caller, parse_namespace_name(namespace), Page(last, n))
-    return page(request, _members(found), following)
+    found, following = await grants.list_members(registry, caller, parse_namespace_name(namespace), names.page)
+    return names.answer(_members(found), following)
 
 
 async def list_of_repository(
-    request: Request,
-    registry: Registry,
-    caller: Caller,
-    repository: str,
-    n: Entries = DEFAULT_ENTRIES,
-    last: After = "",
+    registry: Registry, caller: Caller, repository: str, names: Listing[str]
 ) -> Response[Members]:
     """Who has which role on this repository, beside those with one on its namespace."""
-    found, following = await grants.list_members(registry, caller, parse_repository_name(repository), Page(last, n))
-    return page(request, _members(found), following)
+    found, following = await grants.list_members(registry, caller, parse_repository_name(repository), names.page)
+    return names.answer(_members(found), following)
 
 
 async def put_in_namespace(registry: Registry, caller: Caller, namespace: str, user: str, data: NewRole) -> Member:

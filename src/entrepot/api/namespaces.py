@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import Request, Response
+from litestar import Response
 from msgspec import UNSET, UnsetType
 
-from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, created, page
+from entrepot.api.request import Listing, created
 from entrepot.api.types import Answer, Document, Name, time_of
 from entrepot.core import namespaces
-from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller, Visibility
 from entrepot.metadata.namespaces import NamespaceRow
@@ -44,19 +43,17 @@ class NamespaceChange(Document, frozen=True):
     """What is to be different; an `owner` of null stands for nobody."""
 
     visibility: Visibility | UnsetType = UNSET
-    owner: Name | None | UnsetType = UNSET
+    owner: Name | UnsetType | None = UNSET
 
 
 def _namespace(row: NamespaceRow) -> Namespace:
     return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at))
 
 
-async def list_page(
-    request: Request, registry: Registry, caller: Caller, n: Entries = DEFAULT_ENTRIES, last: After = ""
-) -> Response[Namespaces]:
+async def list_page(registry: Registry, caller: Caller, names: Listing[str]) -> Response[Namespaces]:
     """The namespaces in which there is something that you may read, by name."""
-    rows, following = await namespaces.list_namespaces(registry, caller, Page(last, n))
-    return page(request, Namespaces([_namespace(row) for row in rows]), following)
+    rows, following = await namespaces.list_namespaces(registry, caller, names.page)
+    return names.answer(Namespaces([_namespace(row) for row in rows]), following)
 
 
 async def get(registry: Registry, namespace: str) -> Namespace:

@@ -91,7 +91,7 @@ def _parameter(found: dict[str, Any]) -> dict[str, Any]:
     schema = {key: value for key, value in found["schema"].items() if key != "description"}
     if found["in"] == "path":
         schema |= PARAMETERS[found["name"]]
-    kept = {key: found[key] for key in ("name", "in", "description", "required") if key in found}
+    kept: dict[str, Any] = {key: found[key] for key in ("name", "in", "description", "required") if key in found}
     return {**kept, "schema": schema}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import Request, Response
+from litestar import Response
 
-from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, Within, page
+from entrepot.api.request import Listing, Within
 from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import namespaces
-from entrepot.core.listing import Page, list_repositories
+from entrepot.core.listing import list_repositories
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller, PolicySnapshot, Visibility
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
@@ -47,18 +47,13 @@ def _repository(snapshot: PolicySnapshot, row: RepositoryRow) -> Repository:
 
 
 async def list_page(
-    request: Request,
-    registry: Registry,
-    caller: Caller,
-    namespace: Within = "",
-    n: Entries = DEFAULT_ENTRIES,
-    last: After = "",
+    registry: Registry, caller: Caller, names: Listing[str], namespace: Within = ""
 ) -> Response[Repositories]:
     """The repositories that you may pull from, by name; of one namespace, or of all."""
     within = f"{parse_namespace_name(namespace)}/" if namespace else ""
-    rows, following = await list_repositories(registry, caller, Page(last, n), within=within)
+    rows, following = await list_repositories(registry, caller, names.page, within=within)
     snapshot = registry.policy.snapshot
-    return page(request, Repositories([_repository(snapshot, row) for row in rows]), following)
+    return names.answer(Repositories([_repository(snapshot, row) for row in rows]), following)
 
 
 async def get(registry: Registry, repository: str) -> Repository:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -10,7 +11,9 @@ from litestar.params import Parameter
 
 from entrepot.api.errors import explain
 from entrepot.api.face import PREFIX
-from entrepot.api.guard import WHO
+from entrepot.api.guard import WHO, scope_of
+from entrepot.api.paths import restore
+from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
@@ -18,23 +21,21 @@ from entrepot.domain.names import LONGEST_NAMESPACE
 from entrepot.wire.paging import render_link
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 DEFAULT_ENTRIES: Final = 100
 MOST_ENTRIES: Final = 1000
 LARGEST_ID: Final = 2**62
 JSON: Final = "application/json"
 
+AnyRequest = Request[Any, Any, Any]
 Entries = Annotated[
-    int,
-    Parameter(query="n", ge=1, le=MOST_ENTRIES, description="How many entries a page has at most."),
+    int, Parameter(query="n", ge=1, le=MOST_ENTRIES, description="How many entries a page has at most.")
 ]
-After = Annotated[
+LastName = Annotated[
     str, Parameter(query="last", max_length=255, description="The last entry of the page before; `Link` carries it.")
 ]
-Beyond = Annotated[
-    int, Parameter(query="last", ge=0, le=LARGEST_ID, description="The last id of the page before; `Link` carries it.")
-]
-Before = Annotated[
+LastId = Annotated[
     int | None,
     Parameter(query="last", ge=1, le=LARGEST_ID, description="The last id of the page before; `Link` carries it."),
 ]
@@ -66,25 +67,48 @@ class ApiRequest(Request[Any, Any, Any]):
             raise RequestInvalid("the body is nested too deeply") from None
 
 
-def provide_registry(request: Request[Any, Any, Any]) -> Registry:
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[A]):
+    """Which page of a listing is asked for, and how it is answered."""
+
+    request: AnyRequest
+    after: A
+    limit: int
+
+    @property
+    def page(self: Listing[str]) -> Page:
+        """The page as verbs take it."""
+        return Page(self.after, self.limit)
+
+    def answer(self, content: T, following: A | None) -> Response[T]:
+        """A page, with a Link to the next one where there is one."""
+        if following is None:
+            return Response(content)
+        pairs = [(name, value) for name, value in self.request.query_params.items() if name != "last"]
+        path = restore(self.request.scope["path"])
+        return Response(content, headers={"link": render_link(path, [*pairs, ("last", str(following))])})
+
+
+def provide_names(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastName = "") -> Listing[str]:
+    """A page of a listing in the order of names."""
+    return Listing(request, last, n)
+
+
+def provide_ids(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastId = None) -> Listing[int | None]:
+    """A page of a listing in the order of ids."""
+    return Listing(request, last, n)
+
+
+def provide_registry(request: AnyRequest) -> Registry:
     """The registry that verbs take."""
     registry: Registry = request.app.state.context.registry
     return registry
 
 
-def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+def provide_caller(request: AnyRequest) -> Caller:
     """Whoever the guard found."""
-    caller: Caller = request.scope[WHO]  # type: ignore[typeddict-item]
+    caller: Caller = scope_of(request)[WHO]
     return caller
-
-
-def page(request: Request[Any, Any, Any], content: T, following: str | int | None) -> Response[T]:
-    """A page of a listing, with a Link to the next one where there is one."""
-    if following is None:
-        return Response(content)
-    pairs = [(name, value) for name, value in request.query_params.items() if name != "last"]
-    path = request.scope["path"].replace("%2F", "/")
-    return Response(content, headers={"link": render_link(path, [*pairs, ("last", str(following))])})
 
 
 def created(path: str, content: T) -> Response[T]:

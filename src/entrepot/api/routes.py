@@ -12,9 +12,9 @@ from entrepot.domain.access import Action
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row. `needs` is judged before the handler runs; a verb may judge more. `failures` are its own statuses,
+    """One row. `needs` is judged before the handler runs; a verb may judge more.
 
-    beside those that every endpoint has.
+    `failures` are its own statuses, beside those that every endpoint has.
     """
 
     method: str

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import Request, Response
+from litestar import Response
 from msgspec import UNSET, UnsetType
 
-from entrepot.api.request import DEFAULT_ENTRIES, After, Before, Entries, Expected, page
+from entrepot.api.request import Expected, Listing
 from entrepot.api.types import Answer, DigestText, Document, time_of
 from entrepot.core import tags
-from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.core.tags import PastMove, TagMove
 from entrepot.domain.access import Caller
@@ -62,14 +61,14 @@ class NewTarget(Document, frozen=True):
     """Where the tag is to point. `expected` is where it must stand now, null for not there at all; else 412."""
 
     digest: DigestText
-    expected: DigestText | None | UnsetType = UNSET
+    expected: DigestText | UnsetType | None = UNSET
 
 
 class Rollback(Document, frozen=True):
     """A former digest of the tag; without `digest`, the one before its last move. `expected` as for a move."""
 
     digest: DigestText | None = None
-    expected: DigestText | None | UnsetType = UNSET
+    expected: DigestText | UnsetType | None = UNSET
 
 
 def _tag(row: TagDetailRow) -> Tag:
@@ -82,16 +81,14 @@ def _event(move: PastMove) -> TagEvent:
     return TagEvent(event.id, event.from_digest, event.to_digest, event.actor, event.via, at, move.is_restorable)
 
 
-def _expected(text: str | None | UnsetType) -> Digest | None | UnsetType:
+def _expected(text: str | UnsetType | None) -> Digest | UnsetType | None:
     return parse_digest(text) if isinstance(text, str) else text
 
 
-async def list_page(
-    request: Request, registry: Registry, repository: str, n: Entries = DEFAULT_ENTRIES, last: After = ""
-) -> Response[Tags]:
+async def list_page(registry: Registry, repository: str, names: Listing[str]) -> Response[Tags]:
     """The tags of a repository with what they point at, in byte order."""
-    rows, following = await tags.list_tags(registry, parse_repository_name(repository), Page(last, n))
-    return page(request, Tags([_tag(row) for row in rows]), following)
+    rows, following = await tags.list_tags(registry, parse_repository_name(repository), names.page)
+    return names.answer(Tags([_tag(row) for row in rows]), following)
 
 
 async def get(registry: Registry, repository: str, tag: str) -> Tag:
@@ -99,13 +96,11 @@ async def get(registry: Registry, repository: str, tag: str) -> Tag:
     return _tag(await tags.get_tag(registry, parse_repository_name(repository), parse_tag(tag)))
 
 
-async def list_history(
-    request: Request, registry: Registry, repository: str, tag: str, n: Entries = DEFAULT_ENTRIES, last: Before = None
-) -> Response[History]:
+async def list_history(registry: Registry, repository: str, tag: str, ids: Listing[int | None]) -> Response[History]:
     """Every move of a tag, the newest first; also of one that was deleted."""
     name = parse_repository_name(repository)
-    moves, following = await tags.list_history(registry, name, parse_tag(tag), (last, n))
-    return page(request, History([_event(move) for move in moves]), following)
+    moves, following = await tags.list_history(registry, name, parse_tag(tag), (ids.after, ids.limit))
+    return ids.answer(History([_event(move) for move in moves]), following)
 
 
 async def put(registry: Registry, caller: Caller, repository: str, tag: str, data: NewTarget) -> Tag:

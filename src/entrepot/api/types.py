@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from entrepot.domain.names import LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
+from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, TAG
 
 Role = Literal["reader", "writer", "owner"]
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"

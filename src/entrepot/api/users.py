@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import Request, Response
+from litestar import Response
 
-from entrepot.api.request import DEFAULT_ENTRIES, After, Entries, created, page
+from entrepot.api.request import Listing, created
 from entrepot.api.types import Answer, Document, Name, Password, time_of
 from entrepot.core import accounts
-from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
 from entrepot.metadata.accounts import AccountRow
@@ -49,12 +48,10 @@ def _user(row: AccountRow) -> User:
     return User(row.name, row.is_admin, row.is_disabled, time_of(row.created_at))
 
 
-async def list_page(
-    request: Request, registry: Registry, caller: Caller, n: Entries = DEFAULT_ENTRIES, last: After = ""
-) -> Response[Users]:
+async def list_page(registry: Registry, caller: Caller, names: Listing[str]) -> Response[Users]:
     """Everybody with an account, by name."""
-    rows, following = await accounts.list_accounts(registry, caller, Page(last, n))
-    return page(request, Users([_user(row) for row in rows]), following)
+    rows, following = await accounts.list_accounts(registry, caller, names.page)
+    return names.answer(Users([_user(row) for row in rows]), following)
 
 
 async def get(registry: Registry, caller: Caller, user: str) -> User:

@@ -24,6 +24,7 @@ from rich.progress import (
 from entrepot.app import open_registry
 from entrepot.cli.common import Config, Data, load_settings
 from entrepot.core.check import Finding, Notice, Report, check, total_bytes
+from entrepot.domain.json import render_json
 from entrepot.settings import Settings, SettingsError
 from entrepot.telemetry.logs import configure_logs
 
@@ -41,7 +42,7 @@ def command(
     _require_database(settings)
     report = asyncio.run(_run(settings, is_deep=deep))
     if json:
-        print(msgspec.json.format(msgspec.json.encode(report)).decode())
+        print(msgspec.json.format(render_json(report)).decode())
     else:
         _print(report)
     raise SystemExit(1 if report.found else 0)

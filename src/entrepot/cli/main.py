@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Final
 
 import cyclopts
 
 from entrepot import __version__
+from entrepot.cli.output import clean
+from entrepot.client.errors import ClientError
 from entrepot.domain.errors import EntrepotError
 from entrepot.settings import SettingsError
 
+HELP: Final = """A self-hosted registry for container images and packages.
+
+`entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user` and `namespace` work on `--data DIR` as well.
+"""
+RUN: Final = cyclopts.Group("Run", sort_key=1)
+MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
+LOG_IN: Final = cyclopts.Group("Log in", sort_key=3)
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
 app = cyclopts.App(
     name="entrepot",
-    help="A self-hosted registry for container images and packages.",
+    help=HELP,
     version=__version__,
+    default_parameter=cyclopts.Parameter(show_default=lambda value: str(value) if value else ""),
 )
-app.command("entrepot.cli.serve:serve", name="serve")
-app.command("entrepot.cli.worker:worker", name="worker")
-app.command("entrepot.cli.check:command", name="check")
+
+# Each is imported when it is called; the help stands here so that `entrepot --help` imports none of them.
+for path, name, group, text in (
+    ("serve:serve", "serve", RUN, "Serve the registry: HTTP workers and a job process, until SIGTERM."),
+    ("worker:worker", "worker", RUN, "Run queued jobs until stopped; `serve` starts one by itself."),
+    ("check:command", "check", RUN, "See that everything that is named is there; safe beside a running server."),
+    ("config:app", "config", RUN, "Check and show the settings that a server here would have."),
+    ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),
+    ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
+    ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
+    ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
+    ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
+    ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
+    ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
+):
+    app.command(f"entrepot.cli.{path}", name=name, group=group, help=text)
 
 
 def main() -> None:
     """Run the command line; errors that a user can act on are one line, never a traceback."""
     try:
-        app()
-    except (SettingsError, EntrepotError) as error:
-        print(f"entrepot: {error}", file=sys.stderr)
+        app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _say(f"{error}".strip().replace("\n", " "))
+        raise SystemExit(USAGE) from None
+    except (SettingsError, EntrepotError, ClientError) as error:
+        _say(str(error))
         raise SystemExit(1) from None
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _say(text: str) -> None:
+    print(f"entrepot: {clean(text)}", file=sys.stderr)

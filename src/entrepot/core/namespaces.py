@@ -32,7 +32,7 @@ class NamespaceChange(msgspec.Struct, frozen=True):
     """What is to be different of a namespace; an `owner` of None stands for nobody."""
 
     visibility: Visibility | UnsetType = UNSET
-    owner: str | None | UnsetType = UNSET
+    owner: str | UnsetType | None = UNSET
 
 
 def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:

@@ -35,7 +35,7 @@ class TagMove(msgspec.Struct, frozen=True):
     repository: RepositoryName
     tag: Tag
     digest: Digest | None
-    expected: Digest | None | UnsetType = UNSET
+    expected: Digest | UnsetType | None = UNSET
 
 
 class PastMove(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -69,7 +69,15 @@ NO_TEXT: Final = frozenset({"22021", "22P05"})
 # Classes and codes of a server that cannot do it now: connection, resources, intervention, system, damaged,
 # wrong credentials, no such database, a stand-by, a limit that struck.
 AWAY: Final = ("08", "53", "57", "58", "XX", "28", "3D", "25006", "25P03", "55P03")
-LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError)
+# A name that is taken may be a race, once; a statement prepared before a migration is prepared again.
+SECOND_LOOK: Final = (asyncpg.UniqueViolationError, asyncpg.InvalidCachedStatementError)
+# asyncpg's internal error: the server's farewell has arrived on an idle connection, and its end has not yet.
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
 
 if TYPE_CHECKING:
     _Connection = PoolConnectionProxy[asyncpg.Record]
@@ -96,9 +104,10 @@ class _Tx:
         return [tuple(record) for record in await self._connection.fetch(_render(sql), *arguments)]
 
     async def execute(self, sql: str, *arguments: Any) -> int:
-        # The status reads INSERT 0 3, UPDATE 3 or DELETE 3.
+        # The status reads INSERT 0 3, UPDATE 3 or DELETE 3; of other statements it is words.
         status = await self._connection.execute(_render(sql), *arguments)
-        return int(status.rpartition(" ")[2])
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdecimal() else 0
 
 
 class PostgresqlDatabase:
@@ -116,10 +125,11 @@ class PostgresqlDatabase:
 
     async def read(self, work: Work[T]) -> T:
         with self._accepted():
-            try:
-                return await self._read(work)
-            except LOST:
-                # A pooled connection may have died while it was idle, with the server that was started again since.
+            async with asyncio.timeout(LIMIT_SECONDS):
+                try:
+                    return await self._read(work)
+                except LOST:
+                    await self._pool.expire_connections()
                 return await self._read(work)
 
     async def transact(self, work: Work[T]) -> T:
@@ -127,8 +137,12 @@ class PostgresqlDatabase:
             async with asyncio.timeout(LIMIT_SECONDS):
                 try:
                     return await self._attempt(work, BEGIN)
-                except Exception as error:
-                    if not _is_worth_another(error):
+                except LOST:
+                    # Nothing was committed. Connections may have died while they were idle, all of them together
+                    # with a server that was started again: take new ones.
+                    await self._pool.expire_connections()
+                except asyncpg.PostgresError as error:
+                    if not isinstance(error, SECOND_LOOK) and error.sqlstate not in RACES:
                         raise
                 return await self._insist(work)
 
@@ -163,7 +177,7 @@ class PostgresqlDatabase:
                 self._is_idle.set()
 
     async def _read(self, work: Work[T]) -> T:
-        async with self._pool.acquire(timeout=LIMIT_SECONDS) as connection:
+        async with self._pool.acquire() as connection:
             return await work(_Tx(connection))
 
     async def _insist(self, work: Work[T]) -> T:
@@ -192,7 +206,7 @@ class PostgresqlDatabase:
 async def _commit(connection: _Connection) -> None:
     try:
         status = await connection.execute("commit")
-    except LOST as error:
+    except (*LOST, TimeoutError) as error:
         raise Unavailable(
             "the database went away during a commit; whether it happened is not known", reason=str(error)
         ) from error
@@ -201,23 +215,12 @@ async def _commit(connection: _Connection) -> None:
 
 
 async def _roll_back(connection: _Connection) -> None:
-    """Let the connection be used again, or cut it."""
-    try:
-        if not connection.is_closed():
+    """Let the connection be used again, or cut it; one that is lost has left the pool already."""
+    with suppress(asyncpg.InterfaceError):
+        try:
             await connection.execute("rollback", timeout=ROLLBACK_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        connection.terminate()
-
-
-def _is_worth_another(error: Exception) -> bool:
-    """Whether nothing was committed and a second look may change the answer.
-
-    A lost commit is Unavailable by now; a name that is taken may be a race, once; a statement that was prepared
-    before a migration is prepared again.
-    """
-    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in RACES:
-        return True
-    return isinstance(error, (asyncpg.UniqueViolationError, asyncpg.InvalidCachedStatementError, *LOST))
+        except (asyncpg.PostgresError, OSError):
+            connection.terminate()
 
 
 def _translate(error: Exception) -> Exception:

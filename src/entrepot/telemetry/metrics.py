@@ -71,7 +71,7 @@ def render_metrics(gauges: dict[str, tuple[str, dict[str, float]]]) -> bytes:
     """Everything in Prometheus's text format: of all processes, and gauges {name: (help, {kind: number})}."""
     registry = CollectorRegistry()
     if os.environ.get(DIRECTORY):
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
     else:
         for metric in (SECONDS, SENT, RECEIVED, WAITING):
             registry.register(metric)

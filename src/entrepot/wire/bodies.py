@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from entrepot.domain.errors import RequestInvalid, SizeInvalid, TooLarge, TooSlow
+from entrepot.domain.errors import EntrepotError, RequestInvalid, SizeInvalid, TooLarge, TooSlow
 from entrepot.wire.messages import Request
 
 MOST_DIGITS: Final = 18
+
+DRAIN_BYTES: Final = 8 << 20
+DRAIN_SECONDS: Final = 2.0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -58,10 +62,11 @@ async def stream(request: Request, limits: Limits, most: int) -> AsyncIterator[b
                 message = await request.receive()
         except TimeoutError:
             raise TooSlow("no byte of the body arrived in time", seconds=limits.idle_seconds) from None
+        more = message.get("more_body", False)
+        request.is_read = not more
         if message["type"] == "http.disconnect":
             raise SizeInvalid("the connection ended before the body did", received=received)
         chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
         received += len(chunk)
         if most and received > most:
             raise TooLarge(f"the body is larger than the limit of {most} bytes", limit=most)
@@ -75,6 +80,18 @@ async def stream(request: Request, limits: Limits, most: int) -> AsyncIterator[b
 async def read(request: Request, limits: Limits, most: int) -> bytes:
     """A whole small body. Raises as `stream` does."""
     return b"".join([chunk async for chunk in stream(request, limits, most)])
+
+
+async def drain(request: Request) -> None:
+    """Throw away the rest of a body that was refused, within bounds.
+
+    A client that is still sending when the connection closes may see a reset instead of the answer.
+    """
+    limits = Limits(idle_seconds=DRAIN_SECONDS)
+    with suppress(EntrepotError):
+        if not request.is_read and has_body(request):
+            async for _ in stream(request, limits, DRAIN_BYTES):
+                pass
 
 
 def _require_pace(limits: Limits, elapsed: float, received: int) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from entrepot.domain.errors import EntrepotError
+from entrepot.wire.bodies import drain
 from entrepot.wire.context import Context
 from entrepot.wire.guard import admit, conceal
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
 from entrepot.wire.routing import Endpoint, Router
 
+REFUSED = 400
 Renderer = Callable[[Context, Request, EntrepotError, str], Response]
 
 
@@ -41,6 +43,8 @@ class Face:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         response = await self.answer(request)
+        if response.status >= REFUSED and not request.is_read:
+            await drain(request)
         await response.send(send, is_head=request.method == "HEAD")
 
     async def answer(self, request: Request) -> Response:

@@ -30,11 +30,11 @@ HARMLESS: Final[Headers] = [
 class Request:
     """One HTTP request as a face sees it.
 
-    `parameters` come from the path; `resource` is the repository they name and `caller` whoever the guard
-    found, both set before a handler runs.
+    `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository they
+    name and `caller` whoever the guard found, both set before a handler runs.
     """
 
-    __slots__ = ("_headers", "caller", "method", "parameters", "path", "receive", "resource", "scope")
+    __slots__ = ("_headers", "caller", "is_read", "method", "parameters", "path", "receive", "resource", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -44,6 +44,7 @@ class Request:
         self.parameters: dict[str, str] = {}
         self.resource = NOWHERE
         self.caller: Caller = ANONYMOUS
+        self.is_read = False
         self._headers: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:

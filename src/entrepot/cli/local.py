@@ -1,0 +1,140 @@
+"""The API over the files of this machine: the same verbs and judgements, without a server in between.
+
+Whoever can open the database could change it anyhow: they act as an administrator, and events name them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import pwd
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from entrepot.api.face import ApiFace
+from entrepot.app import open_registry
+from entrepot.cli.common import load_settings
+from entrepot.client.api import Answer
+from entrepot.core.policy import Policy
+from entrepot.core.registry import Registry
+from entrepot.core.tokens import GenuineCache
+from entrepot.domain.access import AccountPolicy, Caller, Identity
+from entrepot.settings import Settings, SettingsError
+from entrepot.wire.addresses import Addresses
+from entrepot.wire.bodies import Limits
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Message, Scope
+
+# No row has this id.
+OPERATOR: Final = 0
+T = TypeVar("T")
+
+
+@contextmanager
+def open_local(config: pathlib.Path | None, data: pathlib.Path | None) -> Iterator[LocalApi]:
+    """The API of the registry that the settings describe. Raises SettingsError, Unavailable."""
+    settings = load_settings(config, data)
+    _require_database(settings)
+    with asyncio.Runner() as runner:
+        opened = open_registry(settings)
+        registry = runner.run(_enter(opened.__aenter__()))
+        try:
+            policy = _OperatorPolicy(registry)
+            runner.run(policy.refresh())
+            yield LocalApi(runner, replace(registry, policy=policy))
+        finally:
+            runner.run(_enter(opened.__aexit__(None, None, None)))
+
+
+class LocalApi:
+    """The port Api of the command line over an ASGI application in this process."""
+
+    def __init__(self, runner: asyncio.Runner, registry: Registry) -> None:
+        self._runner = runner
+        context = Context(registry, Limits(), Addresses("", []), GenuineCache())
+        self._face = ApiFace(context, _operator)
+
+    def send(self, method: str, path: str, body: bytes | None) -> Answer:
+        return self._runner.run(self._send(_scope(method, path, body), body or b""))
+
+    def advise(self, status: int) -> str:
+        del status
+        return ""
+
+    async def _send(self, scope: Scope, body: bytes) -> Answer:
+        messages: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        await self._face(scope, receive, send)
+        start, *rest = messages
+        links = [value.decode() for name, value in start["headers"] if name == b"link"]
+        return Answer(start["status"], ", ".join(links), b"".join(message.get("body", b"") for message in rest))
+
+
+class _OperatorPolicy(Policy):
+    """The policy of the registry, in which whoever sits at this machine administers."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.database)
+
+    async def refresh(self) -> None:
+        await super().refresh()
+        accounts = self.snapshot.accounts
+        if OPERATOR not in accounts:
+            operator = AccountPolicy(_name(), is_admin=True, is_disabled=False, credentials_since=0)
+            self.snapshot = msgspec.structs.replace(self.snapshot, accounts={**accounts, OPERATOR: operator})
+
+
+async def _operator(context: Context, header: bytes | None) -> Caller:
+    del context, header
+    return Caller(Identity(OPERATOR, _name()), None)
+
+
+async def _enter(step: Coroutine[Any, Any, T]) -> T:
+    return await step
+
+
+def _name() -> str:
+    # The colon keeps it apart from every user of the registry.
+    try:
+        return f"local:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"local:{os.getuid()}"
+
+
+def _require_database(settings: Settings) -> None:
+    # Opening makes what is missing: a mistyped folder would become a new, empty registry.
+    scheme, _, path = settings.database_url.partition("://")
+    if scheme == "sqlite" and not pathlib.Path(path).exists():
+        raise SettingsError(f"there is no registry at {path}: look at --data or --config, or start one: entrepot serve")
+
+
+def _scope(method: str, path: str, body: bytes | None) -> Scope:
+    raw, _, query = path.partition("?")
+    headers = [(b"host", b"localhost")]
+    if body is not None:
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    return {
+        "type": "http",
+        "method": method,
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "headers": headers,
+        "scheme": "http",
+        "client": None,
+        "server": ("localhost", 0),
+        "http_version": "1.1",
+        "root_path": "",
+    }

@@ -1,0 +1,81 @@
+"""`entrepot login`, `logout` and `whoami`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from cyclopts import Parameter
+
+from entrepot.cli.output import clean, print_json
+from entrepot.cli.secrets import FromStdin, known_password
+from entrepot.cli.target import PASSWORD, SERVER, USERNAME, Where, find_server
+from entrepot.client.api import call, path_of
+from entrepot.client.credentials import CredentialsFile, Login
+from entrepot.client.errors import ClientError
+from entrepot.client.http import Server, parse_server
+
+THERE = Where()
+Address = Annotated[str | None, Parameter(help="Address of the server, such as https://registry.example.com.")]
+
+
+def login(
+    address: Address = None,
+    /,
+    *,
+    username: Annotated[str | None, Parameter(help="The user; asked for if it is not given.")] = None,
+    password_stdin: FromStdin = False,
+    where: Where = THERE,
+) -> None:
+    """Log in to a server, and use it where none is named; kept in a file that only you can read."""
+    server = parse_server(_required(address or where.server or os.environ.get(SERVER)))
+    file = CredentialsFile(os.environ)
+    kept = file.load().servers.get(server, Login())
+    name = username or os.environ.get(USERNAME) or _ask_name()
+    password = None if password_stdin else os.environ.get(PASSWORD)
+    password = password or known_password(is_stdin=password_stdin, prompt=f"Password of {name}: ")
+    new = Login(name, password, str(where.ca.resolve()) if where.ca else kept.ca)
+    me = call(Server(server, new), "GET", path_of("whoami"))
+    file.put(server, new)
+    if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in {"localhost", "127.0.0.1", "::1"}:
+        print("entrepot: warning: http sends your password readable by anybody on the way", file=sys.stderr)
+    if where.json:
+        print_json({"server": server, **me})
+    else:
+        print(f"logged in to {server} as {clean(me['name'])}")
+
+
+def logout(address: Address = None, /, *, where: Where = THERE) -> None:
+    """Forget the login of a server."""
+    file = CredentialsFile(os.environ)
+    server = parse_server(_required(address or where.server or os.environ.get(SERVER) or file.load().current))
+    if not file.remove(server):
+        raise ClientError(f"you are not logged in to {server}")
+    if where.json:
+        print_json({"server": server})
+    else:
+        print(f"logged out of {server}")
+
+
+def whoami(*, where: Where = THERE) -> None:
+    """Show who you are on the server."""
+    server = find_server(where)
+    me = call(server, "GET", path_of("whoami"))
+    if where.json:
+        print_json({"server": server.address, **me})
+        return
+    print(f"{clean(me['name'])}{' (administrator)' if me['administrator'] else ''} on {server.address}")
+
+
+def _required(address: str | None) -> str:
+    if not address:
+        raise ClientError("no server is named; give its address, such as https://registry.example.com")
+    return address
+
+
+def _ask_name() -> str:
+    if not sys.stdin.isatty():
+        raise ClientError("there is no terminal to ask for the user; use --username")
+    return input("User: ")

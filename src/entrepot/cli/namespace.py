@@ -1,0 +1,118 @@
+"""`entrepot namespace`: the first segments of names, who owns them, and who may do what in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.target import Anywhere, open_api
+from entrepot.client.api import call, collect, path_of
+from entrepot.client.errors import ClientError
+
+app = cyclopts.App(name="namespace", help="Make and change namespaces, and say who may do what in them.")
+HERE = Anywhere()
+COLUMNS = ["name", "visibility", "owner", "created_at"]
+
+Public = Annotated[bool, Parameter(help="Anybody may pull, without logging in.", negative="")]
+Resource = Annotated[str, Parameter(help="A namespace (acme) or one repository (acme/app).")]
+
+
+@app.command
+def create(
+    name: str,
+    /,
+    *,
+    public: Public = False,
+    owner: Annotated[str | None, Parameter(help="The user who owns it.")] = None,
+    where: Anywhere = HERE,
+) -> None:
+    """Make a namespace, private unless --public; it belongs to --owner, else to you."""
+    new = {"name": name, "visibility": "public" if public else "private"}
+    if owner is not None:
+        new["owner"] = owner
+    with open_api(where) as api:
+        _show(call(api, "POST", path_of("namespaces"), new), "made", is_json=where.json)
+
+
+@app.command(name="list")
+def list_(*, where: Anywhere = HERE) -> None:
+    """List the namespaces in which there is something that you may read."""
+    with open_api(where) as api:
+        found = collect(api, path_of("namespaces"), "namespaces")
+    if where.json:
+        print_json(found)
+    else:
+        print_rows(found, COLUMNS)
+
+
+@app.command(name="set")
+def set_(
+    name: str,
+    /,
+    *,
+    public: Public = False,
+    private: Annotated[bool, Parameter(help="Only members may pull.", negative="")] = False,
+    owner: Annotated[str | None, Parameter(help='The user who owns it; "" for nobody.')] = None,
+    where: Anywhere = HERE,
+) -> None:
+    """Change the owner or the default visibility of a namespace."""
+    if public and private:
+        raise ClientError("--public and --private exclude each other")
+    change: dict[str, Any] = {"visibility": "public" if public else "private"} if public or private else {}
+    if owner is not None:
+        change["owner"] = owner or None
+    if not change:
+        raise ClientError("say what to change: --public, --private or --owner USER")
+    with open_api(where) as api:
+        _show(call(api, "PATCH", path_of("namespaces", name), change), "changed", is_json=where.json)
+
+
+@app.command
+def members(resource: Resource, /, *, where: Anywhere = HERE) -> None:
+    """List who has which role on a namespace or repository."""
+    with open_api(where) as api:
+        found = collect(api, _members_of(resource), "members")
+    if where.json:
+        print_json(found)
+    else:
+        print_rows(found, ["user", "role"])
+
+
+@app.command
+def grant(
+    resource: Resource, user: str, role: Literal["reader", "writer", "owner"], /, *, where: Anywhere = HERE
+) -> None:
+    """Give a user a role: a reader pulls, a writer pushes too, an owner deletes and administers too."""
+    with open_api(where) as api:
+        member = call(api, "PUT", _members_of(resource, user), {"role": role})
+    if where.json:
+        print_json(member)
+    else:
+        print(f"{clean(user)} is {role} of {clean(resource)}")
+
+
+@app.command
+def revoke(resource: Resource, user: str, /, *, where: Anywhere = HERE) -> None:
+    """Take a user's role away."""
+    with open_api(where) as api:
+        call(api, "DELETE", _members_of(resource, user))
+    if where.json:
+        print_json({"user": user})
+    else:
+        print(f"{clean(user)} has no role on {clean(resource)} any more")
+
+
+def _members_of(resource: str, *user: str) -> str:
+    kind = "repositories" if "/" in resource else "namespaces"
+    return path_of(kind, resource, "members", *user)
+
+
+def _show(namespace: dict[str, Any], what: str, *, is_json: bool) -> None:
+    if is_json:
+        print_json(namespace)
+        return
+    owner = f"owned by {clean(namespace['owner'])}" if namespace["owner"] else "without an owner"
+    print(f"namespace {clean(namespace['name'])} {what}: {clean(namespace['visibility'])}, {owner}")

@@ -1,0 +1,49 @@
+"""Passwords: asked for, read from standard input, or made; never words of a command line, which everybody can see."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from entrepot.client.errors import ClientError
+
+GENERATED_BYTES: Final = 18
+
+FromStdin = Annotated[bool, Parameter(help="Read the password from the first line of standard input.", negative="")]
+Generate = Annotated[bool, Parameter(help="Make a random password and print it.", negative="")]
+
+
+def new_password(*, is_stdin: bool, is_generated: bool) -> str:
+    """A password to set. Raises ClientError."""
+    if is_stdin and is_generated:
+        raise ClientError("--password-stdin and --generate exclude each other")
+    if is_generated:
+        return secrets.token_urlsafe(GENERATED_BYTES)
+    if is_stdin:
+        return _first_line()
+    first = _ask("New password: ")
+    if _ask("Again: ") != first:
+        raise ClientError("the two passwords are not the same")
+    return first
+
+
+def known_password(*, is_stdin: bool, prompt: str) -> str:
+    """A password that exists already. Raises ClientError."""
+    return _first_line() if is_stdin else _ask(prompt)
+
+
+def _first_line() -> str:
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise ClientError("standard input holds no password")
+    return line
+
+
+def _ask(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise ClientError("there is no terminal to ask for a password; use --password-stdin or --generate")
+    return getpass.getpass(prompt)

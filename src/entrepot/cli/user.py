@@ -1,0 +1,96 @@
+"""`entrepot user`: people and machines that may log in."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.secrets import FromStdin, Generate, known_password, new_password
+from entrepot.cli.target import Anywhere, open_api
+from entrepot.client.api import call, collect, path_of
+from entrepot.client.credentials import CredentialsFile, Login
+from entrepot.client.http import Server
+
+app = cyclopts.App(name="user", help="Make, list and remove users, and set passwords.")
+HERE = Anywhere()
+
+
+@app.command
+def add(
+    name: str,
+    /,
+    *,
+    admin: Annotated[bool, Parameter(help="May administer the whole registry.", negative="")] = False,
+    generate: Generate = False,
+    password_stdin: FromStdin = False,
+    where: Anywhere = HERE,
+) -> None:
+    """Make a user; asks for the password."""
+    with open_api(where) as api:
+        password = new_password(is_stdin=password_stdin, is_generated=generate)
+        new = {"name": name, "password": password, "administrator": admin}
+        made = call(api, "POST", path_of("users"), new)
+    if where.json:
+        print_json({**made, "password": password} if generate else made)
+        return
+    print(f"user {clean(name)} made")
+    if generate:
+        print(f"password: {password}")
+
+
+@app.command(name="list")
+def list_(*, where: Anywhere = HERE) -> None:
+    """List users."""
+    with open_api(where) as api:
+        users = collect(api, path_of("users"), "users")
+    if where.json:
+        print_json(users)
+    else:
+        print_rows(users, ["name", "administrator", "created_at"])
+
+
+@app.command
+def passwd(
+    name: str, /, *, generate: Generate = False, password_stdin: FromStdin = False, where: Anywhere = HERE
+) -> None:
+    """Give a user another password, your own or, as an administrator, anybody's; tokens made before are void."""
+    with open_api(where) as api:
+        login = api.login if isinstance(api, Server) else None
+        is_own = login is not None and login.username == name
+        current = login.password if login is not None and is_own else None
+        if is_own and not current:
+            current = known_password(is_stdin=False, prompt="Present password: ")
+        password = new_password(is_stdin=password_stdin, is_generated=generate)
+        change = {"password": password, "current": current} if is_own else {"password": password}
+        call(api, "PUT", path_of("users", name, "password"), change)
+        if isinstance(api, Server) and is_own:
+            _remember(api, password)
+    if where.json:
+        print_json({"name": name, "password": password} if generate else {"name": name})
+        return
+    print(f"the password of {clean(name)} is changed")
+    if generate:
+        print(f"password: {password}")
+
+
+@app.command
+def remove(name: str, /, *, where: Anywhere = HERE) -> None:
+    """Remove a user with their roles; namespaces they owned are left without an owner."""
+    with open_api(where) as api:
+        call(api, "DELETE", path_of("users", name))
+    if where.json:
+        print_json({"name": name})
+    else:
+        print(f"user {clean(name)} removed")
+
+
+def _remember(server: Server, password: str) -> None:
+    # Else the next command would log in with a password that is void.
+    file = CredentialsFile(os.environ)
+    kept = file.load().servers.get(server.address)
+    if kept is not None and server.login is not None and kept.username == server.login.username:
+        file.put(server.address, Login(kept.username, password, kept.ca))
