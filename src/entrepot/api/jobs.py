@@ -6,9 +6,8 @@ from datetime import datetime
 
 from litestar import Response
 
-from entrepot.api.request import Listing
+from entrepot.api.request import Ids, TheRegistry
 from entrepot.api.types import Answer, time_of
-from entrepot.core.registry import Registry
 from entrepot.metadata import jobs
 
 
@@ -43,13 +42,13 @@ def _job(row: jobs.DeadJobRow) -> DeadJob:
     return DeadJob(row.id, row.kind, row.key, row.attempts, row.error, created, ended)
 
 
-async def count(registry: Registry) -> JobCounts:
+async def count(registry: TheRegistry) -> JobCounts:
     """How full the queue is."""
     counts = await registry.database.read(jobs.count_jobs)
     return JobCounts(counts.get("pending", 0), counts.get("running", 0), counts.get("dead", 0))
 
 
-async def list_dead(registry: Registry, ids: Listing[int | None]) -> Response[DeadJobs]:
+async def list_dead(registry: TheRegistry, ids: Ids) -> Response[DeadJobs]:
     """Jobs that nobody will try again, the oldest first."""
     rows = await registry.database.read(lambda tx: jobs.list_dead_jobs(tx, ids.after or 0, ids.limit + 1))
     following = rows[ids.limit - 1].id if len(rows) > ids.limit else None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from litestar import Response
+from litestar.params import JSONBody
 
-from entrepot.api.request import Listing
+from entrepot.api.request import InPath, Names, TheCaller, TheRegistry
 from entrepot.api.types import Answer, Document, Role
 from entrepot.core import grants
-from entrepot.core.registry import Registry
-from entrepot.domain.access import Caller
 from entrepot.domain.names import parse_namespace_name, parse_repository_name
 
 
@@ -41,7 +40,7 @@ def _role(text: str) -> Role:
 
 
 async def list_of_namespace(
-    registry: Registry, caller: Caller, namespace: str, names: Listing[str]
+    registry: TheRegistry, caller: TheCaller, namespace: InPath, names: Names
 ) -> Response[Members]:
     """Who has which role on the whole namespace."""
     found, following = await grants.list_members(registry, caller, parse_namespace_name(namespace), names.page)
@@ -49,32 +48,36 @@ async def list_of_namespace(
 
 
 async def list_of_repository(
-    registry: Registry, caller: Caller, repository: str, names: Listing[str]
+    registry: TheRegistry, caller: TheCaller, repository: InPath, names: Names
 ) -> Response[Members]:
     """Who has which role on this repository, beside those with one on its namespace."""
     found, following = await grants.list_members(registry, caller, parse_repository_name(repository), names.page)
     return names.answer(_members(found), following)
 
 
-async def put_in_namespace(registry: Registry, caller: Caller, namespace: str, user: str, data: NewRole) -> Member:
+async def put_in_namespace(
+    registry: TheRegistry, caller: TheCaller, namespace: InPath, user: InPath, data: JSONBody[NewRole]
+) -> Member:
     """Give a user a role on the whole namespace; it replaces the one they had."""
     resource = parse_namespace_name(namespace)
     await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
     return Member(user, data.role)
 
 
-async def put_in_repository(registry: Registry, caller: Caller, repository: str, user: str, data: NewRole) -> Member:
+async def put_in_repository(
+    registry: TheRegistry, caller: TheCaller, repository: InPath, user: InPath, data: JSONBody[NewRole]
+) -> Member:
     """Give a user a role on this repository alone; it replaces the one they had."""
     resource = parse_repository_name(repository)
     await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
     return Member(user, data.role)
 
 
-async def remove_from_namespace(registry: Registry, caller: Caller, namespace: str, user: str) -> None:
+async def remove_from_namespace(registry: TheRegistry, caller: TheCaller, namespace: InPath, user: InPath) -> None:
     """Take a user's role on the namespace away."""
     await grants.remove_member(registry, caller, parse_namespace_name(namespace), user)
 
 
-async def remove_from_repository(registry: Registry, caller: Caller, repository: str, user: str) -> None:
+async def remove_from_repository(registry: TheRegistry, caller: TheCaller, repository: InPath, user: InPath) -> None:
     """Take a user's role on the repository away."""
     await grants.remove_member(registry, caller, parse_repository_name(repository), user)

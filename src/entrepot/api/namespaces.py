@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from litestar import Response
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
-from entrepot.api.request import Listing, created
+from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, created
 from entrepot.api.types import Answer, Document, Name, time_of
 from entrepot.core import namespaces
-from entrepot.core.registry import Registry
-from entrepot.domain.access import Caller, Visibility
+from entrepot.domain.access import Visibility
 from entrepot.metadata.namespaces import NamespaceRow
 
 
@@ -50,25 +50,27 @@ def _namespace(row: NamespaceRow) -> Namespace:
     return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at))
 
 
-async def list_page(registry: Registry, caller: Caller, names: Listing[str]) -> Response[Namespaces]:
+async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Namespaces]:
     """The namespaces in which there is something that you may read, by name."""
     rows, following = await namespaces.list_namespaces(registry, caller, names.page)
     return names.answer(Namespaces([_namespace(row) for row in rows]), following)
 
 
-async def get(registry: Registry, namespace: str) -> Namespace:
+async def get(registry: TheRegistry, namespace: InPath) -> Namespace:
     """One namespace."""
     return _namespace(await namespaces.get_namespace(registry, namespace))
 
 
-async def create(registry: Registry, caller: Caller, data: NewNamespace) -> Response[Namespace]:
+async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewNamespace]) -> Response[Namespace]:
     """Make a namespace: administrators any, others the one of their own name."""
     new = namespaces.NewNamespace(data.name, data.visibility, data.owner)
     made = await namespaces.create_namespace(registry, caller, new)
     return created(f"/namespaces/{made.name}", _namespace(made))
 
 
-async def change(registry: Registry, caller: Caller, namespace: str, data: NamespaceChange) -> Namespace:
+async def change(
+    registry: TheRegistry, caller: TheCaller, namespace: InPath, data: JSONBody[NamespaceChange]
+) -> Namespace:
     """Change the owner or the default visibility."""
     wanted = namespaces.NamespaceChange(data.visibility, data.owner)
     return _namespace(await namespaces.change_namespace(registry, caller, namespace, wanted))

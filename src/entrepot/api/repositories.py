@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from litestar import Response
+from litestar.params import JSONBody
 
-from entrepot.api.request import Listing, Within
+from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, Within
 from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import namespaces
 from entrepot.core.listing import list_repositories
-from entrepot.core.registry import Registry
-from entrepot.domain.access import Caller, PolicySnapshot, Visibility
+from entrepot.domain.access import PolicySnapshot, Visibility
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
 from entrepot.metadata.repositories import RepositoryRow
 
@@ -47,7 +47,7 @@ def _repository(snapshot: PolicySnapshot, row: RepositoryRow) -> Repository:
 
 
 async def list_page(
-    registry: Registry, caller: Caller, names: Listing[str], namespace: Within = ""
+    registry: TheRegistry, caller: TheCaller, names: Names, namespace: Within = ""
 ) -> Response[Repositories]:
     """The repositories that you may pull from, by name; of one namespace, or of all."""
     within = f"{parse_namespace_name(namespace)}/" if namespace else ""
@@ -56,13 +56,15 @@ async def list_page(
     return names.answer(Repositories([_repository(snapshot, row) for row in rows]), following)
 
 
-async def get(registry: Registry, repository: str) -> Repository:
+async def get(registry: TheRegistry, repository: InPath) -> Repository:
     """One repository."""
     row = await namespaces.find_repository(registry, parse_repository_name(repository))
     return _repository(registry.policy.snapshot, row)
 
 
-async def change(registry: Registry, caller: Caller, repository: str, data: RepositoryChange) -> Repository:
+async def change(
+    registry: TheRegistry, caller: TheCaller, repository: InPath, data: JSONBody[RepositoryChange]
+) -> Repository:
     """Make this repository public or private whatever its namespace is, or let it follow its namespace again."""
     name = parse_repository_name(repository)
     row = await namespaces.set_visibility(registry, caller, name, data.visibility)

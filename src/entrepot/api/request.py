@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from litestar import Request, Response
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 
 from entrepot.api.errors import explain
 from entrepot.api.face import PREFIX
@@ -30,22 +31,23 @@ JSON: Final = "application/json"
 
 AnyRequest = Request[Any, Any, Any]
 Entries = Annotated[
-    int, Parameter(query="n", ge=1, le=MOST_ENTRIES, description="How many entries a page has at most.")
+    int, QueryParameter(name="n", ge=1, le=MOST_ENTRIES, description="How many entries a page has at most.")
 ]
 LastName = Annotated[
-    str, Parameter(query="last", max_length=255, description="The last entry of the page before; `Link` carries it.")
+    str,
+    QueryParameter(name="last", max_length=255, description="The last entry of the page before; `Link` carries it."),
 ]
 LastId = Annotated[
     int | None,
-    Parameter(query="last", ge=1, le=LARGEST_ID, description="The last id of the page before; `Link` carries it."),
+    QueryParameter(name="last", ge=1, le=LARGEST_ID, description="The last id of the page before; `Link` carries it."),
 ]
 Within = Annotated[
     str,
-    Parameter(query="namespace", max_length=LONGEST_NAMESPACE, description="Only repositories of this namespace."),
+    QueryParameter(name="namespace", max_length=LONGEST_NAMESPACE, description="Only repositories of this namespace."),
 ]
 Expected = Annotated[
     str | None,
-    Parameter(query="expected", max_length=140, description="The digest at which the tag must stand; else 412."),
+    QueryParameter(name="expected", max_length=140, description="The digest at which the tag must stand; else 412."),
 ]
 
 
@@ -109,6 +111,13 @@ def provide_caller(request: AnyRequest) -> Caller:
     """Whoever the guard found."""
     caller: Caller = scope_of(request)[WHO]
     return caller
+
+
+InPath = FromPath[str]
+TheRegistry = NamedDependency[Registry]
+TheCaller = NamedDependency[Caller]
+Names = NamedDependency[Listing[str]]
+Ids = NamedDependency[Listing[int | None]]
 
 
 def created(path: str, content: T) -> Response[T]:

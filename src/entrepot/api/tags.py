@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from litestar import Response
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
-from entrepot.api.request import Expected, Listing
+from entrepot.api.request import Expected, Ids, InPath, Names, TheCaller, TheRegistry
 from entrepot.api.types import Answer, DigestText, Document, time_of
 from entrepot.core import tags
-from entrepot.core.registry import Registry
 from entrepot.core.tags import PastMove, TagMove
-from entrepot.domain.access import Caller
 from entrepot.domain.digests import Digest, parse_digest
 from entrepot.domain.names import parse_repository_name, parse_tag
 from entrepot.metadata.tags import TagDetailRow
@@ -85,39 +84,45 @@ def _expected(text: str | UnsetType | None) -> Digest | UnsetType | None:
     return parse_digest(text) if isinstance(text, str) else text
 
 
-async def list_page(registry: Registry, repository: str, names: Listing[str]) -> Response[Tags]:
+async def list_page(registry: TheRegistry, repository: InPath, names: Names) -> Response[Tags]:
     """The tags of a repository with what they point at, in byte order."""
     rows, following = await tags.list_tags(registry, parse_repository_name(repository), names.page)
     return names.answer(Tags([_tag(row) for row in rows]), following)
 
 
-async def get(registry: Registry, repository: str, tag: str) -> Tag:
+async def get(registry: TheRegistry, repository: InPath, tag: InPath) -> Tag:
     """One tag with what it points at."""
     return _tag(await tags.get_tag(registry, parse_repository_name(repository), parse_tag(tag)))
 
 
-async def list_history(registry: Registry, repository: str, tag: str, ids: Listing[int | None]) -> Response[History]:
+async def list_history(registry: TheRegistry, repository: InPath, tag: InPath, ids: Ids) -> Response[History]:
     """Every move of a tag, the newest first; also of one that was deleted."""
     name = parse_repository_name(repository)
     moves, following = await tags.list_history(registry, name, parse_tag(tag), (ids.after, ids.limit))
     return ids.answer(History([_event(move) for move in moves]), following)
 
 
-async def put(registry: Registry, caller: Caller, repository: str, tag: str, data: NewTarget) -> Tag:
+async def put(
+    registry: TheRegistry, caller: TheCaller, repository: InPath, tag: InPath, data: JSONBody[NewTarget]
+) -> Tag:
     """Point a tag at a manifest of the repository, if it stands where `expected` says."""
     digest, expected = parse_digest(data.digest), _expected(data.expected)
     move = TagMove(parse_repository_name(repository), parse_tag(tag), digest, expected)
     return _tag(await tags.put_tag(registry, caller, move))
 
 
-async def remove(registry: Registry, caller: Caller, repository: str, tag: str, expected: Expected = None) -> None:
+async def remove(
+    registry: TheRegistry, caller: TheCaller, repository: InPath, tag: InPath, expected: Expected = None
+) -> None:
     """Remove a tag; its manifest stays, as history."""
     wanted = parse_digest(expected) if expected else UNSET
     move = TagMove(parse_repository_name(repository), parse_tag(tag), None, wanted)
     await tags.remove_tag(registry, caller, move)
 
 
-async def roll_back(registry: Registry, caller: Caller, repository: str, tag: str, data: Rollback) -> Tag:
+async def roll_back(
+    registry: TheRegistry, caller: TheCaller, repository: InPath, tag: InPath, data: JSONBody[Rollback]
+) -> Tag:
     """Point a tag at a digest of its own history that is still there."""
     digest = parse_digest(data.digest) if data.digest else None
     move = TagMove(parse_repository_name(repository), parse_tag(tag), digest, _expected(data.expected))

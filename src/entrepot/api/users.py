@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from litestar import Response
+from litestar.params import JSONBody
 
-from entrepot.api.request import Listing, created
+from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, created
 from entrepot.api.types import Answer, Document, Name, Password, time_of
 from entrepot.core import accounts
-from entrepot.core.registry import Registry
-from entrepot.domain.access import Caller
 from entrepot.metadata.accounts import AccountRow
 
 
@@ -48,30 +47,30 @@ def _user(row: AccountRow) -> User:
     return User(row.name, row.is_admin, row.is_disabled, time_of(row.created_at))
 
 
-async def list_page(registry: Registry, caller: Caller, names: Listing[str]) -> Response[Users]:
+async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Users]:
     """Everybody with an account, by name."""
     rows, following = await accounts.list_accounts(registry, caller, names.page)
     return names.answer(Users([_user(row) for row in rows]), following)
 
 
-async def get(registry: Registry, caller: Caller, user: str) -> User:
+async def get(registry: TheRegistry, caller: TheCaller, user: InPath) -> User:
     """One user: for administrators, and for that user."""
     return _user(await accounts.get_account(registry, caller, user))
 
 
-async def create(registry: Registry, caller: Caller, data: NewUser) -> Response[User]:
+async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewUser]) -> Response[User]:
     """Make a user."""
     new = accounts.NewAccount(data.name, data.password, data.administrator)
     made = await accounts.add_account(registry, caller, new)
     return created(f"/users/{made.name}", _user(made))
 
 
-async def change_password(registry: Registry, caller: Caller, user: str, data: NewPassword) -> None:
+async def change_password(registry: TheRegistry, caller: TheCaller, user: InPath, data: JSONBody[NewPassword]) -> None:
     """Give a user another password: for administrators, and for that user. Every token made before is void."""
     change = accounts.PasswordChange(data.password, data.current)
     await accounts.change_password(registry, caller, user, change)
 
 
-async def remove(registry: Registry, caller: Caller, user: str) -> None:
+async def remove(registry: TheRegistry, caller: TheCaller, user: InPath) -> None:
     """Remove a user with their roles; what they owned is left without an owner."""
     await accounts.remove_account(registry, caller, user)

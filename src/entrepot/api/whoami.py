@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from entrepot.api.request import TheCaller, TheRegistry
 from entrepot.api.types import Answer
 from entrepot.core.decide import decide
-from entrepot.core.registry import Registry
-from entrepot.domain.access import Action, Caller
+from entrepot.domain.access import Action
 
 
 class Whoami(Answer, frozen=True):
@@ -16,7 +16,7 @@ class Whoami(Answer, frozen=True):
     token: bool
 
 
-async def get(registry: Registry, caller: Caller) -> Whoami:
+async def get(registry: TheRegistry, caller: TheCaller) -> Whoami:
     """Who the credentials of this request prove."""
     is_admin = decide(registry.policy.snapshot, caller.identity, Action.ADMIN, "").allowed
     return Whoami(caller.identity.name if caller.identity else "", is_admin, caller.ceiling is not None)

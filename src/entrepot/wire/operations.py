@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from entrepot.domain.errors import EntrepotError
+from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.json import render_json
 from entrepot.metadata.policy import get_policy_version
 from entrepot.wire.context import Context
@@ -29,7 +29,12 @@ class Operations:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self._answer(request)
+        try:
+            response = await self._answer(request)
+        except EntrepotError as error:
+            is_away = isinstance(error, Unavailable)
+            problem = _problem("UNAVAILABLE" if is_away else "UNSUPPORTED", error.message)
+            response = document(503 if is_away else 400, "application/json", problem)
         await response.send(send, is_head=request.method == "HEAD")
 
     async def _answer(self, request: Request) -> Response:

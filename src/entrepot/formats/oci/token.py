@@ -52,7 +52,8 @@ async def post(context: Context, request: Request) -> Response:
 async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, bool]:
     match fields.get("grant_type"):
         case "password":
-            identity = await log_in(context.registry, context.genuine, fields.get("username", ""), fields.get("password", ""))
+            name, password = fields.get("username", ""), fields.get("password", "")
+            identity = await log_in(context.registry, context.genuine, name, password)
             return Caller(identity, None), fields.get("access_type") == "offline"
         case "refresh_token":
             return Caller(refresh_identity(context.registry, fields.get("refresh_token", "")), None), False

@@ -1,0 +1,120 @@
+"""What can be set, called or asked for is written down, and what is written down is there."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import tomllib
+
+import cyclopts
+import msgspec
+import pytest
+
+from entrepot import formats
+from entrepot.cli.main import app
+from entrepot.settings import Section, Settings, load
+from tests.architecture.source import ROOT, TESTS, relative, tracked_files
+
+PAGES = sorted(path for path in tracked_files() if path.suffix == ".md")
+ROW = re.compile(r"^\| `([a-z_.]+)` \| `?(.*?)`? \| (.+) \|$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
+MAKE = re.compile(r"(?m)^\s*(?:sudo )?make ([a-z]+)")
+
+
+def settings_in(section: type[Section], prefix: str = "") -> dict[str, object]:
+    """Every key of the settings tree with its default."""
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(section):
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        if isinstance(default, Section):
+            found |= settings_in(type(default), f"{prefix}{field.encode_name}.")
+        else:
+            found[prefix + field.encode_name] = default
+    return found
+
+
+def written(value: object) -> str:
+    """A default as the page writes it."""
+    return msgspec.json.encode(value).decode()
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/settings.md has one row per key, with its default and a sentence, and no row too many."""
+    rows = {key: (default, text) for key, default, text in ROW.findall((ROOT / "docs" / "settings.md").read_text())}
+    assert {key: default for key, (default, _) in rows.items()} == {
+        key: written(value) for key, value in settings_in(Settings).items()
+    }
+    assert [key for key, (_, text) in rows.items() if not text.endswith(".")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_examples_of_settings_load(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Every block of TOML in the pages is a settings file that the server would take."""
+    for number, block in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)):
+        tomllib.loads(block)
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        load(file, None, None, {})
+
+
+def commands(parent: cyclopts.App, words: tuple[str, ...] = ()) -> list[str]:
+    """Every command that a user can call, as it is typed."""
+    found = []
+    for name in parent:
+        if name.startswith("-") or not parent[name].show:
+            continue
+        inner = commands(parent[name], (*words, name))
+        found += inner or [" ".join(("entrepot", *words, name))]
+    return found
+
+
+def test_every_command_is_documented() -> None:
+    """docs/cli.md names every command."""
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert [command for command in commands(app) if command not in page] == []
+
+
+def test_every_endpoint_cites_its_specification() -> None:
+    """The docstring of a handler names each id that its row of the table has."""
+    silent = []
+    for grammar in formats.discover().values():
+        for endpoint in grammar.endpoints:
+            wanted = [word for word in endpoint.spec.split(", ") if word.startswith("end-")]
+            said = endpoint.handler.__doc__ or ""
+            # An id stands for itself, not for a longer one that begins like it.
+            silent += [(endpoint.path, word) for word in wanted if not re.search(rf"{word}(?![0-9a-z])", said)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_somewhere(page: pathlib.Path) -> None:
+    """Every relative link of a page is to a file of the project."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = [target for target, _ in LINK.findall(text) if "://" not in target and not target.startswith("mailto:")]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_target_has_help() -> None:
+    """`make help` lists every target that a person calls, and pages name no target that is not there."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    targets = {line.partition(":")[0] for line in lines if re.match(r"[a-z]+:", line)}
+    assert {line.partition(":")[0] for line in lines if re.match(r"[a-z]+:.*## \w", line)} == targets
+    named = {target for page in PAGES for target in MAKE.findall(page.read_text())}
+    assert named - targets == set()
+
+
+def test_examples_are_told() -> None:
+    """Every story of examples/ is named in a page."""
+    pages = "".join(page.read_text() for page in PAGES)
+    assert [path.name for path in (ROOT / "examples").glob("*.sh") if path.stem not in pages] == []
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """The docstring of a test is a sentence, not a word."""
+    terse = [
+        f"{path.name}:{name}"
+        for path in TESTS.rglob("test_*.py")
+        for name, said in re.findall(r'def (test_\w+)\([^)]*\) -> None:\n    """(.*?)"""', path.read_text(), re.DOTALL)
+        if len(said.split()) < 3
+    ]
+    assert terse == []

@@ -1,0 +1,39 @@
+"""What every test may ask for: a registry of its own in memory, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from entrepot.app import build
+from entrepot.settings import Settings, load
+from tests.support.asgi import Client, Lifespan
+from tests.support.world import World, password_of
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A registry behind its OCI face, over memory and SQLite, with users, namespaces and a frozen clock."""
+    with World() as world:
+        yield world
+
+
+@pytest.fixture
+def settings(tmp_path: pathlib.Path) -> Settings:
+    """Settings of a server in memory."""
+    environment = {"ENTREPOT_STORAGE__URL": "memory://", "ENTREPOT_ADMIN_PASSWORD": password_of("admin")}
+    return load(None, tmp_path, None, environment)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    """A client of the whole application, started as a server starts it."""
+    application = build(settings)
+    with asyncio.Runner() as runner:
+        lifespan = Lifespan(application)
+        assert runner.run(lifespan.start()) == {"type": "lifespan.startup.complete"}
+        yield Client(application, runner)
+        assert runner.run(lifespan.stop()) == {"type": "lifespan.shutdown.complete"}

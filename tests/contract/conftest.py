@@ -1,0 +1,64 @@
+"""Fixtures of the contract suites: each engine and each store, found by name."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.contract.engines import ENGINES, STORES, Held, PostgresqlUrls, SqliteUrls, Urls
+from tests.support.postgresql import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run; tests that stop it start one of their own."""
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def postgresql_urls(postgres: Postgres) -> PostgresqlUrls:
+    """Databases of that PostgreSQL."""
+    return PostgresqlUrls(postgres)
+
+
+@pytest.fixture(params=ENGINES)
+def urls(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Urls:
+    """Fresh databases of one engine."""
+    if request.param == "sqlite":
+        return SqliteUrls(tmp_path)
+    if request.param == "postgresql":
+        found: PostgresqlUrls = request.getfixturevalue("postgresql_urls")
+        return found
+    return pytest.fail(f"tests/contract/conftest.py does not know where a {request.param} database is")
+
+
+@pytest.fixture
+def open_held() -> Iterator[Callable[[str], Held]]:
+    """Opens databases, and closes them after the test."""
+    opened: list[Held] = []
+
+    def open_one(url: str) -> Held:
+        opened.append(Held(url))
+        return opened[-1]
+
+    yield open_one
+    for held in opened:
+        held.close()
+
+
+@pytest.fixture
+def held(urls: Urls, open_held: Callable[[str], Held]) -> Held:
+    """An open, migrated, empty database."""
+    return open_held(urls.migrated())
+
+
+@pytest.fixture(params=STORES)
+def store_url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
+    """Where a fresh store of one kind is."""
+    known = {"file": f"file://{tmp_path}/blobs", "memory": "memory://"}
+    if request.param not in known:
+        pytest.fail(f"tests/contract/conftest.py does not know where a {request.param} store is")
+    return known[request.param]

@@ -1,0 +1,114 @@
+"""Rows of jobs: coalescing, claims, leases, retries and dead letters, over every engine."""
+
+from __future__ import annotations
+
+from entrepot.core.registry import SECOND
+from entrepot.metadata import jobs
+from entrepot.metadata.jobs import JobRow
+from entrepot.ports.database import Work
+from tests.contract.engines import Held
+from tests.contract.rows import NOW
+
+LEASE = NOW + 60 * SECOND
+
+
+def adding(key: str, run_at: int = NOW, payload: object = None) -> Work[None]:
+    """Work that queues a job."""
+    return lambda tx: jobs.add_job(tx, "scan", key, payload, run_at)
+
+
+def claiming(worker: str = "w1", limit: int = 10, now: int = NOW) -> Work[list[JobRow]]:
+    """Work that takes jobs."""
+    return lambda tx: jobs.claim_jobs(tx, worker, now, now + 60 * SECOND, limit)
+
+
+def claim(held: Held, worker: str = "w1", limit: int = 10, now: int = NOW) -> list[JobRow]:
+    """Take jobs."""
+    return held.transact(claiming(worker, limit, now))
+
+
+def test_due_jobs_are_claimed_oldest_first(held: Held) -> None:
+    """A claim takes what is due, the oldest first, no more than asked for, and nobody gets it again."""
+    for key, run_at in (("late", NOW + 1), ("second", NOW), ("first", NOW - 1), ("third", NOW)):
+        held.transact(adding(key, run_at, {"n": key}))
+    assert {job.key for job in claim(held, limit=2)} == {"first", "second"}
+    rest = claim(held, "w2")
+    assert [(job.kind, job.key, job.payload, job.attempts) for job in rest] == [("scan", "third", '{"n":"third"}', 1)]
+    assert claim(held) == []
+    assert [job.key for job in claim(held, now=NOW + 1)] == ["late"]
+
+
+def test_equal_pending_jobs_are_one(held: Held) -> None:
+    """A job equal to one that still waits is not queued; equal to one that runs, it is."""
+    held.transact(adding("a", payload=1))
+    held.transact(adding("a", payload=2))
+    [job] = claim(held)
+    assert job.payload == "1"
+    held.transact(adding("a", payload=3))
+    assert held.read(jobs.count_jobs) == {"running": 1, "pending": 1}
+
+
+def test_workers_that_claim_at_once_share(held: Held) -> None:
+    """Many workers at once get every job exactly once."""
+    for number in range(40):
+        held.transact(adding(str(number)))
+    answers = held.together([claiming(f"w{number}", 5) for number in range(12)])
+    claimed = [job.key for answer in answers for job in answer]
+    assert sorted(claimed, key=int) == [str(number) for number in range(40)]
+
+
+def test_a_lease_belongs_to_its_worker(held: Held) -> None:
+    """The holder may extend a lease, others may not, and nobody once the job is done."""
+    held.transact(adding("a"))
+    [job] = claim(held, "w1")
+    assert held.transact(lambda tx: jobs.extend_lease(tx, job.id, "w1", LEASE + 1))
+    assert not held.transact(lambda tx: jobs.extend_lease(tx, job.id, "w2", LEASE + 2))
+    assert held.rows("select lease_until from job") == [(LEASE + 1,)]
+    held.transact(lambda tx: jobs.finish_job(tx, job.id))
+    assert not held.transact(lambda tx: jobs.extend_lease(tx, job.id, "w1", LEASE + 3))
+    assert held.read(jobs.count_jobs) == {}
+
+
+def test_a_job_whose_worker_died_is_found(held: Held) -> None:
+    """A lease that ran out is listed, one that holds or a job that waits is not."""
+    for key in ("dead", "alive", "waiting"):
+        held.transact(adding(key, NOW if key != "waiting" else NOW + 1))
+    dead, alive = sorted(claim(held), key=lambda job: job.key, reverse=True)
+    held.transact(lambda tx: jobs.extend_lease(tx, alive.id, "w1", LEASE + 1))
+    assert held.read(lambda tx: jobs.list_expired(tx, LEASE + 1, 10)) == [dead]
+    assert held.read(lambda tx: jobs.list_expired(tx, LEASE, 10)) == []
+    assert len(held.read(lambda tx: jobs.list_expired(tx, LEASE + 2, 1))) == 1
+
+
+def test_a_retry_waits_and_counts(held: Held) -> None:
+    """A job that is tried again is not due before its time, remembers the error and counts its attempts."""
+    held.transact(adding("a"))
+    [job] = claim(held)
+    held.transact(lambda tx: jobs.retry_job(tx, job.id, "no luck", NOW + 5))
+    assert claim(held) == []
+    assert held.rows("select state, error, worker, lease_until from job") == [("pending", "no luck", None, None)]
+    [again] = claim(held, now=NOW + 5)
+    assert (again.id, again.attempts) == (job.id, 2)
+
+
+def test_a_retry_gives_way_to_an_equal_job(held: Held) -> None:
+    """Where an equal job was queued meanwhile, the failed one is dropped instead of tried again."""
+    held.transact(adding("a", payload="old"))
+    [job] = claim(held)
+    held.transact(adding("a", payload="new"))
+    held.transact(lambda tx: jobs.retry_job(tx, job.id, "no luck", NOW))
+    [only] = claim(held)
+    assert (only.payload, only.attempts) == ('"new"', 1)
+    assert held.read(jobs.count_jobs) == {"running": 1}
+
+
+def test_dead_letters_stay(held: Held) -> None:
+    """A job that is given up stays to be looked at, and is neither claimed nor coalesced with."""
+    held.transact(adding("a"))
+    [job] = claim(held)
+    held.transact(lambda tx: jobs.bury_job(tx, job.id, "hopeless", NOW + 7))
+    assert held.rows("select state, error, ended_at from job") == [("dead", "hopeless", NOW + 7)]
+    assert claim(held, now=LEASE + 1) == []
+    assert held.read(lambda tx: jobs.list_expired(tx, LEASE + 1, 10)) == []
+    held.transact(adding("a"))
+    assert held.read(jobs.count_jobs) == {"dead": 1, "pending": 1}

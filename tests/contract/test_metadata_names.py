@@ -1,0 +1,218 @@
+"""Rows of accounts, namespaces, grants, policy, repositories and the instance, over every engine."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from entrepot.domain.access import AccountPolicy, NamespacePolicy, Role
+from entrepot.domain.errors import AlreadyExists
+from entrepot.domain.names import RepositoryName
+from entrepot.metadata import accounts, grants, instance, namespaces, policy, repositories
+from entrepot.metadata.accounts import AccountRow
+from entrepot.metadata.grants import GrantRow
+from entrepot.metadata.namespaces import NamespaceRow
+from entrepot.metadata.repositories import RepositoryRow
+from entrepot.ports.database import Tx, Work
+from tests.contract.engines import Held
+from tests.contract.rows import APP, NOW, OTHER, add_repository, digest
+
+
+def adding(name: str, *, is_admin: bool = False) -> Work[int]:
+    """Work that adds an account."""
+    return lambda tx: accounts.add_account(tx, name, f"hash of {name}", is_admin=is_admin, now=NOW)
+
+
+def test_the_first_value_of_the_instance_stays(held: Held) -> None:
+    """Whoever is first sets a value; a second attempt changes nothing."""
+    assert held.read(lambda tx: instance.find_value(tx, "key")) is None
+    held.transact(lambda tx: instance.add_value(tx, "key", "first"))
+    held.transact(lambda tx: instance.add_value(tx, "key", "second"))
+    assert held.read(lambda tx: instance.find_value(tx, "key")) == "first"
+
+
+def test_accounts(held: Held) -> None:
+    """An account is found by its name as it was added, and its password can be changed."""
+    assert not held.read(accounts.has_any_account)
+    ann = held.transact(adding("ann", is_admin=True))
+    assert held.read(accounts.has_any_account)
+    assert held.read(lambda tx: accounts.find_account(tx, "ann")) == AccountRow(
+        ann, "ann", "hash of ann", is_admin=True, is_disabled=False, created_at=NOW
+    )
+    held.transact(lambda tx: accounts.set_password(tx, ann, "other", NOW + 1))
+    found = held.read(lambda tx: accounts.find_account(tx, "ann"))
+    assert found is not None
+    assert found.password_hash == "other"
+    assert held.read(policy.get_policy).accounts[ann].credentials_since == NOW + 1
+    assert held.read(lambda tx: accounts.find_account(tx, "bob")) is None
+
+
+def test_an_account_name_is_taken_once(held: Held) -> None:
+    """A second account of the same name is AlreadyExists."""
+    held.transact(adding("ann"))
+    with pytest.raises(AlreadyExists):
+        held.transact(adding("ann"))
+
+
+def test_accounts_are_listed_in_pages(held: Held) -> None:
+    """Accounts come in byte order, page by page."""
+    for name in ("b", "a-b", "a", "a0"):
+        held.transact(adding(name))
+    first = held.read(lambda tx: accounts.list_accounts(tx, "", 3))
+    rest = held.read(lambda tx: accounts.list_accounts(tx, first[-1].name, 3))
+    assert [row.name for row in [*first, *rest]] == ["a", "a-b", "a0", "b"]
+
+
+def test_removing_an_account_leaves_what_it_owned(held: Held) -> None:
+    """Grants go with their user, a namespace stays without an owner."""
+    ann = held.transact(adding("ann"))
+    held.transact(lambda tx: namespaces.add_namespace(tx, "acme", ann, "public", NOW))
+    held.transact(lambda tx: grants.put_grant(tx, GrantRow(ann, "other", "reader", "admin"), NOW))
+    held.transact(lambda tx: accounts.remove_account(tx, ann))
+    assert held.read(lambda tx: accounts.find_account(tx, "ann")) is None
+    assert held.read(lambda tx: grants.list_grants(tx, "other")) == []
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert found.owner is None
+
+
+def test_namespaces(held: Held) -> None:
+    """A namespace is new once, is found with its owner's name, and can change owner and visibility."""
+    ann = held.transact(adding("ann"))
+    bob = held.transact(adding("bob"))
+    assert held.read(lambda tx: namespaces.find_namespace(tx, "acme")) is None
+    assert held.transact(lambda tx: namespaces.add_namespace(tx, "acme", ann, "private", NOW))
+    assert not held.transact(lambda tx: namespaces.add_namespace(tx, "acme", bob, "public", NOW))
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert found == NamespaceRow(found.id, "acme", "hosted", "ann", "private", 14, NOW)
+    held.transact(lambda tx: namespaces.set_namespace(tx, "acme", bob, "public"))
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert (found.owner, found.visibility) == ("bob", "public")
+
+
+def test_namespaces_are_listed_in_pages(held: Held) -> None:
+    """Namespaces come in byte order, page by page."""
+    for name in ("b", "a-b", "a", "a0"):
+        assert held.transact(partial(namespaces.add_namespace, name=name, owner=None, visibility="private", now=NOW))
+    first = held.read(lambda tx: namespaces.list_namespaces(tx, "", 2))
+    rest = held.read(lambda tx: namespaces.list_namespaces(tx, first[-1].name, 9))
+    assert [row.name for row in [*first, *rest]] == ["a", "a-b", "a0", "b"]
+
+
+def test_untagged_days_are_the_namespace_s(held: Held) -> None:
+    """A repository keeps what was pushed by digest for as long as its namespace says."""
+    known = add_repository(held)
+    assert held.read(lambda tx: namespaces.get_untagged_days(tx, known)) == 14
+    held.execute("update namespace set untagged_days = 3")
+    assert held.read(lambda tx: namespaces.get_untagged_days(tx, known)) == 3
+
+
+def test_grants(held: Held) -> None:
+    """A grant replaces the one before on the same resource; taking it away says whether there was one."""
+    ann, bob = held.transact(adding("ann")), held.transact(adding("bob"))
+    for row in (
+        GrantRow(bob, "acme", "reader", "admin"),
+        GrantRow(ann, "acme", "reader", "admin"),
+        GrantRow(ann, "acme", "owner", "bob"),
+        GrantRow(ann, "acme/app", "writer", "bob"),
+    ):
+        held.transact(partial(grants.put_grant, grant=row, now=NOW))
+    assert held.read(lambda tx: grants.list_grants(tx, "acme")) == [("ann", "owner"), ("bob", "reader")]
+    assert held.transact(lambda tx: grants.remove_grant(tx, ann, "acme"))
+    assert not held.transact(lambda tx: grants.remove_grant(tx, ann, "acme"))
+    assert held.read(lambda tx: grants.list_grants(tx, "acme")) == [("bob", "reader")]
+
+
+def test_the_policy_is_read_whole(held: Held) -> None:
+    """A snapshot holds accounts, namespaces, grants and the repositories that differ from their namespace."""
+    known = add_repository(held)
+    add_repository(held, OTHER)
+    ann = held.transact(adding("ann", is_admin=True))
+
+    async def change(tx: Tx) -> None:
+        await repositories.set_visibility(tx, known, "public")
+        await namespaces.set_namespace(tx, "acme", ann, "private")
+        await grants.put_grant(tx, GrantRow(ann, "acme/other", "writer", "admin"), NOW)
+        await policy.bump_policy_version(tx)
+
+    before = held.read(policy.get_policy_version)
+    held.transact(change)
+    snapshot = held.read(policy.get_policy)
+    assert snapshot.version == held.read(policy.get_policy_version) == before + 1
+    assert snapshot.accounts == {ann: AccountPolicy("ann", is_admin=True, is_disabled=False, credentials_since=NOW)}
+    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private")}
+    assert snapshot.repositories == {"acme/app": "public"}
+    assert snapshot.grants == {ann: {"acme/other": Role.WRITER}}
+
+
+def test_repositories(held: Held) -> None:
+    """A repository is new once, needs its namespace, and may differ from it in visibility."""
+    assert not held.transact(lambda tx: repositories.add_repository(tx, APP, NOW))
+    known = add_repository(held)
+    assert not held.transact(lambda tx: repositories.add_repository(tx, APP, NOW))
+    assert held.read(lambda tx: repositories.find_repository(tx, APP)) == RepositoryRow(
+        known, "acme/app", "oci", None, NOW
+    )
+    held.transact(lambda tx: repositories.set_visibility(tx, known, "public"))
+    found = held.read(lambda tx: repositories.find_repository(tx, APP))
+    assert found is not None
+    assert found.visibility == "public"
+    assert held.read(lambda tx: repositories.find_repository(tx, OTHER)) is None
+    assert held.read(lambda tx: repositories.find_repository_id(tx, OTHER)) is None
+
+
+def test_repositories_are_listed_in_ranges(held: Held) -> None:
+    """Names above one and below another come in byte order, as many as are asked for."""
+    for name in ("acme/b", "acme/a-b", "acme/a/b", "acme/a", "acme0/x", "abc/x"):
+        add_repository(held, RepositoryName(name))
+    within = held.read(lambda tx: repositories.list_repositories(tx, "acme/", "acme0", 9))
+    assert [row.name for row in within] == ["acme/a", "acme/a-b", "acme/a/b", "acme/b"]
+    page = held.read(lambda tx: repositories.list_repositories(tx, "acme/a", "\U0010ffff", 2))
+    assert [row.name for row in page] == ["acme/a-b", "acme/a/b"]
+
+
+def test_members_come_and_go(held: Held) -> None:
+    """A digest is known to a repository until it is deleted, and again when it is pushed again."""
+    known = add_repository(held)
+    one = digest(1)
+    for _ in range(2):
+        held.transact(lambda tx: repositories.put_member(tx, known, one, "blob", NOW))
+        assert held.read(lambda tx: repositories.has_member(tx, known, one, "blob"))
+        assert not held.read(lambda tx: repositories.has_member(tx, known, one, "manifest"))
+        assert held.transact(lambda tx: repositories.delete_member(tx, known, one, "blob", NOW))
+        assert not held.transact(lambda tx: repositories.delete_member(tx, known, one, "blob", NOW))
+        assert not held.read(lambda tx: repositories.has_member(tx, known, one, "blob"))
+
+
+def test_homes_of_a_blob(held: Held) -> None:
+    """Repositories that know a blob are found, those that deleted it are not, and no more than asked for."""
+    homes = [add_repository(held, RepositoryName(f"acme/{name}")) for name in "abc"]
+    one = digest(1)
+    for home in homes:
+        held.transact(partial(repositories.put_member, repository=home, digest=one, kind="blob", now=NOW))
+    held.transact(lambda tx: repositories.delete_member(tx, homes[0], one, "blob", NOW))
+    assert set(held.read(lambda tx: repositories.find_home(tx, one, 9))) == {"acme/b", "acme/c"}
+    assert len(held.read(lambda tx: repositories.find_home(tx, one, 1))) == 1
+
+
+def test_known_content_is_found_in_long_lists(held: Held) -> None:
+    """Of many digests, more than one statement asks for, those known, live and sound are found."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    wanted = [digest(number) for number in range(450)]
+
+    async def fill(tx: Tx) -> None:
+        for number, one in enumerate(wanted):
+            await tx.execute("insert into blob (digest, size, created_at) values ($1, 1, 1)", one)
+            await repositories.put_member(tx, known if number % 2 else other, one, "blob", NOW)
+            await repositories.put_member(tx, known, one, "manifest", NOW)
+        await tx.execute("update blob set state = 'damaged' where digest = $1", wanted[1])
+        await repositories.delete_member(tx, known, wanted[3], "blob", NOW)
+
+    held.transact(fill)
+    blobs = held.read(lambda tx: repositories.list_known(tx, known, [*wanted, *wanted], "blob"))
+    assert blobs == set(wanted[1::2]) - {wanted[1], wanted[3]}
+    assert held.read(lambda tx: repositories.list_known(tx, known, wanted, "manifest")) == set(wanted)
+    assert held.read(lambda tx: repositories.list_known(tx, known, [], "blob")) == set()

@@ -1,0 +1,273 @@
+"""What only PostgreSQL has: a network, other sessions, and a pooler that may stand before it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from entrepot.db.postgresql import PostgresqlDatabase, open_database
+from entrepot.domain.errors import RequestInvalid, StorageFull, Unavailable
+from entrepot.ports.database import Row, Tx, Work
+from tests.contract.engines import Held, PostgresqlUrls
+from tests.support.postgresql import Postgres
+from tests.support.server import free_port
+
+ADD = "insert into instance (name, value) values ($1, $2)"
+FIND = "select name, value from instance where name = $1"
+NAMES = "select name from instance order by name"
+CUT = (
+    "select pg_terminate_backend(pid) from pg_stat_activity "
+    "where pid <> pg_backend_pid() and datname = current_database()"
+)
+RAISE = """
+create function fail(state text) returns void language plpgsql as
+$$ begin raise exception 'told to fail' using errcode = state; end $$
+"""
+
+
+def add(name: str) -> Work[int]:
+    """Work that adds one row."""
+    return lambda tx: tx.execute(ADD, name, name)
+
+
+def find(name: str) -> Work[list[Row]]:
+    """Work that finds one row."""
+    return lambda tx: tx.all(FIND, name)
+
+
+@pytest.fixture
+def url(postgresql_urls: PostgresqlUrls) -> str:
+    """A fresh, migrated database."""
+    return postgresql_urls.migrated()
+
+
+@pytest.fixture
+def database(url: str, open_held: Callable[[str], Held]) -> Held:
+    """The same, open."""
+    return open_held(url)
+
+
+def fail_with(state: str, times: int) -> tuple[Work[int], list[int]]:
+    """Work that fails with a state so many times, and a list that grows with each run."""
+    runs: list[int] = []
+
+    async def work(tx: Tx) -> int:
+        runs.append(1)
+        if len(runs) <= times:
+            await tx.all("select fail($1)", state)
+        return await tx.execute(ADD, "done", "")
+
+    return work, runs
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_races_are_run_again(database: Held, state: str) -> None:
+    """A serialization failure and a deadlock are run again until they succeed."""
+    database.execute(RAISE)
+    work, runs = fail_with(state, 4)
+    assert database.transact(work) == 1
+    assert len(runs) == 5
+
+
+@pytest.mark.parametrize(("state", "error"), [("53100", StorageFull), ("57P03", Unavailable), ("XX001", Unavailable)])
+def test_states_become_domain_errors(database: Held, state: str, error: type[Exception]) -> None:
+    """A full disk, a server that is not ready and damage are what the port says they are."""
+    database.execute(RAISE)
+    work, _ = fail_with(state, 100)
+    with pytest.raises(error):
+        database.transact(work)
+    assert database.rows(NAMES) == []
+
+
+def test_text_that_cannot_be_stored_is_the_request_s_fault(database: Held) -> None:
+    """PostgreSQL stores no NUL in text; whoever sends one is told, in reads too."""
+    with pytest.raises(RequestInvalid):
+        database.execute(ADD, "a\0b", "")
+    with pytest.raises(RequestInvalid):
+        database.rows("select name from instance where name > $1", "\0")
+
+
+def test_every_text_column_sorts_by_bytes(database: Held) -> None:
+    """No column of text was left to the language of the database."""
+    query = (
+        "select table_name, column_name from information_schema.columns where table_schema = 'public' "
+        "and data_type = 'text' and table_name <> 'migration' and collation_name is distinct from 'C'"
+    )
+    assert database.rows(query) == []
+    assert database.rows("select 'a' < 'B'") == [(True,)]
+
+
+def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
+    """A read sends its statement and nothing else: no BEGIN, no reset, no question about types."""
+    name = url.rpartition("/")[2]
+    postgres.query(url, f"alter database {name} set log_statement = 'all'")
+
+    async def story() -> tuple[str, str]:
+        database = await open_database(url)
+        await database.read(find("warm"))
+        before = len(postgres.output())
+        for key in ("one", "two"):
+            await database.read(find(key))
+        reads = postgres.output()[before:]
+        await database.transact(lambda tx: tx.execute(ADD, "a", ""))
+        await database.close()
+        return reads, postgres.output()[before + len(reads) :]
+
+    reads, writes = asyncio.run(story())
+    statements = [line for line in reads.splitlines() if "LOG:" in line]
+    assert len(statements) == 2, reads
+    assert all("execute" in line and "select name, value from instance" in line for line in statements)
+    statements = [line.partition("LOG:")[2] for line in writes.splitlines() if "LOG:" in line]
+    assert ["begin isolation level serializable" in statements[0], "commit" in statements[-1]] == [True, True]
+    assert len(statements) == 3
+
+
+def test_transactions_are_durable_and_bounded(database: Held) -> None:
+    """Inside a transaction the limits hold; outside, the session is as the server made it."""
+    settings = ("transaction_isolation", "statement_timeout", "idle_in_transaction_session_timeout")
+
+    async def show(tx: Tx) -> list[str]:
+        rows = [await tx.one("select current_setting($1)", name) for name in settings]
+        return [str(row[0]) for row in rows if row is not None]
+
+    assert database.transact(show) == ["serializable", "30s", "30s"]
+    assert database.read(show) == ["read committed", "0", "0"]
+
+
+def test_a_database_that_does_not_wait_for_the_disk_is_refused(url: str, postgres: Postgres) -> None:
+    """With synchronous_commit off a 201 would promise what a crash may break."""
+    name = url.rpartition("/")[2]
+    postgres.query(url, f"alter database {name} set synchronous_commit = off")
+    with pytest.raises(Unavailable, match="synchronous_commit"):
+        asyncio.run(open_database(url))
+
+
+def test_options_of_the_url(url: str) -> None:
+    """Our own options are taken out of the url and must be numbers; others go to the server."""
+    for bad in ("pool_size=0", "pool_size=many", "statement_cache_size=-1"):
+        with pytest.raises(Unavailable, match="must be a number"):
+            asyncio.run(open_database(f"{url}?{bad}"))
+
+    async def story() -> object:
+        database = await open_database(f"{url}?pool_size=1&application_name=mine")
+        await asyncio.gather(*(database.transact(add(key)) for key in "abcdef"))
+        answer = await database.read(lambda tx: tx.one("select current_setting('application_name')"))
+        await database.close()
+        return answer
+
+    assert asyncio.run(story()) == ("mine",)
+
+
+def test_a_wrong_address_is_unavailable_without_its_password(postgres: Postgres) -> None:
+    """Nobody listening, or no such database: Unavailable, and the password of the url is not in the message."""
+    for address in (f"127.0.0.1:{free_port()}/x", f"127.0.0.1:{postgres.port}/missing"):
+        with pytest.raises(Unavailable) as caught:
+            asyncio.run(open_database(f"postgresql://postgres:hush-hush@{address}"))
+        assert "hush-hush" not in f"{caught.value} {caught.value.__dict__}"
+
+
+def test_it_comes_back_with_the_server() -> None:
+    """While the server is away everything is Unavailable; once it is back the same handle goes on at once."""
+
+    async def story(postgres: Postgres, database: PostgresqlDatabase) -> None:
+        await asyncio.gather(*(database.read(lambda tx: tx.all("select pg_sleep(0.05)")) for _ in range(5)))
+        await asyncio.to_thread(postgres.stop)
+        with pytest.raises(Unavailable):
+            await database.transact(lambda tx: tx.execute(ADD, "away", ""))
+        with pytest.raises(Unavailable):
+            await database.read(lambda tx: tx.all(NAMES))
+        await asyncio.to_thread(postgres.start)
+        assert await database.transact(lambda tx: tx.execute(ADD, "back", "")) == 1
+        assert await database.read(lambda tx: tx.all(NAMES)) == [("back",)]
+
+    async def main(postgres: Postgres) -> None:
+        database = await open_database(postgres.new_database())
+        try:
+            await story(postgres, database)
+        finally:
+            await database.close()
+
+    with Postgres() as postgres:
+        asyncio.run(main(postgres))
+
+
+def test_sessions_that_were_cut_are_replaced(database: Held) -> None:
+    """Connections that an administrator cuts while they are idle cost no caller an error."""
+    database.together([lambda tx: tx.all("select pg_sleep(0.02)")] * 8)
+    database.rows(CUT)
+    assert database.together([add(key) for key in "abcdefgh"]) == [1] * 8
+    assert len(database.rows(NAMES)) == 8
+
+
+@pytest.fixture
+def pooler(tmp_path: pathlib.Path, postgres: Postgres) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode with only two connections to the server."""
+    program = shutil.which("pgbouncer")
+    if program is None:
+        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
+    port = free_port()
+    (tmp_path / "users").write_text('"postgres" ""\n')
+    (tmp_path / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {tmp_path}/users\n"
+        "pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 200\n"
+    )
+    account = "nobody" if os.geteuid() == 0 else None
+    if account is not None:
+        for path in (tmp_path, tmp_path / "users", tmp_path / "pgbouncer.ini"):
+            os.chown(path, pwd.getpwnam(account).pw_uid, -1)
+        for folder in tmp_path.parents[:2]:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen([program, str(tmp_path / "pgbouncer.ini")], stdout=log, stderr=log, user=account)
+    try:
+        _wait_for(port, process)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        log.close()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + 20
+    while time.monotonic() < limit and process.poll() is None:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"PgBouncer did not start: {process.poll()}")
+
+
+def test_it_works_behind_pgbouncer_in_transaction_mode(
+    pooler: int, postgresql_urls: PostgresqlUrls, postgres: Postgres
+) -> None:
+    """With `statement_cache_size=0`, opening, reads and transactions of many clients work over two shared sessions."""
+    url = postgresql_urls.empty().replace(f":{postgres.port}/", f":{pooler}/") + "?statement_cache_size=0"
+
+    async def use(database: PostgresqlDatabase, client: int) -> None:
+        for number in range(10):
+            key = f"{client}/{number}"
+            await database.transact(add(key))
+            assert await database.read(find(key)) == [(key, key)]
+
+    async def story() -> None:
+        databases = [await open_database(url) for _ in range(3)]
+        async with asyncio.TaskGroup() as group:
+            for client in range(18):
+                group.create_task(use(databases[client % 3], client))
+        assert await databases[0].read(lambda tx: tx.one("select count(*) from instance")) == (180,)
+        for database in databases:
+            await database.close()
+
+    asyncio.run(story())

@@ -1,0 +1,152 @@
+"""What only SQLite has: one file, several processes, a writer thread that must not die."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import signal
+import subprocess
+import sys
+
+import apsw
+import pytest
+
+from entrepot.db.sqlite import SqliteDatabase, open_database
+from entrepot.domain.errors import StorageFull, Unavailable
+from entrepot.ports.database import Tx, Work
+
+ADD = "insert into instance (name, value) values ($1, $2)"
+COUNT = "select count(*) from instance"
+WRITER = """
+import asyncio, sys
+from entrepot.db.sqlite import open_database
+
+async def main(url, name, count):
+    database = open_database(url)
+    print("open", flush=True)
+
+    async def write(client):
+        for number in range(count):
+            key = f"{name}/{client}/{number}"
+            await database.transact(lambda tx: tx.execute("insert into instance (name, value) values ($1, '')", key))
+            print(key, flush=True)
+
+    await asyncio.gather(*(write(client) for client in range(4)))
+    await database.close()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+def start_writer(url: str, name: str, count: int) -> subprocess.Popen[str]:
+    """A process whose four clients write rows and print each one that was acknowledged."""
+    return subprocess.Popen([sys.executable, "-c", WRITER, url, name, str(count)], stdout=subprocess.PIPE, text=True)
+
+
+def check(path: pathlib.Path) -> set[str]:
+    """The keys in a file that must be sound."""
+    connection = apsw.Connection(str(path))
+    assert connection.execute("pragma integrity_check").get == "ok"
+    names = {str(row[0]) for row in connection.execute("select name from instance")}
+    connection.close()
+    return names
+
+
+def test_several_processes_share_a_file(tmp_path: pathlib.Path) -> None:
+    """Three processes that open a new file at once and write together lose nothing and disturb nobody."""
+    url = f"sqlite://{tmp_path}/x.db"
+    writers = [start_writer(url, name, 100) for name in "abc"]
+    printed = set().union(*(writer.communicate()[0].split() for writer in writers)) - {"open"}
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert check(tmp_path / "x.db") == printed
+    assert len(printed) == 3 * 4 * 100
+
+
+def test_kill_9_loses_nothing_acknowledged(tmp_path: pathlib.Path) -> None:
+    """After SIGKILL in the middle of writing the file is sound and holds every acknowledged row."""
+    url = f"sqlite://{tmp_path}/x.db"
+    writer = start_writer(url, "a", 1_000_000)
+    assert writer.stdout is not None
+    acknowledged = [writer.stdout.readline().strip() for _ in range(400)]
+    writer.send_signal(signal.SIGKILL)
+    acknowledged += writer.communicate()[0].split("\n")[:-1]
+    assert set(acknowledged) - {"open"} <= check(tmp_path / "x.db")
+    database = open_database(url)
+    assert asyncio.run(database.read(lambda tx: tx.one(COUNT))) is not None
+    asyncio.run(database.close())
+
+
+def limit_pages(database: SqliteDatabase, more: int) -> None:
+    """Let the file grow by so many pages at most, as a disk that fills up would."""
+    pages = database._connection.execute("pragma page_count").get
+    database._connection.execute(f"pragma max_page_count = {pages + more}").fetchall()
+
+
+def test_a_full_disk_fails_only_what_does_not_fit(tmp_path: pathlib.Path) -> None:
+    """Beside one work that needs more room than there is, small ones of the same batch succeed; later ones too."""
+    database = open_database(f"sqlite://{tmp_path}/x.db")
+    limit_pages(database, 20)
+
+    def add(name: str, size: int) -> Work[int]:
+        return lambda tx: tx.execute(ADD, name, "x" * size)
+
+    async def story() -> list[object]:
+        works = [add("a", 1), add("b", 1), add("big", 1 << 20), add("c", 1)]
+        return await asyncio.gather(*map(database.transact, works), return_exceptions=True)
+
+    answers = asyncio.run(story())
+    assert answers[:2] == [1, 1]
+    assert isinstance(answers[2], StorageFull)
+    assert answers[3] == 1
+    assert asyncio.run(database.transact(add("d", 1))) == 1
+    asyncio.run(database.close())
+    assert check(tmp_path / "x.db") == {"a", "b", "c", "d"}
+
+
+def test_work_may_only_await_its_tx(tmp_path: pathlib.Path) -> None:
+    """A work that waits for anything else is told so and undone; the writer goes on."""
+    database = open_database(f"sqlite://{tmp_path}/x.db")
+
+    async def sleepy(tx: Tx) -> None:
+        await tx.execute(ADD, "never", "")
+        await asyncio.sleep(0)
+
+    async def story() -> None:
+        with pytest.raises(RuntimeError, match="other than its tx"):
+            await database.transact(sleepy)
+        assert await database.transact(lambda tx: tx.execute(ADD, "a", "")) == 1
+        await database.close()
+
+    asyncio.run(story())
+    assert check(tmp_path / "x.db") == {"a"}
+
+
+def test_a_loop_that_ended_does_not_stop_the_writer(tmp_path: pathlib.Path) -> None:
+    """A caller whose event loop is gone when the answer comes costs nobody else an answer."""
+    database = open_database(f"sqlite://{tmp_path}/x.db")
+    blocker = apsw.Connection(str(tmp_path / "x.db"))
+    blocker.execute("begin immediate")
+    loop = asyncio.new_event_loop()
+
+    async def leave() -> None:
+        waiting = asyncio.ensure_future(database.transact(lambda tx: tx.execute(ADD, "orphan", "")))
+        await asyncio.sleep(0.01)
+        waiting.remove_done_callback(lambda task: None)
+        loop.stop()
+
+    task = loop.create_task(leave())
+    loop.run_forever()
+    assert task.done() or not task.cancelled()
+    loop.close()
+    blocker.execute("rollback")
+    assert asyncio.run(database.transact(lambda tx: tx.execute(ADD, "a", ""))) == 1
+    asyncio.run(database.close())
+
+
+def test_a_place_that_cannot_hold_a_file_is_unavailable(tmp_path: pathlib.Path) -> None:
+    """A path below a file, and a file that is no database, are Unavailable."""
+    (tmp_path / "file").write_bytes(b"this is not a database, and is longer than a header of one hundred bytes" * 10)
+    with pytest.raises(Unavailable):
+        open_database(f"sqlite://{tmp_path}/file/x.db")
+    with pytest.raises(Unavailable):
+        open_database(f"sqlite://{tmp_path}/file")

@@ -1,0 +1,1 @@
+"""Nouns: tables of cases and properties."""

@@ -1,0 +1,1 @@
+"""The OCI face: requests and their answers."""

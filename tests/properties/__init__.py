@@ -1,0 +1,1 @@
+"""Random walks against a model, and fuzz."""

@@ -1,0 +1,1 @@
+"""Adapters of the blob store, beyond what their contract says."""

@@ -1,0 +1,149 @@
+"""A private PostgreSQL for tests: its own cluster in a temporary folder on a loopback port, ended by process id."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from tests.support.server import free_port
+
+INSTALL = "PostgreSQL is not installed: apt-get install postgresql"
+ACCOUNT = "postgres"
+START_LIMIT_SECONDS = 60
+STOP_LIMIT_SECONDS = 30
+# Fast instead of durable; sorting by a language, so that whoever forgets to sort by bytes is found out.
+SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "max_connections=200",
+    "shared_buffers=64MB",
+    "logging_collector=off",
+)
+LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
+
+
+class Postgres:
+    """Starts and stops one cluster; use it as a context manager. `new_database()` answers the url of a fresh database.
+
+    Skips the test, loudly, where PostgreSQL is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._programs = _find_programs()
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-postgresql-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    def __enter__(self) -> Postgres:
+        _give(self._folder)
+        try:
+            self._run(
+                "initdb", "--pgdata", str(self.data), "--auth=trust", "--no-sync", f"--username={ACCOUNT}", *LOCALE
+            )
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def data(self) -> pathlib.Path:
+        """The folder of the cluster."""
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Start the server, again after `stop`, and wait until it answers."""
+        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options],
+                user=_account(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+            )
+        limit = time.monotonic() + START_LIMIT_SECONDS
+        while self._call("pg_isready", "--quiet").returncode:
+            if self._process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f"PostgreSQL did not start:\n{self.output()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the server at once, its connections cut; what was committed stays."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(STOP_LIMIT_SECONDS)
+            self._process = None
+
+    def new_database(self, *, like: str = "") -> str:
+        """The url of a new, empty database, or of a copy of the database behind the url `like`."""
+        name = f"entrepot_{secrets.token_hex(6)}"
+        template = like.rpartition("/")[2] or "template0"
+        self._run("createdb", f"--template={template}", name)
+        return f"postgresql://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
+
+    def query(self, url: str, sql: str) -> str:
+        """What psql prints for a statement, without decoration."""
+        return self._run("psql", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql, url)
+
+    def output(self) -> str:
+        """What the server has logged so far."""
+        path = self._folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _run(self, program: str, *words: str) -> str:
+        done = self._call(program, *words)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed:\n{done.stderr}")
+        return done.stdout.strip()
+
+    def _call(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self._programs / program), *words],
+            env={**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": ACCOUNT},
+            user=_account() if program == "initdb" else None,
+            cwd=self._folder,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+
+def _find_programs() -> pathlib.Path:
+    # Debian keeps each version's programs in a folder of its own, outside PATH.
+    folders = [path.parent for path in pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if found := shutil.which("initdb"):
+        folders.append(pathlib.Path(found).resolve().parent)
+    if not folders:
+        pytest.skip(INSTALL)
+    return max(folders, key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0)
+
+
+def _account() -> str | None:
+    """PostgreSQL refuses to run as root: then it runs as the account that its package made."""
+    return ACCOUNT if os.geteuid() == 0 else None
+
+
+def _give(folder: pathlib.Path) -> None:
+    if os.geteuid() == 0:
+        try:
+            owner = pwd.getpwnam(ACCOUNT)
+        except KeyError:
+            pytest.skip(INSTALL)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)

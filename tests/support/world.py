@@ -1,0 +1,233 @@
+"""A registry of its own for each test: store in memory, SQLite in a temporary folder, a frozen clock, four users.
+
+| who | is |
+|---|---|
+| admin | the instance administrator |
+| alice | owner of the namespaces `pub` (public) and `priv` (private) |
+| bob | nobody in particular |
+| carol | reader of `priv` |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from entrepot.core.policy import Policy
+from entrepot.core.registry import Registry, Rules
+from entrepot.core.start import FirstAdministrator, prepare
+from entrepot.core.tokens import GenuineCache
+from entrepot.db.sqlite import SqliteDatabase
+from entrepot.domain.access import Caller, Identity, Visibility
+from entrepot.domain.digests import Digest, digest_of
+from entrepot.domain.names import RepositoryName
+from entrepot.formats.oci.routes import GRAMMAR
+from entrepot.metadata import accounts, grants, namespaces, policy, repositories
+from entrepot.metadata.grants import GrantRow
+from entrepot.ports.database import Database, Row, Tx
+from entrepot.ports.store import BlobStore
+from entrepot.storage.memory import MemoryStore
+from entrepot.wire.addresses import Addresses
+from entrepot.wire.bodies import Limits
+from entrepot.wire.context import Context
+from entrepot.wire.face import Face
+from tests.support.asgi import Answer, Client
+from tests.support.clock import FrozenClock
+from tests.support.images import Image
+
+T = TypeVar("T")
+MEMORY_FOLDER = "/dev/shm"
+USERS = ("admin", "alice", "bob", "carol")
+
+
+def new_folder() -> str:
+    """A temporary folder, in memory where the machine has such a place: syncing it is free there."""
+    return tempfile.mkdtemp(prefix="entrepot-test-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
+
+
+def password_of(user: str) -> str:
+    """The password of a user of the world."""
+    return f"{user}-password"
+
+
+class PlainHasher:
+    """The port PasswordHasher without the cost."""
+
+    async def hash(self, password: str) -> str:
+        return f"plain:{password}"
+
+    async def verify(self, encoded: str, password: str) -> bool:
+        return encoded == f"plain:{password}"
+
+
+class World:
+    """One registry behind its OCI face, with whatever tests need to look into it."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules | None = None,
+        limits: Limits | None = None,
+        public_url: str = "",
+        wrap_store: Callable[[BlobStore], BlobStore] | None = None,
+        wrap_database: Callable[[Database], Database] | None = None,
+    ) -> None:
+        self.runner = asyncio.Runner()
+        self.folder = new_folder()
+        self.store = MemoryStore()
+        self.clock = FrozenClock()
+        self.rules = rules or Rules()
+        self.limits = limits or Limits()
+        self.addresses = Addresses(public_url, [])
+        self._wrap_store = wrap_store or (lambda store: store)
+        self._wrap_database = wrap_database or (lambda database: database)
+        self.ids: dict[str, int] = {}
+        self.open()
+        self.run(self._populate())
+        self.restart()
+
+    def open(self) -> None:
+        """Start the registry over what its folder and store hold."""
+        self.sqlite = SqliteDatabase(pathlib.Path(self.folder) / "entrepot.db")
+        database = self._wrap_database(self.sqlite)
+        self.registry = self.run(self._registry(database))
+        self.context = Context(self.registry, self.limits, self.addresses, GenuineCache())
+        self.face = Face(self.context, GRAMMAR)
+
+    async def _registry(self, database: Database) -> Registry:
+        hasher = PlainHasher()
+        ready = await prepare(self.sqlite, self.clock, hasher, FirstAdministrator(password_of("admin"), ""))
+        held = Policy(database)
+        await held.refresh()
+        store = self._wrap_store(self.store)
+        return Registry(database, store, self.clock, hasher, held, self.rules, ready.token_key)
+
+    def restart(self) -> None:
+        """Stop the process and start another over the same data."""
+        self.run(self.sqlite.close())
+        self.open()
+
+    def close(self) -> None:
+        """Stop, and forget everything."""
+        self.run(self.sqlite.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the world's loop."""
+        return self.runner.run(work)
+
+    def transact(self, work: Callable[[Tx], Coroutine[Any, Any, T]]) -> T:
+        """Change rows behind the registry's back, and let it see a new policy."""
+
+        async def change() -> T:
+            value = await self.sqlite.transact(work)
+            await self.registry.policy.refresh()
+            return value
+
+        return self.run(change())
+
+    def rows(self, sql: str, *arguments: object) -> list[Row]:
+        """Look into the database."""
+        return self.run(self.sqlite.read(lambda tx: tx.all(sql, *arguments)))
+
+    async def _populate(self) -> None:
+        await self.sqlite.transact(self._add_users)
+        await self.registry.policy.refresh()
+
+    async def _add_users(self, tx: Tx) -> None:
+        now = self.clock.now()
+        for name in USERS[1:]:
+            await accounts.add_account(tx, name, f"plain:{password_of(name)}", is_admin=False, now=now)
+        for name in USERS:
+            account = await accounts.find_account(tx, name)
+            assert account is not None
+            self.ids[name] = account.id
+        await namespaces.add_namespace(tx, "pub", self.ids["alice"], "public", now)
+        await namespaces.add_namespace(tx, "priv", self.ids["alice"], "private", now)
+        await grants.put_grant(tx, GrantRow(self.ids["carol"], "priv", "reader", "alice"), now)
+        await policy.bump_policy_version(tx)
+
+    def grant(self, user: str, resource: str, role: str) -> None:
+        """Give a role."""
+
+        async def record(tx: Tx) -> None:
+            await grants.put_grant(tx, GrantRow(self.ids[user], resource, role, "admin"), self.clock.now())
+            await policy.bump_policy_version(tx)
+
+        self.transact(record)
+
+    def set_visibility(self, repository: str, visibility: Visibility) -> None:
+        """Override the visibility of a repository."""
+
+        async def record(tx: Tx) -> None:
+            known = await repositories.find_repository_id(tx, RepositoryName(repository))
+            assert known is not None
+            await repositories.set_visibility(tx, known, visibility)
+            await policy.bump_policy_version(tx)
+
+        self.transact(record)
+
+    def caller(self, user: str) -> Caller:
+        """A user as the guard hands them on."""
+        return Caller(Identity(self.ids[user], user), None)
+
+    def client(self, user: str = "") -> Client:
+        """A client with Basic credentials, or anonymous."""
+        client = Client(self.face, self.runner)
+        return client.with_headers(authorization=basic(user, password_of(user))) if user else client
+
+    def token(self, user: str, *scopes: str) -> str:
+        """An access token for scopes, by the token service; without a user, an anonymous one."""
+        query = urlencode([("service", "registry.test"), *(("scope", scope) for scope in scopes)])
+        answer = self.client(user).request("GET", f"/token?{query}")
+        assert answer.status == 200, answer
+        return str(answer.json["token"])
+
+    def bearer(self, user: str, *scopes: str) -> Client:
+        """A client with a token for scopes."""
+        return self.client().with_headers(authorization=f"Bearer {self.token(user, *scopes)}")
+
+    def push(self, repository: str, image: Image, *tags: str, user: str = "admin") -> Image:
+        """Push an image with what it needs, by digest or under tags."""
+        client = self.client(user)
+        for content in image.blobs:
+            push_blob(client, repository, content)
+        for child in image.children:
+            self.push(repository, child, user=user)
+        for reference in tags or (image.digest,):
+            answer = put_manifest(client, repository, image, reference)
+            assert answer.status == 201, answer
+        return image
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def push_blob(client: Client, repository: str, content: bytes) -> Digest:
+    """Push a blob in one request."""
+    digest = digest_of(content)
+    answer = client.request("POST", f"/v2/{repository}/blobs/uploads/?digest={digest}", content)
+    assert answer.status == 201, answer
+    return digest
+
+
+def put_manifest(client: Client, repository: str, image: Image, reference: str, **headers: str) -> Answer:
+    """Push a manifest."""
+    target = f"/v2/{repository}/manifests/{reference}"
+    return client.request("PUT", target, image.raw, **{"content_type": image.media_type, **headers})

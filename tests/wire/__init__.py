@@ -1,0 +1,1 @@
+"""The grammar of HTTP that all faces share."""
