@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Build the container image on a base made from Debian packages, since there may be no registry to pull one from, and
 # run it locked down: an ordinary user, a read-only root, no capabilities. Needs root, podman and debootstrap.
+#
+#   scripts/try_image.sh [ROOT.tar]     with a root file system that has python3 and python3-venv already
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for program in podman debootstrap curl; do
@@ -21,22 +23,27 @@ finish() {
         "${podman[@]}" logs "$name" 2>/dev/null | tail -n 20 || true
     fi
     "${podman[@]}" rm --force --time 5 "$name" >/dev/null 2>&1 || true
-    "${podman[@]}" unshare rm -rf "$work/storage" 2>/dev/null || true
-    umount --recursive "$work/storage" 2>/dev/null || true
+    umount "$work/storage/overlay" 2>/dev/null || true
     rm -rf "$work"
     exit "$code"
 }
 trap finish EXIT
 
 echo "image: a base of Debian with Python"
-mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' \
-    /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | head -n 1)
-# shellcheck disable=SC2086
-debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/root" ${mirror:+"$mirror"} \
-    >"$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
-rm -rf "$work/root/var/cache/apt" "$work/root/var/lib/apt/lists" "$work/root/usr/share/"{doc,locale,man,info}
-tar --create --numeric-owner --directory "$work/root" . | "${podman[@]}" import --quiet - "$base" >/dev/null
-rm -rf "$work/root"
+if [ $# -gt 0 ]; then
+    rootfs=$1
+else
+    rootfs=$work/root.tar
+    mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
+        sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' | sed -n 1p || true)
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/root" \
+        ${mirror:+"$mirror"} >"$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
+    tar --create --numeric-owner --one-file-system --directory "$work/root" --file "$rootfs" \
+        --exclude './usr/share/doc' --exclude './usr/share/locale' --exclude './usr/share/man' \
+        --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' .
+    rm -rf "$work/root"
+fi
+"${podman[@]}" import --quiet "$rootfs" "$base" >/dev/null
 
 echo "image: build"
 settings=()

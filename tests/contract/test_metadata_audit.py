@@ -98,7 +98,7 @@ def test_keys_of_locations_and_segments(held: Held) -> None:
     assert held.read(lambda tx: audit.list_uploads(tx, "", 9)) == ["u"]
     assert held.read(lambda tx: audit.list_uploads(tx, "u", 9)) == []
     held.transact(lambda tx: jobs.add_job(tx, "store.discard", "k", ["k"], NOW))
-    [(number, payload)] = held.read(lambda tx: audit.list_payloads(tx, "store.discard", 0, 9))
+    [(number, payload)] = held.read(lambda tx: audit.list_discards(tx, 0, 9))
     assert payload == '["k"]'
     held.transact(lambda tx: jobs.bury_job(tx, number, "", NOW))
-    assert held.read(lambda tx: audit.list_payloads(tx, "store.discard", 0, 9)) == []
+    assert held.read(lambda tx: audit.list_discards(tx, 0, 9)) == []

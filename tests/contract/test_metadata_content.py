@@ -71,9 +71,12 @@ def test_a_blob_is_found_with_its_pieces_and_pin(held: Held) -> None:
     one, pieces = digest(1), [Piece("k2", 5), Piece("k1", 7)]
     add_blob(held, known, one, pieces)
     found = StoredBlob(one, 12, is_good=True, pieces=tuple(pieces), pinned_until=0)
-    assert held.read(lambda tx: blobs.find_blob(tx, APP, one)) == found
+    for with_pin in (False, True):
+        assert held.read(partial(blobs.find_blob, repository=APP, digest=one, with_pin=with_pin)) == found
     held.transact(lambda tx: pins.put_pin(tx, known, one, ("upload", ""), NOW))
-    assert held.read(lambda tx: blobs.find_blob(tx, APP, one)) == msgspec.structs.replace(found, pinned_until=NOW)
+    assert held.read(lambda tx: blobs.find_blob(tx, APP, one)) == found
+    promised = held.read(lambda tx: blobs.find_blob(tx, APP, one, with_pin=True))
+    assert promised == msgspec.structs.replace(found, pinned_until=NOW)
     assert held.read(lambda tx: blobs.find_blob(tx, OTHER, one)) is None
     assert held.read(lambda tx: blobs.find_blob(tx, APP, digest(2))) is None
 

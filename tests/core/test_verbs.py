@@ -128,7 +128,7 @@ def test_a_promise_is_renewed(world: World, alice: Client, method: str, target: 
     world.clock.advance(seconds=12 * 3600)
     body = LAYER if "digest=" in target else b""
     assert alice.request(method, f"/v2/priv/app/{target}", body).status in {200, 201}
-    ends = dict(world.rows("select digest, until from pin where reason = 'upload'"))
+    ends: dict[str, int] = dict(world.rows("select digest, until from pin where reason = 'upload'"))
     assert ends[digest_of(LAYER)] == world.clock.now() + world.rules.promise_seconds * SECOND
     assert ends[digest_of(CONFIG)] < ends[digest_of(LAYER)]
 
@@ -185,7 +185,7 @@ def test_a_first_push_makes_namespace_and_repository(world: World) -> None:
     """In one transaction, owned by the user of the name, or by nobody where an administrator made it."""
     push_blob(world.client("bob"), "bob/app", LAYER)
     push_blob(world.client("admin"), "team/app", LAYER)
-    owners = dict(world.rows("select name, owner from namespace where name in ('bob', 'team')"))
+    owners: dict[str, int | None] = dict(world.rows("select name, owner from namespace where name in ('bob', 'team')"))
     assert owners == {"bob": world.ids["bob"], "team": None}
     assert ("namespace.created", "bob", "bob") in events(world)
 

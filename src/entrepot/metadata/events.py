@@ -58,3 +58,11 @@ async def list_events(tx: Tx, after: Place, limit: int) -> list[EventRow]:
     """Events in order, a page after a place; none that is still to come will stand before one that was listed."""
     rows = await tx.all(_LIST, after.epoch, after.transaction, after.id, limit)
     return [EventRow(Place(row[0], row[1], row[2]), *row[3:]) for row in rows]
+
+
+async def find_last_place(tx: Tx) -> Place:
+    """Where the newest event stands."""
+    row = await tx.one(
+        "select epoch, transaction_id, id from event order by epoch desc, transaction_id desc, id desc limit 1"
+    )
+    return BEGINNING if row is None else Place(*row)

@@ -8,12 +8,15 @@ import signal
 import socket
 from typing import Final
 
+import msgspec
 import structlog
 
 from entrepot.app import open_registry
+from entrepot.core.follow import Follower
 from entrepot.core.jobs import run_due, schedule_recurring
 from entrepot.core.registry import Registry
 from entrepot.domain.errors import EntrepotError
+from entrepot.metadata.events import EventRow
 from entrepot.settings import Settings
 
 PAUSE_SECONDS: Final = 1.0
@@ -32,9 +35,13 @@ async def run_worker(settings: Settings) -> None:
 
 async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
     log = structlog.get_logger()
+    follower = Follower(registry)
+    await follower.start()
     name = f"{socket.gethostname()}:{os.getpid()}"
     while not stop.is_set():
         try:
+            for event in await follower.read():
+                _tell(log, event)
             outcomes = await run_due(registry, name)
         except EntrepotError as error:
             log.warning("jobs wait", reason=error.message)
@@ -44,6 +51,11 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
                 log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
         if not outcomes:
             await _sleep(stop)
+
+
+def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:
+    detail = msgspec.json.decode(event.detail)
+    log.info(event.kind, actor=event.actor, subject=event.subject, number=event.place.id, detail=detail)
 
 
 async def _sleep(stop: asyncio.Event) -> None:

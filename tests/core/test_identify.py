@@ -1,0 +1,219 @@
+"""Tokens, the cache of what was found genuine, and what a process makes sure of when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.core.identify import authenticate
+from entrepot.core.start import FirstAdministrator, Ready, prepare
+from entrepot.core.tokens import (
+    HEADER,
+    LONGEST,
+    GenuineCache,
+    ceiling_of,
+    new_claims,
+    sign,
+    verify,
+)
+from entrepot.domain.access import ADMITS, Caller, Scope
+from entrepot.domain.errors import Unauthenticated
+from entrepot.metadata import accounts, policy
+from entrepot.ports.database import Tx
+from tests.support.clock import START
+from tests.support.world import PlainHasher, World, basic
+
+KEY = b"k" * 32
+SCOPES = [Scope("repository", "a/b", ("pull", "push")), Scope("registry", "catalog", ("*",))]
+
+
+def claims(use: str = "access", seconds: int = 60) -> str:
+    """A signed token."""
+    return sign(KEY, new_claims(7, START, seconds, use, SCOPES))  # type: ignore[arg-type]  # "access" or "refresh"
+
+
+def test_what_was_signed_is_verified() -> None:
+    """The claims come back, and no two tokens are alike."""
+    found = verify(KEY, claims(), START, "access")
+    assert (found.sub, found.at, found.iat, found.exp) == (7, START, START // 10**6, START // 10**6 + 60)
+    assert claims() != claims()
+
+
+@pytest.mark.parametrize(
+    ("token", "use", "later", "reason"),
+    [
+        (claims(), "refresh", 0, "this is not the refresh token"),
+        (claims("refresh"), "access", 0, "this is not the access token"),
+        (claims(), "access", 60, "has expired"),
+        (claims()[:-1], "access", 0, "not made by this registry"),
+        (claims() + "A", "access", 0, "not made by this registry"),
+        ("", "access", 0, "not made by this registry"),
+        ("a.b.c", "access", 0, "not made by this registry"),
+        ("é", "access", 0, "not made by this registry"),
+        (sign(b"other", new_claims(7, START, 60, "access", [])), "access", 0, "not made by this registry"),
+        (sign(KEY, new_claims(7, START, 60, "access", SCOPES * LONGEST)), "access", 0, "not made by this registry"),
+    ],
+)
+def test_tokens_that_are_refused(token: str, use: str, later: int, reason: str) -> None:
+    """Of another use, expired, cut, extended, of another key, too long."""
+    with pytest.raises(Unauthenticated, match=reason):
+        verify(KEY, token, START + later * 10**6, use)  # type: ignore[arg-type]  # "access" or "refresh"
+
+
+@given(st.integers(0, 200), st.integers(1, 255))
+def test_no_changed_token_is_genuine(position: int, change: int) -> None:
+    """Whatever byte of payload or signature is changed."""
+    token = claims()
+    header, payload, signature = token.split(".")
+    raw = bytearray(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    raw[position % len(raw)] ^= change
+    changed = urlsafe_b64encode(raw).rstrip(b"=").decode()
+    for forged in (f"{header}.{changed}.{signature}", f"e30.{payload}.{signature}", f"{header}.{payload}."):
+        with pytest.raises(Unauthenticated):
+            verify(KEY, forged, START, "access")
+
+
+def test_no_algorithm_is_negotiated() -> None:
+    """A token that calls itself unsigned is not looked into."""
+    none = urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    assert none != HEADER.decode()
+    with pytest.raises(Unauthenticated):
+        verify(KEY, f"{none}.{claims().split('.')[1]}.", START, "access")
+
+
+def test_a_ceiling_is_the_union_of_its_scopes() -> None:
+    """By the name that a scope stands for; words that mean nothing admit nothing."""
+    scopes = [Scope("repository", "app", ("pull",)), Scope("repository", "library/app", ("push", "fly"))]
+    found = ceiling_of(new_claims(0, START, 60, "access", scopes), {"app": "library/app"})
+    assert found == {"library/app": ADMITS["pull"] | ADMITS["push"]}
+
+
+def test_the_cache_forgets_with_time_and_with_each_policy() -> None:
+    """What was kept holds until its end, and in its epoch."""
+    cache, first, second = GenuineCache(), object(), object()
+    assert cache.find(b"a", first, 0) is None
+    cache.put(b"a", first, "kept", 10)
+    assert (cache.find(b"a", first, 9), cache.find(b"a", first, 10), cache.find(b"b", first, 0)) == ("kept", None, None)
+    assert cache.find(b"a", second, 0) is None
+    assert cache.find(b"a", first, 0) is None
+
+
+def test_the_cache_takes_nothing_from_an_epoch_that_has_passed() -> None:
+    """A password that was being checked while it was changed is not remembered."""
+    cache, first, second = GenuineCache(), object(), object()
+    cache.find(b"a", first, 0)
+    cache.find(b"b", second, 0)
+    cache.put(b"a", first, "stale", 10)
+    assert cache.find(b"a", second, 0) is None
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is full it starts again."""
+    monkeypatch.setattr(GenuineCache, "LIMIT", 2)
+    cache, epoch = GenuineCache(), object()
+    cache.find(b"", epoch, 0)
+    for number in range(3):
+        cache.put(b"%d" % number, epoch, number, 10)
+    assert [cache.find(b"%d" % number, epoch, 0) for number in range(3)] == [None, None, 2]
+
+
+def test_a_password_changed_while_it_is_checked_is_not_remembered(world: World) -> None:
+    """The old one is good for the request that came before the change, and for none after it."""
+    started, changed = asyncio.Event(), asyncio.Event()
+
+    class Slow(PlainHasher):
+        """Takes until the password has been changed."""
+
+        async def verify(self, encoded: str, password: str) -> bool:
+            started.set()
+            await changed.wait()
+            return await super().verify(encoded, password)
+
+    registry = type(world.registry)(
+        world.sqlite, world.store, world.clock, Slow(), world.registry.policy, world.rules, world.registry.token_key
+    )
+    header = basic("bob", "bob-password").encode()
+
+    async def record(tx: Tx) -> None:
+        await accounts.set_password(tx, world.ids["bob"], "plain:new", world.clock.now())
+        await policy.bump_policy_version(tx)
+
+    async def race() -> Caller:
+        early = asyncio.ensure_future(authenticate(registry, world.context.genuine, header))
+        await started.wait()
+        await world.sqlite.transact(record)
+        await registry.policy.refresh()
+        await authenticate(registry, world.context.genuine, None)
+        world.context.genuine.find(b"", registry.policy.snapshot, 0)
+        changed.set()
+        return await early
+
+    caller = world.run(race())
+    assert caller.identity is not None
+    assert caller.identity.name == "bob"
+    with pytest.raises(Unauthenticated):
+        world.run(authenticate(registry, world.context.genuine, header))
+
+
+def test_a_token_may_hold_names_of_an_older_grammar(world: World) -> None:
+    """What a token was given for and is no name any more covers nothing, and is no error."""
+    scopes = [Scope("repository", "UPPER/case", ("pull",)), Scope("repository", "pub/app", ("pull",))]
+    token = sign(world.registry.token_key, new_claims(0, world.clock.now(), 60, "access", scopes))
+    caller = world.run(authenticate(world.registry, GenuineCache(), f"Bearer {token}".encode()))
+    assert caller.ceiling == {"UPPER/case": ADMITS["pull"], "pub/app": ADMITS["pull"]}
+
+
+def start(world: World, configured: str, generated: str = "generated") -> Ready:
+    """What a further process makes sure of."""
+    first = FirstAdministrator(configured, generated)
+    return world.run(prepare(world.sqlite, world.clock, PlainHasher(), first))
+
+
+@pytest.mark.parametrize(("configured", "expected"), [("", "generated"), ("set", "set")])
+def test_the_first_start(world: World, configured: str, expected: str) -> None:
+    """An administrator with the password that was set, else a generated one that is told once; the default namespace."""
+    world.transact(lambda tx: _forget(tx, 'delete from "grant"', "delete from namespace", "delete from account"))
+    ready = start(world, configured)
+    assert ready.generated_password == ("" if configured else "generated")
+    rows = world.rows("select name, password_hash, is_admin from account")
+    assert [tuple(row) for row in rows] == [("admin", f"plain:{expected}", 1)]
+    assert [row[0] for row in world.rows("select name from namespace")] == ["library"]
+    assert start(world, "other") == Ready(ready.token_key, "")
+
+
+def test_a_missing_key_is_made_without_touching_users(world: World) -> None:
+    """Only what is missing is made."""
+    before = world.rows("select name, password_hash from account")
+    world.transact(lambda tx: _forget(tx, "delete from instance"))
+    ready = start(world, "other")
+    assert ready.generated_password == ""
+    assert len(ready.token_key) == 32
+    assert world.rows("select name, password_hash from account") == before
+
+
+def test_several_processes_start_at_once(world: World) -> None:
+    """They agree on one key, and one of them tells the password."""
+    world.transact(
+        lambda tx: _forget(
+            tx, 'delete from "grant"', "delete from namespace", "delete from account", "delete from instance"
+        )
+    )
+
+    async def race() -> list[Ready]:
+        first = FirstAdministrator("", "generated")
+        return await asyncio.gather(
+            *(prepare(world.sqlite, world.clock, PlainHasher(), first) for _ in range(3)),
+        )
+
+    found = world.run(race())
+    assert len({ready.token_key for ready in found}) == 1
+    assert sorted(ready.generated_password for ready in found) == ["", "", "generated"]
+
+
+async def _forget(tx: Tx, *statements: str) -> None:
+    for statement in statements:
+        await tx.execute(statement)
