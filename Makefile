@@ -32,7 +32,6 @@ check: $(VENV)/.development ## Run the static gates: format, lint, types, layers
 	$(BIN)/pylint --disable=all --enable=W0133 --score=n src tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet tests
 	$(PYTEST) -q tests/architecture
 
 conformance: $(VENV)/.development ## Run our conformance suite in process, then against a running server
@@ -70,7 +69,7 @@ image: $(VENV)/.development ## Build the container image without a registry and 
 	bash scripts/try_image.sh
 
 lock: $(VENV)/.development ## Resolve the dependencies again into requirements*.txt (UPGRADE=1 for newer ones)
-	@for target in "requirements.txt" "requirements-dev.txt --group test --group check"; do \
+	@for target in "requirements.txt" "requirements-dev.txt --constraint requirements.txt --group test --group check"; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 			$(if $(UPGRADE),--upgrade) pyproject.toml --output-file $$target; \
 	done

@@ -19,7 +19,7 @@ from bench.measure import Line, Quiet, say
 from bench.rows import Row, discover
 
 QUICK_ROUNDS, FULL_ROUNDS = 2, 5
-QUICK_SECONDS, FULL_SECONDS = 1.0, 3.0
+QUICK_SECONDS, FULL_SECONDS = 0.7, 2.0
 NEEDED_FILES = 8192
 
 
@@ -80,7 +80,7 @@ def main() -> int:
     seconds = QUICK_SECONDS if options.quick else FULL_SECONDS
     facts = {**report.machine(folder), "rounds": rounds, "seconds": seconds, "quick": options.quick}
     try:
-        with Bench(folder, rounds, seconds, options.quick) as bench:
+        with Bench(folder, rounds, seconds, is_quick=options.quick) as bench:
             bench.quiet = Quiet(options.patience)
             lines, failures = run(bench, rows)
     finally:

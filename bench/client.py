@@ -134,7 +134,7 @@ class Connection:
         if self.socket is not None:
             return self.socket
         plain = socket.socket()
-        plain.setblocking(False)
+        plain.settimeout(0)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.receive_buffer_bytes:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
@@ -184,7 +184,7 @@ class Connection:
             except BlockingIOError:
                 yield
 
-    def receive(self, keep: bool, is_head: bool) -> Generator[None, None, Reply]:
+    def receive(self, *, keep: bool, is_head: bool) -> Generator[None, None, Reply]:
         """One answer, its body kept or dropped."""
         head, rest = yield from self._receive_head()
         status = int(head[9:12])
@@ -194,7 +194,7 @@ class Connection:
         elif (at := lowered.find(b"\r\ncontent-length:")) >= 0:
             end = lowered.find(b"\r\n", at + 17)
             size = int(lowered[at + 17 : end if end >= 0 else None])
-            body = yield from self._receive_body(rest, size, keep)
+            body = yield from self._receive_body(rest, size, keep=keep)
         elif b"\r\ntransfer-encoding: chunked" in lowered:
             body = yield from self._receive_chunks(rest)
         else:
@@ -223,7 +223,7 @@ class Connection:
                 raise ConnectionResetError("the server closed the connection before the end of its answer")
             return data
 
-    def _receive_body(self, rest: bytes, size: int, keep: bool) -> Generator[None, None, bytes]:
+    def _receive_body(self, rest: bytes, size: int, *, keep: bool) -> Generator[None, None, bytes]:
         if keep or len(rest) >= size:
             while len(rest) < size:
                 rest += yield from self._receive_some()
@@ -258,10 +258,10 @@ class Connection:
             body += data[:size]
             data = data[size + 2 :]
 
-    def exchange(self, request: bytes, status: int, keep: bool = False) -> Generator[None, None, Reply]:
+    def exchange(self, request: bytes, status: int, *, keep: bool = False) -> Generator[None, None, Reply]:
         """Send one request without a body (or with it in `request`) and require this status."""
         yield from self.send(request)
-        reply = yield from self.receive(keep, request.startswith(b"HEAD"))
+        reply = yield from self.receive(keep=keep, is_head=request.startswith(b"HEAD"))
         if reply.status != status:
             raise WrongAnswer(f"{request[:90]!r}: {reply.status} instead of {status}: {reply.body[:200]!r}")
         return reply

@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from bench.images import ACCEPT, Body, Image, body_of, file_body, put_image, write_large_file
 from bench.load import Outcome, Wrk, wrk
@@ -26,7 +26,7 @@ AnyCommand = TypeVar("AnyCommand", Entrepot, Nginx, Distribution, Receiver)
 class Bench:
     """One run of the benchmark."""
 
-    def __init__(self, folder: pathlib.Path, rounds: int, seconds: float, is_quick: bool) -> None:
+    def __init__(self, folder: pathlib.Path, rounds: int, seconds: float, *, is_quick: bool) -> None:
         self.folder = folder
         self.quiet = Quiet(0)
         self.rounds = rounds
@@ -35,7 +35,7 @@ class Bench:
         self.stack = contextlib.ExitStack()
         self.images: dict[tuple[str, str], Image] = {}
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -141,7 +141,7 @@ class Bench:
         self.quiet.wait()
         return measure(target, load)
 
-    def wrk(self, target: Registry, path: str, close: bool = False) -> Outcome:
+    def wrk(self, target: Registry, path: str, *, close: bool = False) -> Outcome:
         """wrk with 32 connections for one round's length."""
         repository = path.split("/v2/")[1].rsplit("/", 2)[0]
         authorization = target.bearer(f"repository:{repository}:pull")
@@ -159,7 +159,7 @@ class PeakPss:
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> PeakPss:
+    def __enter__(self) -> Self:
         self.thread.start()
         return self
 

@@ -32,7 +32,7 @@ class Crowd:
         def build(engine: Engine, tally: Tally) -> Iterator[Lane]:
             more = start()
             for _ in range(self.clients):
-                caller = caller_of(engine, self.target, self.authorization, self.close)
+                caller = caller_of(engine, self.target, self.authorization, close=self.close)
                 yield repeat(tally, caller.connection, prepare(caller), more)
 
         return build
@@ -61,7 +61,7 @@ class Crowd:
         def build(engine: Engine, tally: Tally) -> Iterator[Lane]:
             start = clock() + 0.05
             for moment in moments:
-                caller = caller_of(engine, self.target, self.authorization, self.close)
+                caller = caller_of(engine, self.target, self.authorization, close=self.close)
                 yield at(tally, caller.connection, prepare(caller), start + moment)
 
         return build

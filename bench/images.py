@@ -118,9 +118,9 @@ class Caller:
         credentials = f"Authorization: {self.authorization}\r\n" if self.authorization else ""
         return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{credentials}{ending}{fields}\r\n".encode()
 
-    def call(self, request: bytes, status: int, keep: bool = False) -> Steps[Reply]:
+    def call(self, request: bytes, status: int, *, keep: bool = False) -> Steps[Reply]:
         """One request and its answer."""
-        reply = yield from self.connection.exchange(request, status, keep)
+        reply = yield from self.connection.exchange(request, status, keep=keep)
         if self.close:
             self.connection.close()
         return reply
@@ -206,7 +206,7 @@ def address_of(target: Target) -> tuple[str, int]:
     return ("127.0.0.1", target.port)
 
 
-def caller_of(engine: Engine, target: Target, authorization: str, close: bool = False) -> Caller:
+def caller_of(engine: Engine, target: Target, authorization: str, *, close: bool = False) -> Caller:
     """A client for a target."""
     return Caller(Connection(engine, address_of(target), target.tls), authorization, close)
 

@@ -148,7 +148,7 @@ class Line:
         """Whether every part of the budget holds."""
         return all(holds for _, holds in self.verdicts)
 
-    def require(self, name: str, holds: bool) -> Line:
+    def require(self, name: str, *, holds: bool) -> Line:
         """Add one part of the budget."""
         self.verdicts.append((name, holds))
         return self
@@ -156,16 +156,16 @@ class Line:
     def at_least(self, ratio: float) -> Line:
         """The ratio must be at least this."""
         found = self.ratio or 0.0
-        return self.require(f"ratio {found:.2f} of {ratio}", found >= ratio)
+        return self.require(f"ratio {found:.2f} of {ratio}", holds=found >= ratio)
 
     def at_most(self, limit: float) -> Line:
         """Our value must be at most this."""
-        return self.require(f"{self.our_value:.4g} of {limit:g}", self.our_value <= limit)
+        return self.require(f"{self.our_value:.4g} of {limit:g}", holds=self.our_value <= limit)
 
     def tail_no_worse(self) -> Line:
         """Our p99 must not be above theirs."""
         ours, theirs = median(self.ours, "p99"), median(self.theirs, "p99")
-        return self.require(f"p99 {ours * 1000:.1f} of {theirs * 1000:.1f} ms", ours <= theirs)
+        return self.require(f"p99 {ours * 1000:.1f} of {theirs * 1000:.1f} ms", holds=ours <= theirs)
 
 
 def say(text: str) -> None:

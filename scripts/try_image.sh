@@ -17,6 +17,8 @@ base=localhost/entrepot-base:try
 name=entrepot-try-$$
 # A store of its own: nothing of the machine's podman is touched.
 podman=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --cgroup-manager cgroupfs)
+# runc also runs where cgroups are mounted the old way, as inside many CI machines.
+command -v runc >/dev/null && podman+=(--runtime runc)
 finish() {
     local code=$?
     if [ "$code" != 0 ]; then
@@ -52,7 +54,7 @@ for file in /etc/ssl/certs/ca-certificates.crt "${PIP_CERT:-}"; do
 done
 "${podman[@]}" build --quiet --network host --isolation chroot "${settings[@]}" --build-arg "BASE=$base" --tag "$image" . \
     >"$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
-"${podman[@]}" save --quiet --format oci-dir --compress --output "$work/saved" "$image"
+"${podman[@]}" save --quiet --format docker-dir --compress --output "$work/saved" "$image"
 size=$(du -sm "$work/saved" | cut -f 1)
 unpacked=$(("$("${podman[@]}" image inspect --format '{{.Size}}' "$image")" / 1048576))
 echo "image: $size MiB to pull, $unpacked MiB unpacked"
@@ -60,7 +62,7 @@ echo "image: $size MiB to pull, $unpacked MiB unpacked"
 
 echo "image: run, locked down"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"${podman[@]}" run --detach --name "$name" --network host --read-only --tmpfs /tmp --cap-drop all \
+"${podman[@]}" run --detach --name "$name" --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 --network host --read-only --tmpfs /tmp --cap-drop all \
     --security-opt no-new-privileges --volume "$name:/data:U" \
     --env ENTREPOT_ADMIN_PASSWORD=secret-of-the-image --env "ENTREPOT_SERVER__LISTEN=0.0.0.0:$port" "$image" >/dev/null
 for _ in $(seq 300); do

@@ -7,11 +7,28 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from entrepot.app import build
 from entrepot.settings import Settings, load
 from tests.support.asgi import Client, Lifespan
 from tests.support.world import World, password_of
+
+# `--hypothesis-profile heavy` looks longer than anybody waits for; no profile measures time.
+for name, examples in (("suite", 200), ("heavy", 10_000)):
+    hypothesis_settings.register_profile(
+        name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+hypothesis_settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """No test leaves loggers behind that write to a place which is closed after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def readers(bench: Bench) -> Iterator[Line]:
     yield back.at_most(RETURNED_MIB)
     times = median(beside, "p99") / median(calm, "p99")
     line = Line("readers", "manifest GET beside them", "p99 <= 2x", ours=beside, theirs=calm, against="without")
-    yield line.require(f"p99 {times:.2f}x of {WORSE:g}x", times <= WORSE)
+    yield line.require(f"p99 {times:.2f}x of {WORSE:g}x", holds=times <= WORSE)
 
 
 def returned(target: Target, before: float) -> tuple[float, float]:
@@ -155,8 +155,8 @@ def herd(bench: Bench) -> Iterator[Line]:
     line.require_errorless()
     tail = median(ours, "slowest") / median(ours, "p50")
     line.note = f"{count * 2 * HERD_LAYER_BYTES / GIB / wall:.2f} GiB/s; slowest {median(ours, 'slowest'):.1f} s"
-    line.require(f"wall {wall / least:.2f}x", wall <= HERD_WALL * least)
-    yield line.require(f"slowest {tail:.2f}x median", tail <= HERD_SLOWEST)
+    line.require(f"wall {wall / least:.2f}x", holds=wall <= HERD_WALL * least)
+    yield line.require(f"slowest {tail:.2f}x median", holds=tail <= HERD_SLOWEST)
 
 
 def storm(bench: Bench) -> Iterator[Line]:
@@ -190,7 +190,7 @@ def storm_line(found: Sample, count: int, seconds: float) -> Line:
     """What the storm must show."""
     what = f"cold, {count} x (token + HEAD) in {seconds:g} s"
     line = Line("storm", what, "0 errors, p99 <= 1 s", ours=[found])
-    return line.require(f"p99 {found.p99:.2f} s", found.p99 <= STORM_P99_SECONDS)
+    return line.require(f"p99 {found.p99:.2f} s", holds=found.p99 <= STORM_P99_SECONDS)
 
 
 ROWS = (

@@ -17,7 +17,7 @@ from bench.servers import Registry
 UNSEEN_LIMIT_MICROSECONDS = 25
 
 
-def load(bench: Bench, what: str, close: bool, registry: Registry) -> Outcome:
+def load(bench: Bench, what: str, registry: Registry, *, close: bool) -> Outcome:
     """`GET tag`, `HEAD digest` and so on, as fast as 32 clients can.
 
     wrk cannot do HEAD (it waits for the body that the length announces), so that is our own client's.
@@ -26,7 +26,7 @@ def load(bench: Bench, what: str, close: bool, registry: Registry) -> Outcome:
     image = bench.small_image(registry)
     path = f"/v2/{image.repository}/manifests/{'single' if by == 'tag' else image.digest}"
     if method == "GET":
-        return bench.wrk(registry, path, close)
+        return bench.wrk(registry, path, close=close)
     crowd = Crowd(registry, registry.bearer(f"repository:{image.repository}:pull"), close=close)
     return crowd.for_seconds(bench.seconds, requesting("HEAD", path, fields=f"Accept: {ACCEPT}\r\n"))
 
@@ -37,7 +37,7 @@ WAYS = ("GET tag", "HEAD tag", "GET digest", "HEAD digest")
 def keep_alive(bench: Bench) -> Iterator[Line]:
     """32 keep-alive connections, one bearer token."""
     for what in WAYS:
-        ours, theirs = bench.versus(bench.registries, functools.partial(load, bench, what, False))
+        ours, theirs = bench.versus(bench.registries, functools.partial(load, bench, what, close=False))
         line = Line("manifests", what, ">= 10x, p99 no worse", ours=ours, theirs=theirs)
         yield line.at_least(10).tail_no_worse()
 
@@ -45,11 +45,11 @@ def keep_alive(bench: Bench) -> Iterator[Line]:
 def new_connection(bench: Bench) -> Iterator[Line]:
     """A connection per request, as docker, podman and skopeo do."""
     for what in WAYS[:: bench.sized(3, 1)]:
-        ours, theirs = bench.versus(bench.registries, functools.partial(load, bench, what, True))
+        ours, theirs = bench.versus(bench.registries, functools.partial(load, bench, what, close=True))
         yield Line("manifests-new", f"{what}, connection each", ">= 8x", ours=ours, theirs=theirs).at_least(8)
 
 
-def using_up(bench: Bench, registry: Registry, stock: list[str], close: bool) -> Outcome:
+def using_up(bench: Bench, registry: Registry, stock: list[str], *, close: bool) -> Outcome:
     """GET by tag, each request with the next token of the stock, until all are used."""
     image = bench.small_image(registry)
 
@@ -89,7 +89,7 @@ def unseen(bench: Bench) -> Iterator[Line]:
     new: list[Sample] = []
     for _ in range(bench.rounds):
         for samples, stock in ((new, tokens(registry, scope, count)), (known, tokens(registry, scope, 1) * count)):
-            samples.append(bench.measure(registry, functools.partial(using_up, bench, registry, stock, False)))
+            samples.append(bench.measure(registry, functools.partial(using_up, bench, registry, stock, close=False)))
     extra = 1000 * (median(new, "cpu_per_1000") - median(known, "cpu_per_1000"))
     line = Line("unseen", "CPU of a token never seen", "<= +25 us", " us", ours=new, value=extra)
     line.note = f"{1000 * median(known, 'cpu_per_1000'):.0f} us a request with a token seen before"

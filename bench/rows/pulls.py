@@ -67,7 +67,7 @@ def small(bench: Bench) -> Iterator[Line]:
     ours, theirs = bench.versus(bench.registries, load)
     line = Line("pull", "10 layers of 10 KiB, pulls", ">= 6x, <= 2 CPU-s/1,000", ours=ours, theirs=theirs)
     cpu = median(ours, "cpu_per_1000")
-    yield line.at_least(6).require(f"{cpu:.2f} CPU-s of {PULL_CPU_SECONDS:g}", cpu <= PULL_CPU_SECONDS)
+    yield line.at_least(6).require(f"{cpu:.2f} CPU-s of {PULL_CPU_SECONDS:g}", holds=cpu <= PULL_CPU_SECONDS)
 
 
 def pushing(bench: Bench, registry: Registry) -> Outcome:
@@ -85,7 +85,7 @@ def pushing(bench: Bench, registry: Registry) -> Outcome:
         return push
 
     authorization = registry.bearer(f"repository:{repository}:pull,push")
-    return Crowd(registry, authorization, bench.sized(2, MANY_CLIENTS), close=True).for_seconds(bench.seconds, prepare)
+    return Crowd(registry, authorization, bench.sized(1, MANY_CLIENTS), close=True).for_seconds(bench.seconds, prepare)
 
 
 def layers127(bench: Bench) -> Iterator[Line]:

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src" / "entrepot"
 TESTS = ROOT / "tests"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
-BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+# What branches or repeats. A `with` does neither: it says what holds for the lines below it.
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.Match)
 
 
 class Granted(NamedTuple):
@@ -86,10 +87,12 @@ def functions(path: pathlib.Path) -> Iterator[Found]:
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[Found]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, Function):
+        inner = prefix
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = f"{prefix}{child.name}."
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield Found(prefix + child.name, child)
-        is_named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        yield from _functions(child, f"{prefix}{child.name}." if is_named else prefix)
+        yield from _functions(child, inner)
 
 
 def depth(node: ast.AST) -> int:

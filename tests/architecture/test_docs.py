@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import tomllib
@@ -13,7 +14,7 @@ import pytest
 from entrepot import formats
 from entrepot.cli.main import app
 from entrepot.settings import Section, Settings, load
-from tests.architecture.source import ROOT, TESTS, relative, tracked_files
+from tests.architecture.source import ROOT, TESTS, functions, relative, tracked_files
 
 PAGES = sorted(path for path in tracked_files() if path.suffix == ".md")
 ROW = re.compile(r"^\| `([a-z_.]+)` \| `?(.*?)`? \| (.+) \|$", re.MULTILINE)
@@ -110,11 +111,11 @@ def test_examples_are_told() -> None:
 
 
 def test_every_test_says_what_it_proves() -> None:
-    """The docstring of a test is a sentence, not a word."""
+    """Each test has a docstring, and it is a sentence, not a word."""
     terse = [
-        f"{path.name}:{name}"
+        found.where
         for path in TESTS.rglob("test_*.py")
-        for name, said in re.findall(r'def (test_\w+)\([^)]*\) -> None:\n    """(.*?)"""', path.read_text(), re.DOTALL)
-        if len(said.split()) < 3
+        for found in functions(path)
+        if found.node.name.startswith("test_") and len((ast.get_docstring(found.node) or "").split()) < 3
     ]
     assert terse == []

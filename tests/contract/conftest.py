@@ -19,9 +19,16 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_urls(postgres: Postgres) -> PostgresqlUrls:
-    """Databases of that PostgreSQL."""
+def postgresql_template(postgres: Postgres) -> PostgresqlUrls:
+    """Databases of that PostgreSQL, for the whole run."""
     return PostgresqlUrls(postgres)
+
+
+@pytest.fixture
+def postgresql_urls(postgresql_template: PostgresqlUrls) -> Iterator[PostgresqlUrls]:
+    """The same for one test, after which its databases are dropped."""
+    yield postgresql_template
+    postgresql_template.drop_all()
 
 
 @pytest.fixture(params=ENGINES)

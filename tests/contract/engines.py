@@ -43,6 +43,9 @@ class Urls(Protocol):
     def migrated(self) -> str:
         """A database with the tables of today and nothing in them."""
 
+    def drop_all(self) -> None:
+        """Forget those that were given."""
+
 
 class SqliteUrls:
     """Files in a folder of the test."""
@@ -57,22 +60,34 @@ class SqliteUrls:
 
     migrated = empty
 
+    def drop_all(self) -> None:
+        pass
+
 
 class PostgresqlUrls:
     """Databases of the cluster of the test run; migrated ones are copies of one."""
 
     def __init__(self, postgres: Postgres) -> None:
-        self.postgres = postgres
+        self._postgres = postgres
         self._template = ""
+        self._given: list[str] = []
 
     def empty(self) -> str:
-        return self.postgres.new_database()
+        return self._give("")
 
     def migrated(self) -> str:
         if not self._template:
-            self._template = self.postgres.new_database()
+            self._template = self._postgres.new_database()
             asyncio.run(_open_and_close(self._template))
-        return self.postgres.new_database(like=self._template)
+        return self._give(self._template)
+
+    def _give(self, template: str) -> str:
+        self._given.append(self._postgres.new_database(like=template))
+        return self._given[-1]
+
+    def drop_all(self) -> None:
+        while self._given:
+            self._postgres.drop_database(self._given.pop())
 
 
 async def _open_and_close(url: str) -> None:

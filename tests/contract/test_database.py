@@ -265,7 +265,9 @@ def test_each_migration_is_a_transaction_of_its_own(urls: Urls, monkeypatch: pyt
     monkeypatch.setattr(migrate, "list_migrations", lambda dialect: [*shipped(dialect), good, bad])
     with pytest.raises(Unavailable):
         asyncio.run(_open(url))
-    monkeypatch.setattr(migrate, "list_migrations", lambda dialect: [*shipped(dialect), good])
+    # Had the good step been undone with the bad one, this would run and fail.
+    again = migrate.Migration(9001, "good", "", "not sql")
+    monkeypatch.setattr(migrate, "list_migrations", lambda dialect: [*shipped(dialect), again])
 
     async def story() -> None:
         database = await open_database(url)

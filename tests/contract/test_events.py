@@ -87,6 +87,15 @@ def test_a_reader_beside_writers_misses_nothing(held: Held) -> None:
     assert sorted(seen, key=int) == [str(number) for number in range(150)]
 
 
+def test_whoever_begins_at_the_end_sees_only_what_comes(held: Held) -> None:
+    """The last place is the beginning where nothing happened, and after it comes only what is new."""
+    assert held.read(events.find_last_place) == BEGINNING
+    held.transact(adding("old"))
+    last = held.read(events.find_last_place)
+    held.transact(adding("new"))
+    assert subjects(held, last) == ["new"]
+
+
 @pytest.fixture
 def postgresql(postgresql_urls: PostgresqlUrls, open_held: Callable[[str], Held]) -> Held:
     """A fresh database of PostgreSQL alone: only there transactions overlap."""
@@ -102,6 +111,7 @@ def test_an_event_waits_for_older_transactions(postgresql: Held) -> None:
         await older.execute(RAW, "older")
         await postgresql.database.transact(adding("younger"))
         assert await postgresql.database.read(listing(BEGINNING, 10)) == []
+        assert await postgresql.database.read(events.find_last_place) == BEGINNING
         await older.execute("commit")
         await older.close()
 

@@ -14,7 +14,7 @@ from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import blobs, manifests, pins, repositories, tags, uploads
 from entrepot.metadata.blobs import StoredBlob
 from entrepot.metadata.manifests import StoredManifest
-from entrepot.metadata.tags import Move, TagEventRow, TagRow
+from entrepot.metadata.tags import Move, TagDetailRow, TagEventRow, TagRow
 from entrepot.metadata.uploads import SegmentRow, UploadRow
 from entrepot.ports.database import Tx
 from entrepot.ports.store import Piece, Written
@@ -232,6 +232,18 @@ def test_tags_are_listed_in_pages(held: Held) -> None:
     assert held.read(lambda tx: tags.list_tag_names(tx, RepositoryName("acme/none"), "", 9)) == []
 
 
+def test_tags_with_what_they_point_at(held: Held) -> None:
+    """Details of tags come in pages and by name, with the media type and size of the manifest."""
+    known = add_repository(held)
+    one = add_manifest(held, known, image())
+    for name in ("b", "a", "A"):
+        held.transact(partial(tags.point, repository=known, tag=Tag(name), digest=one.digest, now=NOW))
+    listed = held.read(lambda tx: tags.list_tag_details(tx, known, "A", 9))
+    assert listed == [TagDetailRow(name, one.digest, 1, NOW, IMAGE_MANIFEST, len(one.raw)) for name in ("a", "b")]
+    assert held.read(lambda tx: tags.find_tag_detail(tx, known, Tag("b"))) == listed[1]
+    assert held.read(lambda tx: tags.find_tag_detail(tx, known, Tag("c"))) is None
+
+
 def test_moves_of_a_tag_are_remembered(held: Held) -> None:
     """The moves of one tag come newest first, in pages, with None for "was not there" and "was deleted"."""
     known = add_repository(held)
@@ -288,6 +300,7 @@ def test_uploads(held: Held) -> None:
     assert held.read(lambda tx: uploads.find_upload(tx, "u2", OTHER)) is None
     assert [held.read(partial(uploads.count_uploads, account=7, limit=limit)) for limit in (9, 1)] == [2, 1]
     assert held.read(lambda tx: uploads.count_uploads(tx, 8, 9)) == 0
+    assert [held.read(partial(uploads.count_open_uploads, limit=limit)) for limit in (9, 1)] == [2, 1]
     segments = [SegmentRow(0, 0, "k0", 3, digest(0)), SegmentRow(1, 3, "k1", 4, digest(1))]
     for segment in reversed(segments):
         held.transact(partial(uploads.add_segment, upload="u1", segment=segment))

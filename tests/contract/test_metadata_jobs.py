@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from entrepot.core.registry import SECOND
 from entrepot.metadata import jobs
 from entrepot.metadata.jobs import JobRow
@@ -100,6 +102,20 @@ def test_a_retry_gives_way_to_an_equal_job(held: Held) -> None:
     [only] = claim(held)
     assert (only.payload, only.attempts) == ('"new"', 1)
     assert held.read(jobs.count_jobs) == {"running": 1}
+
+
+def test_dead_letters_are_listed_in_pages(held: Held) -> None:
+    """Jobs that were given up come with their error, the oldest first, page by page."""
+    for key in "abc":
+        held.transact(adding(key))
+    for job in sorted(claim(held), key=lambda job: job.id):
+        held.transact(partial(jobs.bury_job, job=job.id, error=f"no {job.key}", now=NOW + 1))
+    first = held.read(lambda tx: jobs.list_dead_jobs(tx, 0, 2))
+    rest = held.read(lambda tx: jobs.list_dead_jobs(tx, first[-1].id, 2))
+    assert [row.id for row in [*first, *rest]] == sorted(row.id for row in [*first, *rest])
+    assert {(row.key, row.error, row.attempts, row.created_at, row.ended_at) for row in [*first, *rest]} == {
+        (key, f"no {key}", 1, NOW, NOW + 1) for key in "abc"
+    }
 
 
 def test_dead_letters_stay(held: Held) -> None:

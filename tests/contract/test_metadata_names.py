@@ -64,6 +64,14 @@ def test_accounts_are_listed_in_pages(held: Held) -> None:
     assert [row.name for row in [*first, *rest]] == ["a", "a-b", "a0", "b"]
 
 
+def test_administrators_are_counted(held: Held) -> None:
+    """Only those count who are administrators and not disabled."""
+    for name in ("a", "b", "c"):
+        held.transact(adding(name, is_admin=name != "a"))
+    held.execute("update account set is_disabled = 1 where name = 'b'")
+    assert held.read(accounts.count_administrators) == 1
+
+
 def test_removing_an_account_leaves_what_it_owned(held: Held) -> None:
     """Grants go with their user, a namespace stays without an owner."""
     ann = held.transact(adding("ann"))
@@ -100,6 +108,16 @@ def test_namespaces_are_listed_in_pages(held: Held) -> None:
     first = held.read(lambda tx: namespaces.list_namespaces(tx, "", 2))
     rest = held.read(lambda tx: namespaces.list_namespaces(tx, first[-1].name, 9))
     assert [row.name for row in [*first, *rest]] == ["a", "a-b", "a0", "b"]
+
+
+def test_named_namespaces_are_found_in_long_lists(held: Held) -> None:
+    """Of many names, more than one statement asks for, those that are there are found."""
+    for name in ("b", "a"):
+        held.transact(partial(namespaces.add_namespace, name=name, owner=None, visibility="private", now=NOW))
+    wanted = ["a", *(f"none{number}" for number in range(450)), "b"]
+    found = held.read(lambda tx: namespaces.list_named_namespaces(tx, wanted))
+    assert {row.name for row in found} == {"a", "b"}
+    assert held.read(lambda tx: namespaces.list_named_namespaces(tx, [])) == []
 
 
 def test_untagged_days_are_the_namespace_s(held: Held) -> None:

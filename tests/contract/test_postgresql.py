@@ -226,7 +226,7 @@ def pooler(tmp_path: pathlib.Path, postgres: Postgres) -> Iterator[int]:
     if account is not None:
         for path in (tmp_path, tmp_path / "users", tmp_path / "pgbouncer.ini"):
             os.chown(path, pwd.getpwnam(account).pw_uid, -1)
-        for folder in tmp_path.parents[:2]:
+        for folder in tmp_path.parents[:3]:
             folder.chmod(folder.stat().st_mode | 0o011)
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen([program, str(tmp_path / "pgbouncer.ini")], stdout=log, stderr=log, user=account)

@@ -36,7 +36,7 @@ def _text(node: ast.AST) -> str | None:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=parts):
-            return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             texts = [_text(left), _text(right)]
             return "".join(text or "{}" for text in texts) if any(text is not None for text in texts) else None
@@ -58,11 +58,10 @@ def complaint(sql: str) -> str | None:
 
 def statements() -> list[tuple[str, str]]:
     """(file, statement) of every statement in the sources."""
-    found = []
+    found: list[tuple[str, str]] = []
     for path in sorted(SOURCE.rglob("*.py")):
-        for text in literals(ast.parse(path.read_text())):
-            if STATEMENT.match(text):
-                found.append((str(path.relative_to(SOURCE)), text))
+        texts = literals(ast.parse(path.read_text()))
+        found += [(str(path.relative_to(SOURCE)), text) for text in texts if STATEMENT.match(text)]
     return found
 
 

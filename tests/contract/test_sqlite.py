@@ -126,21 +126,25 @@ def test_a_loop_that_ended_does_not_stop_the_writer(tmp_path: pathlib.Path) -> N
     database = open_database(f"sqlite://{tmp_path}/x.db")
     blocker = apsw.Connection(str(tmp_path / "x.db"))
     blocker.execute("begin immediate")
+
+    async def ask_and_leave() -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.ensure_future(ask(database, "orphan"))
+        await asyncio.sleep(0)
+        return task
+
     loop = asyncio.new_event_loop()
-
-    async def leave() -> None:
-        waiting = asyncio.ensure_future(database.transact(lambda tx: tx.execute(ADD, "orphan", "")))
-        await asyncio.sleep(0.01)
-        waiting.remove_done_callback(lambda task: None)
-        loop.stop()
-
-    task = loop.create_task(leave())
-    loop.run_forever()
-    assert task.done() or not task.cancelled()
+    orphan = loop.run_until_complete(ask_and_leave())
     loop.close()
     blocker.execute("rollback")
-    assert asyncio.run(database.transact(lambda tx: tx.execute(ADD, "a", ""))) == 1
+    assert asyncio.run(ask(database, "a")) == 1
+    assert not orphan.done()
     asyncio.run(database.close())
+    assert check(tmp_path / "x.db") == {"orphan", "a"}
+
+
+async def ask(database: SqliteDatabase, name: str) -> int:
+    """Add one row."""
+    return await database.transact(lambda tx: tx.execute(ADD, name, ""))
 
 
 def test_a_place_that_cannot_hold_a_file_is_unavailable(tmp_path: pathlib.Path) -> None:

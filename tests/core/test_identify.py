@@ -175,7 +175,7 @@ def start(world: World, configured: str, generated: str = "generated") -> Ready:
 
 @pytest.mark.parametrize(("configured", "expected"), [("", "generated"), ("set", "set")])
 def test_the_first_start(world: World, configured: str, expected: str) -> None:
-    """An administrator with the password that was set, else a generated one that is told once; the default namespace."""
+    """An administrator with the password that was set, else a generated one that is told once; and `library`."""
     world.transact(lambda tx: _forget(tx, 'delete from "grant"', "delete from namespace", "delete from account"))
     ready = start(world, configured)
     assert ready.generated_password == ("" if configured else "generated")

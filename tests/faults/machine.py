@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,8 +102,8 @@ def stopped(server: Server) -> Iterator[None]:
 def _thread_states(server: Server) -> list[str]:
     states = []
     for process in list_processes(server):
-        for stat in pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat"):
-            states.append(stat.read_text().rpartition(")")[2].split()[0])
+        tasks = pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat")
+        states += [stat.read_text().rpartition(")")[2].split()[0] for stat in tasks]
     return states
 
 
@@ -124,8 +123,9 @@ class Checked:
 def check(server: Server, *, deep: bool = False) -> Checked:
     """Run `entrepot check` over the data of a server, running or not."""
     words = ["check", "--data", str(server.data), "--json", *(["--deep"] if deep else [])]
+    environment = {**os.environ, **server.environment}
     done = subprocess.run(
-        server.command(*words), env={**os.environ, **server.environment}, capture_output=True, text=True, timeout=100
+        server.command(*words), check=False, env=environment, capture_output=True, text=True, timeout=100
     )
     assert done.stdout.startswith("{"), done
     return Checked(done.returncode, json.loads(done.stdout))
@@ -219,8 +219,3 @@ def build_shim(folder: pathlib.Path) -> pathlib.Path:
     source.write_text(SHIM)
     run(require_tool("gcc", "gcc libc6-dev"), "-shared", "-fPIC", "-O1", "-o", str(library), str(source))
     return library
-
-
-def module(*words: str) -> list[str]:
-    """The command line of `entrepot WORDS` in this virtual environment."""
-    return [sys.executable, "-m", "entrepot", *words]

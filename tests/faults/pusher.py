@@ -9,6 +9,7 @@ import http.client
 import json
 import random
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 BASIC = "Basic " + base64.b64encode(f"admin:{ADMIN_PASSWORD}".encode()).decode()
 COMMON_BLOBS = 12
+PUSH_LIMIT_SECONDS = 60
 GONE = (OSError, http.client.HTTPException)
 
 
@@ -85,8 +87,13 @@ class Ledger:
         self.blobs, self.manifests = [], []
         return drained
 
-    def __len__(self) -> int:
-        return len(self.blobs) + len(self.manifests)
+    def wait_for(self, pushes: int) -> None:
+        """Wait until so many more pushes are acknowledged."""
+        limit = time.monotonic() + PUSH_LIMIT_SECONDS
+        wanted = pushes + len(self.blobs) + len(self.manifests)
+        while len(self.blobs) + len(self.manifests) < wanted:
+            assert time.monotonic() < limit, "nobody pushes"
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,12 @@ class Door:
                 self._connection.request(method, path, body, {"Authorization": BASIC, **(headers or {})})
             response = self._connection.getresponse()
             answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-            if body is not None and answer.status >= 400:
-                self._connection.close()
-            return answer
         except GONE:
             self._connection.close()
             raise
+        if body is not None and answer.status >= 400:
+            self._connection.close()
+        return answer
 
     def start(self, repository: str) -> str:
         """Begin an upload; its location."""

@@ -22,9 +22,9 @@ DIGEST = digest_of(DATA)
 def file_of(server: Server, digest: str) -> pathlib.Path:
     """The file in which a blob lies."""
     connection = apsw.Connection(str(server.data / "entrepot.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    key = connection.execute("select key from location where blob = ?", (digest,)).fetchone()[0]
+    (row,) = connection.execute("select key from location where blob = ?", (digest,)).fetchall()
     connection.close()
-    return server.data / "blobs" / str(key)
+    return server.data / "blobs" / str(row[0])
 
 
 def flip(path: pathlib.Path) -> None:
@@ -50,7 +50,8 @@ def the_finding(done: Checked) -> dict[str, object]:
 
 def test_a_flipped_bit_is_found_named_quarantined_and_healed(server: Server) -> None:
     """A deep check beside the running server names the blob and its repository; pulls get a clear 404 from then on,
-    a manifest cannot build on it, and the same bytes pushed again are served and found sound."""
+    a manifest cannot build on it, and the same bytes pushed again are served and found sound.
+    """
     push_image(server)
     flip(file_of(server, DIGEST))
     assert check(server).code == 0
@@ -85,7 +86,8 @@ def test_missing_and_short_files_are_found_by_a_shallow_check(
     server: Server, kind: str, harm: Callable[[pathlib.Path], object]
 ) -> None:
     """A shallow check finds a file that is gone or too short and changes nothing; a deep one quarantines, so that a
-    push heals it."""
+    push heals it.
+    """
     push_image(server)
     harm(file_of(server, DIGEST))
     finding = the_finding(check(server))
@@ -113,7 +115,8 @@ def test_bytes_that_are_back_are_served_again(server: Server) -> None:
 
 def test_names_without_content_are_found(server: Server) -> None:
     """Rows that lead nowhere are each found and named: a tag, a member, a manifest without its layer, a blob without
-    a location, a manifest whose bytes or edges are not its own."""
+    a location, a manifest whose bytes or edges are not its own.
+    """
     push_image(server)
     layer = Content(7, 5000).data
     with Door(server) as door:
@@ -147,7 +150,8 @@ def test_names_without_content_are_found(server: Server) -> None:
 
 def test_what_nothing_names_is_information(server: Server) -> None:
     """A file without a name is counted, bytes of an unfinished upload and files that wait to be deleted are not, and
-    none of them is a finding."""
+    none of them is a finding.
+    """
     push_image(server)
     with Door(server) as door:
         assert door.append(door.start(REPOSITORY), DATA).status == 202
@@ -159,7 +163,8 @@ def test_what_nothing_names_is_information(server: Server) -> None:
 
 def test_the_command_speaks_to_people(server: Server, tmp_path: pathlib.Path) -> None:
     """Without --json each finding is a line with what to do, progress appears on a terminal only, a sound registry
-    is one line, and a folder without a database is refused rather than made."""
+    is one line, and a folder without a database is refused rather than made.
+    """
     push_image(server)
     sound = run_check(server.data)
     assert (sound.returncode, sound.stderr) == (0, "")

@@ -89,7 +89,8 @@ def require_clean(server: Server, uploading: int = 0) -> None:
 @pytest.mark.parametrize("disk", ["together", "blobs"], indirect=True)
 def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """PATCH, PUT and POST of a blob without room are 507, leave no file behind, pulls go on, and the same upload
-    continues when there is room again."""
+    continues when there is room again.
+    """
     digest = digest_of(LARGE)
     with Door(full) as door:
         location = door.start(REPOSITORY)
@@ -111,7 +112,8 @@ def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tup
 @pytest.mark.parametrize("disk", ["together", "database"], indirect=True)
 def test_no_room_for_rows_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """Without room for rows, opening an upload, a blob and a manifest are 507; afterwards everything acknowledged is
-    there, nothing else is, and the next push works."""
+    there, nothing else is, and the next push works.
+    """
     manifests = [image_of(SMALL, [SMALL] * number) for number in range(2, 40)]
     with Door(full) as door, filled(disk[1], 0):
         require_full(until_full(lambda _: door.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/")))

@@ -11,15 +11,18 @@ from tests.support.server import Server
 
 CLIENTS = 8
 KILLS = 3
+PUSHES = 40
 
 
 def test_kill_of_the_whole_group_loses_nothing_acknowledged(server: Server, rounds: int) -> None:
     """Killed at once at random moments, every process is gone, and after each restart all that was acknowledged,
-    unfinished uploads included, is there byte for byte and nothing named is missing."""
+    unfinished uploads included, is there byte for byte and nothing named is missing.
+    """
     ledger = Ledger()
     with Crowd(server, ledger, CLIENTS) as crowd:
         for _ in range(KILLS * rounds):
-            time.sleep(random.uniform(0.3, 1.5))
+            ledger.wait_for(PUSHES)
+            time.sleep(random.uniform(0, 1))
             server.kill_group()
             require_no_process(server)
             crowd.pause()
@@ -35,7 +38,7 @@ def test_kill_of_the_parent_takes_its_children_along(server: Server) -> None:
     """Workers and the job process end with a killed parent, so that the port is free and the next server alone."""
     ledger = Ledger()
     with Crowd(server, ledger, 2):
-        time.sleep(1)
+        ledger.wait_for(PUSHES)
         server.kill()
         require_no_process(server)
     server.start()

@@ -20,6 +20,7 @@ from tests.support.server import Server
 
 CLIENTS = 8
 COPIES = 5
+PUSHES = 40
 IMAGE_BYTES = 1 << 30
 LARGEST_LAYER = 16384
 
@@ -37,7 +38,8 @@ def cut_power(tmp_path: pathlib.Path, copies: int, environment: dict[str, str]) 
         try:
             with Crowd(server, ledger, CLIENTS, largest=LARGEST_LAYER) as crowd:
                 for _ in range(copies):
-                    time.sleep(random.uniform(0.2, 0.8))
+                    ledger.wait_for(PUSHES)
+                    time.sleep(random.uniform(0, 0.5))
                     crowd.pause()
                     with stopped(server):
                         known = ledger.copy()
@@ -49,7 +51,6 @@ def cut_power(tmp_path: pathlib.Path, copies: int, environment: dict[str, str]) 
 
 
 def _serve_copy(copy: pathlib.Path, folder: pathlib.Path, known: Ledger) -> list[str]:
-    assert len(known) > 0
     with loop_disk(copy, folder):
         server = Server(folder)
         try:

@@ -65,7 +65,8 @@ def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
 
 def test_a_stop_has_an_end(tmp_path: pathlib.Path) -> None:
     """A client that never finishes cannot hold the server up for longer than `server.stop_seconds`; what it sent
-    is not a blob."""
+    is not a blob.
+    """
     server = Server(tmp_path / "data", environment={"ENTREPOT_SERVER__STOP_SECONDS": "1"})
     try:
         server.start()

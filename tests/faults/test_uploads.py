@@ -6,6 +6,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from tests.faults.machine import build_shim, check, end
 from tests.faults.pusher import Answer, Content, Door, abandon, digest_of, image_of
@@ -75,7 +76,7 @@ def test_same_bytes_at_once_are_stored_once(server: Server) -> None:
             push_it = door.push if number % 2 else door.push_chunked
             return push_it(f"faults/writer{number % 4}", DATA)
 
-    answers = at_once([lambda number=number: push(number) for number in range(8)])  # type: ignore[misc]
+    answers = at_once([partial(push, number) for number in range(8)])
     assert {answer.status for answer in answers} == {201}
     report = check(server, deep=True).report
     assert (report["blobs"], report["findings"]) == (2, [])
@@ -85,7 +86,8 @@ def test_same_bytes_at_once_are_stored_once(server: Server) -> None:
 
 def test_two_writers_to_one_tag(server: Server, rounds: int) -> None:
     """Writers that saw the tag at the same place: exactly one moves it, and the others hear that they lost; without
-    a condition all are accepted, and the tag is at one of them."""
+    a condition all are accepted, and the tag is at one of them.
+    """
     raws = [image_of(DATA, [DATA] * number) for number in range(1, 9)]
     with Door(server) as door:
         assert door.push(REPOSITORY, DATA).status == 201
@@ -98,20 +100,20 @@ def test_two_writers_to_one_tag(server: Server, rounds: int) -> None:
 
     for _ in range(ROUNDS * rounds):
         movers = [raw for raw in raws if digest_of(raw) != at]
-        condition = {"If-Match": f'"{at}"'}
-        answers = at_once([lambda raw=raw: put(raw, condition) for raw in movers])  # type: ignore[misc]
+        answers = at_once([partial(put, raw, {"If-Match": f'"{at}"'}) for raw in movers])
         assert sorted(answer.status for answer in answers) == [201] + [412] * (len(movers) - 1)
         with Door(server) as door:
             at = door.ask("HEAD", f"/v2/{REPOSITORY}/manifests/race").headers["docker-content-digest"]
         assert [a.headers["docker-content-digest"] for a in answers if a.status == 201] == [at]
-    answers = at_once([lambda raw=raw: put(raw, {}) for raw in raws])  # type: ignore[misc]
+    answers = at_once([partial(put, raw, {}) for raw in raws])
     assert {answer.status for answer in answers} == {201}
     assert check(server).code == 0
 
 
 def test_unfinished_bytes_are_proved_after_a_restart(server: Server) -> None:
     """Bytes that were acknowledged with 202 and then lost (as in a cut, where a file keeps its length and reads as
-    zeros) never become a blob; the same upload with sound bytes does."""
+    zeros) never become a blob; the same upload with sound bytes does.
+    """
     with Door(server) as door:
         lost, sound = door.start(REPOSITORY), door.start(REPOSITORY)
         for location in (lost, sound):
@@ -131,7 +133,8 @@ def test_unfinished_bytes_are_proved_after_a_restart(server: Server) -> None:
 
 def test_a_failed_sync_is_never_taken_back(tmp_path: pathlib.Path) -> None:
     """When fsync fails, the push is refused, and no retry may finish that upload: the kernel has forgotten that the
-    bytes are not on the disk. A new upload works."""
+    bytes are not on the disk. A new upload works.
+    """
     flag = tmp_path / "broken"
     environment = {"LD_PRELOAD": str(build_shim(tmp_path)), "FAULT_SYNC_FAILS": str(flag)}
     digest = digest_of(DATA)

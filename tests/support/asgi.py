@@ -6,7 +6,7 @@ import asyncio
 import json
 import pathlib
 import re
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -198,6 +198,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a loop of its own."""
     with asyncio.Runner() as runner:
         return runner.run(work)
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something has come about that others work on."""
+    for _ in range(3000):
+        if await is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it has not come about")
 
 
 def _content_of(path: str) -> bytes:

@@ -98,6 +98,10 @@ class Postgres:
         self._run("createdb", f"--template={template}", name)
         return f"postgresql://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
 
+    def drop_database(self, url: str) -> None:
+        """Forget a database, cutting whoever still uses it."""
+        self._run("dropdb", "--force", "--if-exists", url.rpartition("/")[2])
+
     def query(self, url: str, sql: str) -> str:
         """What psql prints for a statement, without decoration."""
         return self._run("psql", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql, url)

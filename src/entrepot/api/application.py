@@ -12,7 +12,7 @@ from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from entrepot.api.errors import render_domain, render_framework
+from entrepot.api.errors import HEADERS, render_domain, render_framework
 from entrepot.api.face import PREFIX, Authenticate
 from entrepot.api.guard import admit
 from entrepot.api.openapi import CONFIG, describe, operation_id
@@ -22,8 +22,6 @@ from entrepot.domain.errors import EntrepotError
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Application
 
-# Answers are about people and permissions: no cache keeps them, no browser guesses at their type.
-HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 PARAMETER: Final = re.compile(r"{(\w+)}")
 
 

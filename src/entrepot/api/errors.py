@@ -46,9 +46,12 @@ TABLE: Final[Table] = {
     domain.StorageFull: Entry("STORAGE_FULL", 507),
 }
 
+# Answers are about people and permissions: no cache keeps them, no browser guesses at their type.
+HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 BASIC: Final = 'Basic realm="entrepot", charset="UTF-8"'
 CHALLENGE: Final = "entrepot.challenge"
 MOST_NAMED: Final = 10
+BODY: Final = "data"
 SERVER_ERROR: Final = 500
 FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
@@ -73,7 +76,7 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
     entry = find_entry(TABLE, error)
     scope = cast("Scope", request.scope)
     wire = WireRequest(scope, cast("Receive", request.receive))
-    headers = dict(headers_for(error, context.addresses, wire, scope.get(CHALLENGE, "")))
+    headers = {**HEADERS, **dict(headers_for(error, context.addresses, wire, scope.get(CHALLENGE, "")))}
     if isinstance(error, domain.Unauthenticated):
         # Basic first: what administers takes no token. A scope is named where a token would do.
         bearer = headers.pop("www-authenticate")
@@ -105,6 +108,8 @@ def _translate(request: Request[Any, Any, Any], error: HTTPException) -> domain.
             return domain.Unsupported(f"{method} is not supported here", allowed=request.app.state.methods_of(path))
         case ValidationException(extra=[*found]):
             named = [(str(each.get("key", "")), str(each.get("message", ""))) for each in found[:MOST_NAMED]]
+            if any(key == BODY for key, _ in named):
+                return domain.RequestInvalid("the body must be a JSON document", field="")
             text = "; ".join(f"{key}: {message}" for key, message in named)
             return domain.RequestInvalid(text, field=named[0][0] if named else "")
     if error.status_code >= SERVER_ERROR:

@@ -50,6 +50,6 @@ async def count(registry: TheRegistry) -> JobCounts:
 
 async def list_dead(registry: TheRegistry, ids: Ids) -> Response[DeadJobs]:
     """Jobs that nobody will try again, the oldest first."""
-    rows = await registry.database.read(lambda tx: jobs.list_dead_jobs(tx, ids.after or 0, ids.limit + 1))
+    rows = await registry.database.read(lambda tx: jobs.list_dead_jobs(tx, ids.after, ids.limit + 1))
     following = rows[ids.limit - 1].id if len(rows) > ids.limit else None
     return ids.answer(DeadJobs([_job(row) for row in rows[: ids.limit]]), following)

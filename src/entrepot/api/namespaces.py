@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, created
-from entrepot.api.types import Answer, Document, Name, time_of
+from entrepot.api.types import Answer, Document, FreeName, Name, time_of
 from entrepot.core import namespaces
 from entrepot.domain.access import Visibility
 from entrepot.metadata.namespaces import NamespaceRow
@@ -34,7 +34,7 @@ class Namespaces(Answer, frozen=True):
 class NewNamespace(Document, frozen=True):
     """A namespace to be made; without `owner` it belongs to the user of its name, else to whoever makes it."""
 
-    name: Name
+    name: FreeName
     visibility: Visibility = "private"
     owner: Name | UnsetType = UNSET
 

@@ -12,9 +12,10 @@ from entrepot import __version__
 from entrepot.api.errors import TABLE, Problems
 from entrepot.api.face import PREFIX
 from entrepot.api.routes import Endpoint
+from entrepot.api.types import DIGEST
 from entrepot.domain.access import Action
 from entrepot.domain.json import render_json
-from entrepot.domain.names import COMPONENT, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, TAG
+from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
 
 CONFIG: Final = OpenAPIConfig(title="Entrepot", version=__version__, render_plugins=[], create_examples=False)
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -22,11 +23,20 @@ DESCRIPTION: Final = (
     "Users, namespaces, roles, repositories and tags of one registry. The name of a repository is one path parameter: "
     "write its slashes as %2F. Times are RFC 3339, in UTC."
 )
-PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "namespace": {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
-    "repository": {"pattern": f"^(?:{COMPONENT}(?:/{COMPONENT})+)$", "maxLength": LONGEST_REPOSITORY},
-    "tag": {"pattern": f"^(?:{TAG.pattern})$", "maxLength": 128},
-    "user": {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+# Read by messages of the domain, said here for those who generate requests.
+PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("path", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
+    ("path", "repository"): {
+        "pattern": f"^(?:{REPOSITORY.pattern})$",
+        "anyOf": [
+            {"maxLength": LONGEST_REPOSITORY - len(DEFAULT_NAMESPACE) - 1},
+            {"pattern": "/", "maxLength": LONGEST_REPOSITORY},
+        ],
+    },
+    ("path", "tag"): {"pattern": f"^(?:{TAG.pattern})$", "maxLength": 128},
+    ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+    ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
+    ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},
 }
 REASONS: Final = {
     400: "The request is not as this document says; `detail.field` names the field or parameter.",
@@ -89,8 +99,7 @@ def _complete(operation: dict[str, Any], endpoint: Endpoint) -> None:
 
 def _parameter(found: dict[str, Any]) -> dict[str, Any]:
     schema = {key: value for key, value in found["schema"].items() if key != "description"}
-    if found["in"] == "path":
-        schema |= PARAMETERS[found["name"]]
+    schema |= PARAMETERS.get((found["in"], found["name"]), {})
     kept: dict[str, Any] = {key: found[key] for key in ("name", "in", "description", "required") if key in found}
     return {**kept, "schema": schema}
 

@@ -25,7 +25,7 @@ def rewrite(scope: Mapping[str, Any]) -> str:
     """The path with the slashes of a repository's name escaped, so that the name is one segment.
 
     Written `acme%2Fapp`, a name is taken as it is; written `acme/app`, the path is read from the right, as OCI paths
-    are: of `acme/tags/tags`, the last segment is no part of the name.
+    are: `acme/tags/x` is the tag `x` of `library/acme`, and `acme%2Ftags%2Fx` a repository.
     """
     raw = scope.get("raw_path") or b""
     path = raw.decode("ascii", "replace").partition("?")[0] if raw else str(scope["path"])

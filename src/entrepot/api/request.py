@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 DEFAULT_ENTRIES: Final = 100
 MOST_ENTRIES: Final = 1000
-LARGEST_ID: Final = 2**62
+LARGEST_ID: Final = 2**53 - 1
 JSON: Final = "application/json"
 
 AnyRequest = Request[Any, Any, Any]
@@ -38,15 +38,14 @@ LastName = Annotated[
     QueryParameter(name="last", max_length=255, description="The last entry of the page before; `Link` carries it."),
 ]
 LastId = Annotated[
-    int | None,
-    QueryParameter(name="last", ge=1, le=LARGEST_ID, description="The last id of the page before; `Link` carries it."),
+    int, QueryParameter(name="last", ge=0, le=LARGEST_ID, description="The last id of the page before; 0 for none.")
 ]
 Within = Annotated[
     str,
     QueryParameter(name="namespace", max_length=LONGEST_NAMESPACE, description="Only repositories of this namespace."),
 ]
 Expected = Annotated[
-    str | None,
+    str,
     QueryParameter(name="expected", max_length=140, description="The digest at which the tag must stand; else 412."),
 ]
 
@@ -96,7 +95,7 @@ def provide_names(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastN
     return Listing(request, last, n)
 
 
-def provide_ids(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastId = None) -> Listing[int | None]:
+def provide_ids(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastId = 0) -> Listing[int]:
     """A page of a listing in the order of ids."""
     return Listing(request, last, n)
 
@@ -117,7 +116,7 @@ InPath = FromPath[str]
 TheRegistry = NamedDependency[Registry]
 TheCaller = NamedDependency[Caller]
 Names = NamedDependency[Listing[str]]
-Ids = NamedDependency[Listing[int | None]]
+Ids = NamedDependency[Listing[int]]
 
 
 def created(path: str, content: T) -> Response[T]:

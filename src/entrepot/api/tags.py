@@ -98,7 +98,7 @@ async def get(registry: TheRegistry, repository: InPath, tag: InPath) -> Tag:
 async def list_history(registry: TheRegistry, repository: InPath, tag: InPath, ids: Ids) -> Response[History]:
     """Every move of a tag, the newest first; also of one that was deleted."""
     name = parse_repository_name(repository)
-    moves, following = await tags.list_history(registry, name, parse_tag(tag), (ids.after, ids.limit))
+    moves, following = await tags.list_history(registry, name, parse_tag(tag), (ids.after or None, ids.limit))
     return ids.answer(History([_event(move) for move in moves]), following)
 
 
@@ -112,7 +112,7 @@ async def put(
 
 
 async def remove(
-    registry: TheRegistry, caller: TheCaller, repository: InPath, tag: InPath, expected: Expected = None
+    registry: TheRegistry, caller: TheCaller, repository: InPath, tag: InPath, expected: Expected = ""
 ) -> None:
     """Remove a tag; its manifest stays, as history."""
     wanted = parse_digest(expected) if expected else UNSET

@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, TAG
+from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 
 Role = Literal["reader", "writer", "owner"]
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
@@ -27,9 +28,29 @@ def _described(pattern: str, longest: int, text: str) -> msgspec.Meta:
 
 
 Name = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a user or namespace.")]
-TagName = Annotated[str, _described(TAG.pattern, 128, "A tag.")]
+FreeName = Annotated[
+    str,
+    msgspec.Meta(
+        description="A name that nobody has yet.",
+        extra_json_schema={
+            "pattern": f"^(?:{NAMESPACE.pattern})$",
+            "maxLength": LONGEST_NAMESPACE,
+            "not": {"enum": sorted(RESERVED)},
+        },
+    ),
+]
 DigestText = Annotated[str, msgspec.Meta(description="A digest.", extra_json_schema={"pattern": DIGEST})]
-Password = Annotated[str, msgspec.Meta(description="A password.", extra_json_schema={"minLength": 8, "maxLength": 256})]
+Password = Annotated[
+    str,
+    msgspec.Meta(
+        description="A password.",
+        extra_json_schema={
+            "minLength": SHORTEST_PASSWORD,
+            "maxLength": LONGEST_PASSWORD,
+            "pattern": "^[^\\u0000-\\u001f\\u007f]*$",
+        },
+    ),
+]
 
 
 def time_of(microseconds: int) -> datetime:

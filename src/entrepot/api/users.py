@@ -8,7 +8,7 @@ from litestar import Response
 from litestar.params import JSONBody
 
 from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, created
-from entrepot.api.types import Answer, Document, Name, Password, time_of
+from entrepot.api.types import Answer, Document, FreeName, Password, time_of
 from entrepot.core import accounts
 from entrepot.metadata.accounts import AccountRow
 
@@ -31,7 +31,7 @@ class Users(Answer, frozen=True):
 class NewUser(Document, frozen=True):
     """A user to be made."""
 
-    name: Name
+    name: FreeName
     password: Password
     administrator: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from entrepot.ports.database import Tx
 
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 256
+CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
 
 class NewAccount(msgspec.Struct, frozen=True):
@@ -158,7 +160,7 @@ def _require_good_password(password: str, field: str) -> None:
         raise RequestInvalid(
             f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters", field=field, length=len(password)
         )
-    if not password.isprintable():
+    if CONTROL.search(password):
         raise RequestInvalid("a password has no control characters", field=field)
 
 

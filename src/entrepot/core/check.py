@@ -22,7 +22,7 @@ from entrepot.domain.errors import (
 from entrepot.domain.events import Event
 from entrepot.domain.manifest import parse_manifest
 from entrepot.metadata import audit, blobs, events, repositories
-from entrepot.metadata.audit import AuditedBlob
+from entrepot.metadata.audit import AuditedBlob, AuditedMember
 from entrepot.ports.database import Tx
 from entrepot.ports.store import ListsKeys
 
@@ -125,18 +125,18 @@ async def _check_members(registry: Registry, report: Report) -> None:
             subject = f"{member.repository_name}@{member.digest}"
             if not member.has_content:
                 report.add(Finding("member.dangling", subject, f"known as a {member.kind} that is not there"))
-            elif member.kind == "manifest":
-                missing = await _missing(registry, member.repository, member.digest)
-                if missing:
-                    problem = f"needs content that its repository does not know: {', '.join(missing)}"
-                    report.add(Finding("manifest.incomplete", subject, problem))
+            elif missing := await _missing(registry, member):
+                problem = f"needs content that its repository does not know: {', '.join(missing)}"
+                report.add(Finding("manifest.incomplete", subject, problem))
 
 
-async def _missing(registry: Registry, repository: int, digest: str) -> list[str]:
+async def _missing(registry: Registry, member: AuditedMember) -> list[str]:
     async def look(tx: Tx) -> tuple[list[str], tuple[str, bytes] | None]:
-        unknown = await audit.list_unknown_children(tx, repository, digest)
-        return unknown, await audit.find_raw(tx, digest) if unknown else None
+        unknown = await audit.list_unknown_children(tx, member.repository, member.digest)
+        return unknown, await audit.find_raw(tx, member.digest) if unknown else None
 
+    if member.kind != "manifest":
+        return []
     unknown, stored = await registry.database.read(look)
     if stored is None:
         return []
@@ -154,7 +154,7 @@ async def _check_manifests(registry: Registry, report: Report) -> None:
         for digest in page if report.is_deep else ():
             problem = await _prove_manifest(registry, Digest(digest))
             if problem:
-                report.add(Finding("manifest.damaged", digest, problem, await _homes(registry, digest)))
+                report.add(Finding("manifest.damaged", digest, problem, await _homes(registry, Digest(digest))))
 
 
 async def _prove_manifest(registry: Registry, digest: Digest) -> str:
@@ -273,8 +273,8 @@ def _places(blob: AuditedBlob) -> str:
     return ", ".join(piece.key for piece in blob.pieces)
 
 
-async def _homes(registry: Registry, digest: str) -> list[str]:
-    return await registry.database.read(lambda tx: repositories.find_home(tx, Digest(digest), HOMES))
+async def _homes(registry: Registry, digest: Digest) -> list[str]:
+    return await registry.database.read(lambda tx: repositories.find_home(tx, digest, HOMES))
 
 
 async def _count_keys(registry: Registry, store: ListsKeys) -> Keys:

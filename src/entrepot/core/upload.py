@@ -59,13 +59,11 @@ async def start_upload(registry: Registry, caller: Caller, repository: Repositor
     upload = UploadRow(secrets.token_hex(16), repository, account, algorithm)
     require(caller, act.snapshot, Action.PUSH, repository)
 
-    async def record(tx: Tx) -> None:
-        limit = registry.rules.open_uploads
-        if await uploads.count_uploads(tx, account, limit) >= limit:
-            raise TooMany("this account has too many unfinished uploads; finish or cancel some", limit=limit)
-        await uploads.add_upload(tx, upload, act.now)
-
-    await registry.database.transact(record)
+    limit = registry.rules.open_uploads
+    # Counted beside the transaction: inside, all uploads that one account begins at once would conflict.
+    if await registry.database.read(lambda tx: uploads.count_uploads(tx, account, limit)) >= limit:
+        raise TooMany("this account has too many unfinished uploads; finish or cancel some", limit=limit)
+    await registry.database.transact(lambda tx: uploads.add_upload(tx, upload, act.now))
     return upload
 
 

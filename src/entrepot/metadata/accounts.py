@@ -53,7 +53,7 @@ async def add_account(tx: Tx, name: str, password_hash: str, *, is_admin: bool, 
 async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:
     """Change a password; every token made before is void."""
     await tx.execute(
-        "update account set password_hash = $2, credentials_since = $3 where id = $1", account, password_hash, now
+        "update account set password_hash = $1, credentials_since = $2 where id = $3", password_hash, now, account
     )
 
 

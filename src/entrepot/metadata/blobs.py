@@ -26,9 +26,9 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 _FIND = (
     "select b.size, b.state, l.key, l.size, {until} from repository r "
-    "join member m on m.repository = r.id and m.digest = $2 and m.kind = 'blob' and m.deleted_at is null "
+    "join member m on m.repository = r.id and m.digest = $1 and m.kind = 'blob' and m.deleted_at is null "
     "join blob b on b.digest = m.digest join location l on l.blob = b.digest "
-    "{pin}where r.name = $1 order by l.ordinal"
+    "{pin}where r.name = $2 order by l.ordinal"
 )
 _FIND_TO_PULL = _FIND.format(until="0", pin="")
 _FIND_TO_PROMISE = _FIND.format(
@@ -39,7 +39,7 @@ _FIND_TO_PROMISE = _FIND.format(
 
 async def find_blob(tx: Tx, repository: RepositoryName, digest: Digest, *, with_pin: bool = False) -> StoredBlob | None:
     """A blob of a repository with its locations, in one indexed read; `pinned_until` only `with_pin`."""
-    rows = await tx.all(_FIND_TO_PROMISE if with_pin else _FIND_TO_PULL, repository, digest)
+    rows = await tx.all(_FIND_TO_PROMISE if with_pin else _FIND_TO_PULL, digest, repository)
     if not rows:
         return None
     first = rows[0]

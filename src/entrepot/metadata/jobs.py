@@ -47,7 +47,7 @@ async def claim_jobs(tx: Tx, worker: str, now: int, lease_until: int, limit: int
 async def extend_lease(tx: Tx, job: int, worker: str, lease_until: int) -> bool:
     """Go on holding a job; False if somebody else has taken it."""
     return 0 < await tx.execute(
-        "update job set lease_until = $3 where id = $1 and worker = $2 and state = 'running'", job, worker, lease_until
+        "update job set lease_until = $1 where id = $2 and worker = $3 and state = 'running'", lease_until, job, worker
     )
 
 
@@ -59,12 +59,12 @@ async def finish_job(tx: Tx, job: int) -> None:
 async def retry_job(tx: Tx, job: int, error: str, run_at: int) -> None:
     """Try again later, unless an equal job has been queued meanwhile."""
     changed = await tx.execute(
-        "update job set state = 'pending', worker = null, lease_until = null, error = $2, run_at = $3 "
-        "where id = $1 and not exists (select 1 from job other join job mine on mine.id = $1 "
+        "update job set state = 'pending', worker = null, lease_until = null, error = $1, run_at = $2 "
+        "where id = $3 and not exists (select 1 from job other join job mine on mine.id = $3 "
         "where other.state = 'pending' and other.kind = mine.kind and other.key = mine.key)",
-        job,
         error,
         run_at,
+        job,
     )
     if not changed:
         await finish_job(tx, job)
@@ -72,7 +72,7 @@ async def retry_job(tx: Tx, job: int, error: str, run_at: int) -> None:
 
 async def bury_job(tx: Tx, job: int, error: str, now: int) -> None:
     """Give up on a job; it stays as a dead letter for people to look at."""
-    await tx.execute("update job set state = 'dead', error = $2, ended_at = $3 where id = $1", job, error, now)
+    await tx.execute("update job set state = 'dead', error = $1, ended_at = $2 where id = $3", error, now, job)
 
 
 async def list_expired(tx: Tx, now: int, limit: int) -> list[JobRow]:

@@ -57,7 +57,7 @@ async def add_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibi
 
 async def set_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility) -> None:
     """Change what can change of a namespace."""
-    await tx.execute("update namespace set owner = $2, visibility = $3 where name = $1", name, owner, visibility)
+    await tx.execute("update namespace set owner = $1, visibility = $2 where name = $3", owner, visibility, name)
 
 
 async def get_untagged_days(tx: Tx, repository: int) -> int:

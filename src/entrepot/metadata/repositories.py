@@ -54,7 +54,7 @@ async def add_repository(tx: Tx, name: RepositoryName, now: int) -> bool:
 
 async def set_visibility(tx: Tx, repository: int, visibility: Visibility | None) -> None:
     """Override the namespace's visibility, or with None follow it."""
-    await tx.execute("update repository set visibility = $2 where id = $1", repository, visibility)
+    await tx.execute("update repository set visibility = $1 where id = $2", visibility, repository)
 
 
 async def list_repositories(tx: Tx, after: str, before: str, limit: int) -> list[RepositoryRow]:
@@ -80,11 +80,11 @@ async def put_member(tx: Tx, repository: int, digest: Digest, kind: MemberKind, 
 async def delete_member(tx: Tx, repository: int, digest: Digest, kind: MemberKind, now: int) -> bool:
     """Hide a digest from a repository; whether it was there."""
     return 0 < await tx.execute(
-        "update member set deleted_at = $4 where repository = $1 and digest = $2 and kind = $3 and deleted_at is null",
+        "update member set deleted_at = $1 where repository = $2 and digest = $3 and kind = $4 and deleted_at is null",
+        now,
         repository,
         digest,
         kind,
-        now,
     )
 
 

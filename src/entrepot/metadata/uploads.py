@@ -91,7 +91,7 @@ async def add_segment(tx: Tx, upload: str, segment: SegmentRow) -> None:
 
 async def touch_upload(tx: Tx, upload: str, now: int) -> None:
     """Start the time until expiry again."""
-    await tx.execute("update upload set touched_at = $2 where id = $1", upload, now)
+    await tx.execute("update upload set touched_at = $1 where id = $2", now, upload)
 
 
 async def remove_upload(tx: Tx, upload: str) -> list[str]:

@@ -55,12 +55,10 @@ class FileStore:
                 batch.append(chunk)
                 held += len(chunk)
                 if held >= BATCH_BYTES:
-                    if pending is not None:
-                        await pending
+                    await _ended(pending)
                     pending = self._submit(writer.append, batch)
                     batch, held = [], 0
-            if pending is not None:
-                await pending
+            await _ended(pending)
             await self._submit(writer.finish, batch)
         except BaseException:
             # The writer may still be at work in its thread when the client has gone: drop the file behind it.
@@ -116,6 +114,11 @@ class FileStore:
 
     def _submit(self, call: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
         return asyncio.get_running_loop().run_in_executor(self._pool, _telling, call, *arguments)
+
+
+async def _ended(pending: asyncio.Future[None] | None) -> None:
+    if pending is not None:
+        await pending
 
 
 class _Writer:

@@ -1,0 +1,128 @@
+"""The OpenAPI document: it is right, complete, and the server keeps to it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from entrepot.api.openapi import REASONS, operation_id
+from entrepot.api.routes import ENDPOINTS
+from tests.api.door import Door
+from tests.support.server import ADMIN_PASSWORD, Server
+
+validator = pytest.importorskip(
+    "openapi_spec_validator", reason="openapi-spec-validator is missing: pip install openapi-spec-validator"
+)
+
+
+def document(door: Door) -> dict[str, Any]:
+    """The document as the server gives it to anybody."""
+    answer = door.client().request("GET", "/api/v1/openapi.json")
+    assert (answer.status, answer["content-type"]) == (200, "application/json")
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def operations(found: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every operation by method and path."""
+    return {(method.upper(), path): each for path, item in found["paths"].items() for method, each in item.items()}
+
+
+def test_the_document_is_valid(shared: Door) -> None:
+    """It is OpenAPI 3.1 as its own schema has it, without a reference that leads nowhere."""
+    found = document(shared)
+    assert found["openapi"] == "3.1.0"
+    validator.validate(found)
+
+
+def test_the_document_has_every_endpoint(shared: Door) -> None:
+    """Its operations are those of the route table, each with an id of its own and a sentence."""
+    found = operations(document(shared))
+    assert set(found) == {(endpoint.method, f"/api/v1{endpoint.path}") for endpoint in ENDPOINTS}
+    assert len({each["operationId"] for each in found.values()}) == len(ENDPOINTS)
+    assert [each["summary"] for each in found.values() if not each["summary"].endswith(".")] == []
+
+
+def test_every_failure_is_described(shared: Door) -> None:
+    """Each operation names its statuses, all in the one form of errors."""
+    found = document(shared)
+    each = operations(found)
+    for endpoint in ENDPOINTS:
+        statuses = set(each[endpoint.method, f"/api/v1{endpoint.path}"]["responses"])
+        assert {str(endpoint.status), "400", "401", "429", "503", *map(str, endpoint.failures)} <= statuses
+    for status in REASONS:
+        content = found["components"]["responses"][str(status)]["content"]["application/json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problems"}
+
+
+def test_bodies_are_closed_and_answers_open(shared: Door) -> None:
+    """What is sent has no further fields; what is answered may have more one day."""
+    found = document(shared)
+    sent = {
+        each["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for each in operations(found).values()
+        if "requestBody" in each
+    }
+    closed = {
+        name for name, schema in found["components"]["schemas"].items() if schema.get("additionalProperties") is False
+    }
+    assert closed == sent
+
+
+def test_ids_are_stable() -> None:
+    """The ids that generated clients are built on: changing one is a break that this test shows."""
+    assert sorted(map(operation_id, ENDPOINTS)) == [
+        "jobs_count",
+        "jobs_list_dead",
+        "members_list_of_namespace",
+        "members_list_of_repository",
+        "members_put_in_namespace",
+        "members_put_in_repository",
+        "members_remove_from_namespace",
+        "members_remove_from_repository",
+        "namespaces_change",
+        "namespaces_create",
+        "namespaces_get",
+        "namespaces_list_page",
+        "repositories_change",
+        "repositories_get",
+        "repositories_list_page",
+        "tags_get",
+        "tags_list_history",
+        "tags_list_page",
+        "tags_put",
+        "tags_remove",
+        "tags_roll_back",
+        "users_change_password",
+        "users_create",
+        "users_get",
+        "users_list_page",
+        "users_remove",
+        "whoami_get",
+    ]
+
+
+def test_the_document_names_no_host(shared: Door) -> None:
+    """Nothing in it is fetched from elsewhere."""
+    assert "://" not in json.dumps(document(shared))
+
+
+@pytest.mark.timeout(600)
+def test_a_running_server_keeps_to_the_document(tmp_path: pathlib.Path) -> None:
+    """Generated requests, legal and illegal, are answered as the document says, with nothing undocumented."""
+    program = pathlib.Path(sys.executable).parent / "schemathesis"
+    if not program.exists():
+        pytest.skip("schemathesis is missing: pip install schemathesis")
+    with Server(tmp_path / "data") as server:
+        words = ["run", f"{server.url}/api/v1/openapi.json", "--auth", f"admin:{ADMIN_PASSWORD}"]
+        limits = ["--max-examples", "3", "--seed", "1", "--generation-database", "none", "--warnings", "off"]
+        # A pattern and a length together make generators throw much away; that is no fault of the server's.
+        limits += ["--suppress-health-check", "filter_too_much,too_slow", "--no-color"]
+        done = subprocess.run([program, *words, *limits], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-8000:]
+        assert "Traceback" not in server.output()

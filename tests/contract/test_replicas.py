@@ -1,0 +1,123 @@
+"""The whole registry on PostgreSQL: one process, and two replicas over one database and one folder of blobs."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from entrepot.app import build
+from entrepot.domain.digests import digest_of
+from entrepot.settings import load
+from tests.contract.engines import PostgresqlUrls
+from tests.support.asgi import Client, Lifespan
+from tests.support.images import Image, artifact, image
+from tests.support.server import ADMIN_PASSWORD, Server
+from tests.support.world import basic, push_blob, put_manifest
+
+REPOSITORY = "acme/app"
+
+
+@pytest.fixture
+def url(postgresql_urls: PostgresqlUrls) -> str:
+    """An empty database: the registry itself makes the tables."""
+    return postgresql_urls.empty()
+
+
+def test_an_application_pushes_and_pulls(url: str, tmp_path: pathlib.Path) -> None:
+    """The application in this process pushes, pulls, lists, moves and deletes with PostgreSQL behind it."""
+    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    application = build(load(None, tmp_path, None, environment))
+    with asyncio.Runner() as runner:
+        lifespan = Lifespan(application)
+        assert runner.run(lifespan.start()) == {"type": "lifespan.startup.complete"}
+        use(Client(application, runner).with_headers(authorization=basic("admin", ADMIN_PASSWORD)))
+        assert runner.run(lifespan.stop()) == {"type": "lifespan.shutdown.complete"}
+
+
+def use(client: Client) -> None:
+    """One round of everything that clients do."""
+    one, two = image([b"layer one"]), image([b"layer two"])
+    signature = artifact(one, "application/vnd.example.signature")
+    for pushed, reference in ((one, "1.0"), (two, "latest"), (one, "latest"), (signature, signature.digest)):
+        for content in pushed.blobs:
+            push_blob(client, REPOSITORY, content)
+        assert put_manifest(client, REPOSITORY, pushed, reference).status == 201
+    for reference in ("1.0", "latest", one.digest):
+        assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}").body == one.raw
+        assert client.request("HEAD", f"/v2/{REPOSITORY}/manifests/{reference}").status == 200
+    assert client.request("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(b'layer one')}").body == b"layer one"
+    assert client.request("GET", f"/v2/{REPOSITORY}/tags/list").json["tags"] == ["1.0", "latest"]
+    assert client.request("GET", "/v2/_catalog").json["repositories"] == [REPOSITORY]
+    referrers = client.request("GET", f"/v2/{REPOSITORY}/referrers/{one.digest}").json["manifests"]
+    assert [found["digest"] for found in referrers] == [signature.digest]
+    blob = f"/v2/{REPOSITORY}/blobs/{digest_of(b'layer one')}"
+    assert client.request("DELETE", blob).status == 405
+    mount = f"/v2/acme/other/blobs/uploads/?mount={digest_of(b'layer one')}&from={REPOSITORY}"
+    assert client.request("POST", mount).status == 201
+    assert client.request("DELETE", f"/v2/{REPOSITORY}/manifests/latest").status == 202
+    assert client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{one.digest}").status == 202
+    assert client.request("GET", f"/v2/{REPOSITORY}/manifests/1.0").status == 404
+    assert client.request("GET", "/readyz").status == 200
+
+
+def test_names_that_cannot_be_stored_are_wrong_names(url: str, tmp_path: pathlib.Path) -> None:
+    """A user name that PostgreSQL could not even look for is a wrong user name, not an error of the server."""
+    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    application = build(load(None, tmp_path, None, environment))
+    with asyncio.Runner() as runner:
+        lifespan = Lifespan(application)
+        runner.run(lifespan.start())
+        client = Client(application, runner)
+        assert client.request("GET", "/v2/", authorization=basic("ad\0min", "x")).status == 401
+        assert client.request("GET", "/token?service=x", authorization=basic("ad\0min", "x")).status == 401
+        runner.run(lifespan.stop())
+
+
+@pytest.fixture
+def replicas(url: str, tmp_path: pathlib.Path) -> Iterator[list[Server]]:
+    """Two servers, each with data of its own, over one database and one folder of blobs."""
+    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_STORAGE__URL": f"file://{tmp_path}/blobs"}
+    with ExitStack() as stack:
+        yield [stack.enter_context(Server(tmp_path / name, environment=environment)) for name in ("one", "two")]
+
+
+def test_what_one_replica_takes_the_other_gives(replicas: list[Server]) -> None:
+    """An image pushed to one replica, its upload spread over both, is pulled from the other at once."""
+    pushed = image([b"layer of many replicas"])
+    sessions = [_session() for _ in replicas]
+    bases = [f"{replica.url}/v2/{REPOSITORY}" for replica in replicas]
+    for content in pushed.blobs:
+        answer = sessions[0].post(f"{bases[0]}/blobs/uploads/")
+        assert answer.status_code == 202, answer.text
+        path = answer.headers["location"].partition("/v2/")[2].partition("?")[0]
+        answer = sessions[1].patch(f"{replicas[1].url}/v2/{path}", data=content)
+        assert answer.status_code == 202, answer.text
+        answer = sessions[0].put(f"{replicas[0].url}/v2/{path}", params={"digest": digest_of(content)})
+        assert answer.status_code == 201, answer.text
+    answer = sessions[0].put(
+        f"{bases[0]}/manifests/latest", data=pushed.raw, headers={"content-type": pushed.media_type}
+    )
+    assert answer.status_code == 201, answer.text
+    _require_pullable(sessions[1], bases[1], pushed)
+    replicas[0].kill_group()
+    _require_pullable(sessions[1], bases[1], pushed)
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.auth = ("admin", ADMIN_PASSWORD)
+    session.trust_env = False
+    return session
+
+
+def _require_pullable(session: requests.Session, base: str, pushed: Image) -> None:
+    manifest = session.get(f"{base}/manifests/latest")
+    assert (manifest.status_code, manifest.content) == (200, pushed.raw)
+    for content in pushed.blobs:
+        blob = session.get(f"{base}/blobs/{digest_of(content)}")
+        assert (blob.status_code, blob.content) == (200, content)

@@ -1,0 +1,245 @@
+"""The whole application, started and stopped as a server does it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pathlib
+import signal
+import stat
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from entrepot import app
+from entrepot.app import SystemClock, build, open_registry
+from entrepot.core.jobs import EXPIRE
+from entrepot.db.sqlite import open_database
+from entrepot.domain.errors import Unavailable
+from entrepot.domain.events import Event
+from entrepot.domain.manifest import EdgeKind
+from entrepot.metadata import policy
+from entrepot.metadata.events import add_event
+from entrepot.ports.database import Tx
+from entrepot.settings import Settings, load
+from entrepot.worker import loop as worker
+from tests.support.asgi import Client, Lifespan, eventually, run
+from tests.support.faults import FaultyDatabase, Saboteur
+from tests.support.images import CONFIG, LAYER, image
+from tests.support.world import World, basic, password_of, push_blob, put_manifest
+
+
+def configured(tmp_path: pathlib.Path, **environment: str) -> Settings:
+    """Settings of a server in memory, with some of its environment changed."""
+    defaults = {"STORAGE__URL": "memory://", "ADMIN_PASSWORD": password_of("admin")}
+    return load(None, tmp_path, None, {f"ENTREPOT_{key}": value for key, value in {**defaults, **environment}.items()})
+
+
+def test_a_push_and_a_pull(client: Client) -> None:
+    """Through everything that a real server is made of but the server."""
+    admin = client.with_headers(authorization=basic("admin", password_of("admin")))
+    for content in (CONFIG, LAYER):
+        push_blob(admin, "library/app", content)
+    assert put_manifest(admin, "library/app", image(), "v1").status == 201
+    assert admin.request("GET", "/v2/library/app/manifests/v1").body == image().raw
+    assert client.request("GET", "/v2/library/app/manifests/v1").status == 401
+    assert client.request("GET", "/v2/", authorization=basic("admin", "wrong")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v2", 401), ("/token", 200), ("/healthz", 200), ("/", 200), ("/nothing", 404), ("", 404)]
+)
+def test_requests_are_dispatched_by_their_first_segment(client: Client, path: str, status: int) -> None:
+    """To the faces, and what is nobody's to the machine room."""
+    assert client.request("GET", path).status == status
+
+
+def test_metrics_count_requests_and_rows(client: Client) -> None:
+    """By route, never by name."""
+    assert client.request("GET", "/v2/library/secret-name/manifests/v1").status == 401
+    admin = client.with_headers(authorization=basic("admin", password_of("admin")))
+    assert admin.request("POST", "/v2/library/app/blobs/uploads/").status == 202
+    text = client.request("GET", "/metrics").body.decode()
+    assert 'route="/v2/{name}/manifests/{reference}"' in text
+    assert 'entrepot_uploads{kind="open"} 1.0' in text
+    assert "secret-name" not in text
+
+
+def test_a_first_password_is_generated(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed once, and kept where only its owner reads it; it is the password."""
+    settings = configured(tmp_path, ADMIN_PASSWORD="")
+    with asyncio.Runner() as runner:
+        for start in (1, 2):
+            lifespan = Lifespan(application := build(settings))
+            runner.run(lifespan.start())
+            told = capsys.readouterr().out
+            kept = tmp_path / "admin-password"
+            password = kept.read_text().strip()
+            assert (f"password {password} " in told) == (start == 1)
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            header = basic("admin", password)
+            assert Client(application, runner).request("GET", "/v2/", authorization=header).status == 200
+            runner.run(lifespan.stop())
+
+
+@pytest.mark.parametrize("key", ["DATABASE__URL", "STORAGE__URL"])
+@pytest.mark.parametrize("url", ["gopher://hole", "nonsense", "file:///dev/null/none", "sqlite:///dev/null/none"])
+def test_a_start_that_fails_says_why(tmp_path: pathlib.Path, key: str, url: str) -> None:
+    """In one sentence, to the server, which then ends."""
+
+    async def start() -> dict[str, Any]:
+        lifespan = Lifespan(build(configured(tmp_path, **{key: url})))
+        message = await lifespan.start()
+        await lifespan.ended()
+        return dict(message)
+
+    message = run(start())
+    assert message["type"] == "lifespan.startup.failed"
+    assert message["message"]
+    assert "Traceback" not in message["message"]
+
+
+def test_changes_of_others_are_seen(settings: Settings, client: Client) -> None:
+    """Another process disables a user: this one polls, and locks them out without a restart."""
+    database = open_database(settings.database_url)
+    header = basic("admin", password_of("admin"))
+
+    async def disable(tx: Tx) -> None:
+        await tx.execute("update account set is_disabled = 1")
+        await policy.bump_policy_version(tx)
+
+    async def is_out() -> bool:
+        return (await client.exchange("GET", "/v2/", authorization=header)).status == 401
+
+    async def change() -> None:
+        assert not await is_out()
+        await database.transact(disable)
+        await eventually(is_out)
+        await database.close()
+
+    client.runner.run(change())
+
+
+def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:
+    """It warns and goes on."""
+    asked: list[int] = []
+
+    async def refresh() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise asyncio.CancelledError
+        raise Unavailable("the database cannot be reached")
+
+    async def poll() -> None:
+        application = app._Application(Settings())
+        registry: Any = SimpleNamespace(database=None, hasher=None, policy=SimpleNamespace(refresh=refresh))
+        with pytest.raises(asyncio.CancelledError):
+            await application._poll(registry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "POLL_SECONDS", 0.001)
+        run(poll())
+    assert len(asked) == 2
+    assert "policy not refreshed" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, {"manifest"}),
+        ({"PUSH__SPARSE_INDEXES": "false"}, set()),
+        ({"PUSH__SPARSE_IMAGES": "true"}, {"manifest", "config", "layer"}),
+    ],
+)
+def test_settings_become_rules(tmp_path: pathlib.Path, environment: dict[str, str], expected: set[EdgeKind]) -> None:
+    """What a push may leave out, and the rest of what verbs need to know."""
+
+    async def rules() -> tuple[object, int]:
+        async with open_registry(configured(tmp_path, AUTH__TOKEN_SECONDS="7", **environment)) as registry:
+            return set(registry.rules.optional_edges), registry.rules.token_seconds
+
+    assert run(rules()) == (expected, 7)
+
+
+def test_the_clock_is_the_machines() -> None:
+    """Microseconds since 1970, never backwards within a moment."""
+    clock = SystemClock()
+    first, second = clock.now(), clock.now()
+    assert 1_600_000_000 * 10**6 < first <= second
+
+
+def test_a_worker_runs_what_is_due_until_it_is_stopped(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It schedules what comes back, tells what failed, and ends with the signal."""
+    settings = configured(tmp_path)
+    statement = "insert into job (kind, key, payload, run_at, created_at) values ('of.the.future', '', '[]', 0, 0)"
+
+    async def work() -> None:
+        async with open_registry(settings) as registry:
+            await registry.database.transact(lambda tx: tx.execute(statement))
+            running = asyncio.ensure_future(worker.run_worker(settings))
+
+            async def has_run() -> bool:
+                rows = await registry.database.read(lambda tx: tx.all("select kind, attempts, run_at from job"))
+                return {row[0] for row in rows if row[1] or row[2] > registry.clock.now()} == {EXPIRE, "of.the.future"}
+
+            await eventually(has_run)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await running
+
+    run(work())
+    assert "no handler for jobs of the kind of.the.future" in "".join(capfd.readouterr())
+
+
+def test_a_worker_waits_for_a_database_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:
+    """It warns and tries again after a pause; then it tells what has happened meanwhile."""
+    saboteur = Saboteur(at=1)
+    with World(wrap_database=lambda database: FaultyDatabase(database, saboteur)) as world:
+
+        async def wait() -> None:
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(worker._run_until(world.registry, stop))
+
+            async def has_tried() -> bool:
+                return len(saboteur.calls) > 0
+
+            async def has_told() -> bool:
+                return len(saboteur.calls) > 3
+
+            await eventually(has_tried)
+            event = Event("user.created", "admin", "somebody", {"administrator": False})
+            await world.sqlite.transact(lambda tx: add_event(tx, event, world.clock.now()))
+            await eventually(has_told)
+            stop.set()
+            await running
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(worker, "PAUSE_SECONDS", 0.01)
+            world.run(wait())
+    told = "".join(capfd.readouterr())
+    assert "jobs wait" in told
+    assert "user.created" in told
+    assert "somebody" in told
+
+
+def test_log_lines_are_json(settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The access log has who and what, and no secret."""
+
+    async def talk() -> None:
+        lifespan = Lifespan(application := build(settings))
+        await lifespan.start()
+        client = Client(application, asyncio.Runner())
+        header = basic("admin", password_of("admin"))
+        await client.exchange("GET", "/v2/library/app/tags/list?last=x", authorization=header, user_agent="test/1")
+        await lifespan.stop()
+
+    run(talk())
+    (line,) = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines()]
+    assert {key: line[key] for key in ("event", "method", "path", "status", "user", "client", "agent")} == {
+        "event": "request", "method": "GET", "path": "/v2/library/app/tags/list", "status": 404,
+        "user": "admin", "client": "198.51.100.7", "agent": "test/1",
+    }  # fmt: skip
+    assert password_of("admin") not in json.dumps(line)
