@@ -30,7 +30,7 @@ from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Settings
 from entrepot.telemetry.logs import configure_logs
-from entrepot.telemetry.metrics import render_metrics, set_waiting
+from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
@@ -122,8 +122,9 @@ def announce_password(data: pathlib.Path, password: str) -> None:
 class _Application:
     """Dispatches by the first segment of the path; opens the registry at start-up and closes it at the end."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, meter: Meter) -> None:
         self._settings = settings
+        self._meter = meter
         self._faces: dict[str, Application] = {}
         self._log = structlog.get_logger()
 
@@ -168,11 +169,10 @@ class _Application:
         operations = Operations(context, lambda: self._render_metrics(registry))
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics"), operations))
 
-    @staticmethod
-    async def _render_metrics(registry: Registry) -> bytes:
+    async def _render_metrics(self, registry: Registry) -> bytes:
         states = await registry.database.read(count_jobs)
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
-        return render_metrics(
+        return self._meter.render(
             {
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
@@ -184,7 +184,8 @@ class _Application:
         while True:
             for name, adapter in queues.items():
                 if isinstance(adapter, Waits):
-                    set_waiting(name, adapter.waiting())
+                    self._meter.waiting[name] = adapter.waiting()
+            self._meter.publish()
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await registry.policy.refresh()
@@ -192,9 +193,10 @@ class _Application:
                 self._log.warning("policy not refreshed", reason=error.message)
 
 
-def build(settings: Settings) -> Application:
-    """The whole server as one ASGI application with lifespan."""
+def build(settings: Settings, metrics: pathlib.Path | None = None) -> Application:
+    """The whole server as one ASGI application with lifespan; `metrics` is a folder that its processes share."""
     if not structlog.is_configured():
         # The library's default prints local variables of tracebacks, secrets among them.
         configure_logs(settings.log.level)
-    return Observed(_Application(settings), is_logged=settings.log.access)
+    meter = Meter(metrics)
+    return Observed(_Application(settings, meter), meter, is_logged=settings.log.access)

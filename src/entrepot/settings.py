@@ -31,7 +31,7 @@ class Server(Section, frozen=True):
     connections: int = 8192
     stop_seconds: int = 30
     header_seconds: int = 30
-    header_bytes: int = 65536
+    header_bytes: int = 131072
 
 
 class Tls(Section, frozen=True):

@@ -1,21 +1,34 @@
-"""Calls commands as a user does, each in a process of its own, and pushes images for them to look at."""
+"""Calls commands as a user does, in this process or one of their own, and pushes images for them to look at."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from entrepot.cli.main import main
 from tests.support.images import Image
 from tests.support.server import ADMIN_PASSWORD, Server
 
 LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -29,12 +42,29 @@ class Caller:
         """The same person with more variables set."""
         return Caller(self.home, {**self.environment, **environment})
 
-    def call(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run `entrepot WORDS` to its end; it never shows a traceback."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENTREPOT_", "XDG_"))}
+    def call(self, *words: str, stdin: str = "") -> Done:
+        """Run `entrepot WORDS` to its end in this process; it never shows a traceback."""
+        output, errors = io.StringIO(), io.StringIO()
+        before, folder, argv, source = dict(os.environ), pathlib.Path.cwd(), sys.argv, sys.stdin
+        os.environ.clear()
+        os.environ.update(self.variables)
+        os.chdir(self.home)
+        sys.argv, sys.stdin = ["entrepot", *words], io.StringIO(stdin)
+        try:
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+                status = _status(main)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            os.chdir(folder)
+            sys.argv, sys.stdin = argv, source
+        return Done(status, output.getvalue(), errors.getvalue())
+
+    def spawn(self, *words: str, stdin: str = "") -> Done:
+        """The same in a process of its own, as a shell does it."""
         done = subprocess.run(
             [sys.executable, "-m", "entrepot", *words],
-            env={**kept, "HOME": str(self.home), "COLUMNS": "200", **self.environment},
+            env=self.variables,
             cwd=self.home,
             input=stdin,
             capture_output=True,
@@ -43,7 +73,13 @@ class Caller:
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of this person's commands: nothing of ours leaks in from where the tests run."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENTREPOT_", "XDG_"))}
+        return {**kept, "HOME": str(self.home), "COLUMNS": "200", **self.environment}
 
     def run(self, *words: str, stdin: str = "") -> str:
         """The output of a command that must succeed without a word of complaint."""
@@ -76,6 +112,14 @@ def push(server: Server, repository: str, image: Image, tag: str) -> None:
         digest = Image(blob, "").digest
         _send(server, "POST", f"/v2/{repository}/blobs/uploads/?digest={digest}", blob, "application/octet-stream")
     _send(server, "PUT", f"/v2/{repository}/manifests/{tag}", image.raw, image.media_type)
+
+
+def _status(command: Callable[[], None]) -> int:
+    try:
+        command()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def _send(server: Server, method: str, path: str, body: bytes, media_type: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -204,4 +205,4 @@ class Registry(RuleBasedStateMachine):
 
 
 Registry.TestCase.settings = settings(max_examples=settings().max_examples // 10, stateful_step_count=40)
-TestRegistry = Registry.TestCase
+TestRegistry = pytest.mark.timeout(900)(Registry.TestCase)  # finding the shortest story takes its time

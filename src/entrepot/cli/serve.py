@@ -25,7 +25,6 @@ from entrepot.lifeline import die_with_parent
 from entrepot.settings import Settings, parse_listen
 from entrepot.telemetry.logs import configure_logs
 
-METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 RESTART_SECONDS = 1.0
 # The writer thread takes the interpreter back after each statement; at Python's 5 ms it would wait that long each time.
 SWITCH_SECONDS = 0.0005
@@ -51,13 +50,14 @@ def serve(
     lease.acquire()
     try:
         with tempfile.TemporaryDirectory(prefix="entrepot-metrics-") as metrics:
-            os.environ[METRICS_DIRECTORY] = metrics
-            _serve(settings, _JobProcess(config, settings.data_path), (host, port))
+            loader = _Loader(settings, os.getpid(), pathlib.Path(metrics))
+            _serve(settings, _JobProcess(config, settings.data_path), loader)
     finally:
         lease.release()
 
 
-def _serve(settings: Settings, jobs: _JobProcess, address: tuple[str, int]) -> None:
+def _serve(settings: Settings, jobs: _JobProcess, loader: _Loader) -> None:
+    address = parse_listen(settings.server.listen)
     files = _tls_files(settings, address[0])
     url = _own_url(address, is_https=files is not None)
     server = _http_server(settings, address, files)
@@ -66,7 +66,7 @@ def _serve(settings: Settings, jobs: _JobProcess, address: tuple[str, int]) -> N
     server.on_reload(lambda: _tls_files(settings, address[0]))
     server.on_shutdown(jobs.stop)
     structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=settings.server.workers)
-    server.serve(target_loader=_Loader(settings, os.getpid()), wrap_loader=False)
+    server.serve(target_loader=loader, wrap_loader=False)
 
 
 def _tls_files(settings: Settings, host: str) -> tuple[str, str, str | None] | None:
@@ -102,8 +102,9 @@ def _check_soon(url: str, ca: str | None) -> None:
 class _Loader:
     """Runs in each HTTP worker: ties its life to the parent's, then builds the application."""
 
-    def __init__(self, settings: Settings, parent: int) -> None:
+    def __init__(self, settings: Settings, parent: int, metrics: pathlib.Path) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._parent = parent
 
     def __call__(self, *_: object, **__: object) -> Any:
@@ -112,7 +113,7 @@ class _Loader:
         configure_logs(self._settings.log.level)
         from entrepot.app import build  # noqa: PLC0415 - the parent does not need what the workers do
 
-        return build(self._settings)
+        return build(self._settings, self._metrics)
 
 
 class _JobProcess:

@@ -202,6 +202,8 @@ def _translate(error: BaseException) -> BaseException:
 def _connect(path: pathlib.Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=STATEMENT_CACHE)
     connection.set_busy_handler(_busy_handler())
+    # Without this, SQLite plans a statement again whenever it is bound to other values: half the time of a pull.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for pragma in (
         "journal_mode=wal",
         "synchronous=full",

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from entrepot.telemetry.logs import LineBuffer
-from entrepot.telemetry.metrics import RequestMeter
+from entrepot.telemetry.metrics import Meter
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,9 +41,9 @@ class _Line(msgspec.Struct, omit_defaults=True):
 class Observed:
     """An application with its requests metered and, if wanted, logged; an unforeseen error becomes a bare 500."""
 
-    def __init__(self, application: Application, *, is_logged: bool) -> None:
+    def __init__(self, application: Application, meter: Meter, *, is_logged: bool) -> None:
         self._application = application
-        self._meter = RequestMeter()
+        self._meter = meter
         self.lines = LineBuffer() if is_logged else None
         self._log = structlog.get_logger()
 

@@ -1,0 +1,162 @@
+"""Every request is counted, timed and logged once, and an unforeseen error is a bare 500."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+from typing import Any
+
+import pytest
+
+from entrepot.telemetry.logs import FLUSH_BYTES, LineBuffer, configure_logs
+from entrepot.telemetry.metrics import render_metrics, set_waiting
+from entrepot.telemetry.observe import CALLER, ROUTE, Observed
+from entrepot.wire.messages import Receive, Scope, Send
+from tests.support.asgi import Answer, Client, eventually, run
+
+ROUTE_NAME = "/made/{up}"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body that it got; with a path, leaves a file to the server; or fails where it is told to."""
+    scope[ROUTE], scope[CALLER] = ROUTE_NAME, "alice"
+    if scope["path"] == "/early":
+        raise RuntimeError("a secret in a message")
+    message = await receive()
+    body = message.get("body", b"")
+    if scope["path"].startswith("/file"):
+        path = scope["path"].removeprefix("/file")
+        length = b"%d" % pathlib.Path(path).stat().st_size  # noqa: ASYNC240 - a small file of a test
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.pathsend", "path": path})
+        return
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+    if scope["path"] == "/late":
+        raise RuntimeError("too late to say so")
+    await send({"type": "http.response.body", "body": body})
+
+
+def ask(path: str, body: bytes = b"hello", *, is_logged: bool = True, **scope: Any) -> Answer:
+    """One request to the observed application, its line written at once."""
+    with asyncio.Runner() as runner:
+        observed = Observed(echo, is_logged=is_logged)
+        try:
+            return Client(observed, runner).with_scope(**scope).request("POST", path, body, user_agent="agent/1")
+        finally:
+            if observed.lines is not None:
+                runner.run(flush(observed.lines))
+
+
+async def flush(lines: LineBuffer) -> None:
+    """Write what is held, on the loop that holds the timer."""
+    lines.flush()
+
+
+def count(name: str) -> float:
+    """A number out of the metrics; 0 where it is not there yet."""
+    for line in render_metrics({}).decode().splitlines():
+        if line.startswith(name + " "):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def test_requests_are_counted_by_route() -> None:
+    """Method and status with them, and the bytes both ways."""
+    key = 'entrepot_http_request_seconds_count{method="POST",route="/made/{up}",status="201"}'
+    sent, received = (f'entrepot_http_{word}_bytes_total{{route="/made/{{up}}"}}' for word in ("sent", "received"))
+    before = [count(name) for name in (key, sent, received)]
+    for body in (b"hello", b""):
+        assert ask("/plain", body, is_logged=False).status == 201
+    assert [count(name) for name in (key, sent, received)] == [before[0] + 2, before[1] + 5, before[2] + 5]
+
+
+def test_a_file_that_the_server_sends_counts(tmp_path: pathlib.Path) -> None:
+    """By the length that was promised."""
+    (tmp_path / "file").write_bytes(b"x" * 1000)
+    name = 'entrepot_http_sent_bytes_total{route="/made/{up}"}'
+    before = count(name)
+    assert len(ask(f"/file{tmp_path}/file").body) == 1000
+    assert count(name) == before + 1000
+
+
+def test_a_line_for_each_request(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One JSON document, whatever the path holds; a request without a peer has no client."""
+    ask('/a"\n')
+    ask("/b", client=None)
+    first, second = (json.loads(line) for line in capfdbinary.readouterr().err.splitlines())
+    assert (first["path"], first["status"], first["sent"], first["received"]) == ('/a"\n', 201, 5, 5)
+    assert (first["user"], first["agent"], first["client"]) == ("alice", "agent/1", "198.51.100.7")
+    assert first["timestamp"].endswith("Z")
+    assert second["client"] == ""
+
+
+def test_an_unforeseen_error_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> None:
+    """The specification's JSON without a trace to the client, and the trace in the log."""
+    configure_logs("info")
+    answer = ask("/early")
+    assert (answer.status, answer.code) == (500, "UNKNOWN")
+    assert b"secret" not in answer.body
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    (problem,) = [line for line in told if line["event"] == "request failed"]
+    assert "RuntimeError" in problem["exception"]
+    assert [line["status"] for line in told if line["event"] == "request"] == [500]
+
+
+def test_an_error_behind_the_headers_cuts_the_answer_off(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is sent after what has begun; the client sees a body without an end."""
+    configure_logs("info")
+    with pytest.raises(AssertionError, match="the response has no end"):
+        ask("/late")
+    assert "too late to say so" in capfd.readouterr().err
+
+
+def test_lines_are_written_together(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """After a moment, or at once when there are many; and none of them is lost."""
+    lines = LineBuffer()
+
+    async def write() -> None:
+        lines.add(b"first")
+        lines.add(b"second")
+        assert capfdbinary.readouterr().err == b""
+        written: list[bytes] = []
+
+        async def is_written() -> bool:
+            written.append(capfdbinary.readouterr().err)
+            return b"".join(written) == b"first\nsecond\n"
+
+        await eventually(is_written)
+        lines.add(b"third")
+        lines.add(b"x" * FLUSH_BYTES)
+        assert capfdbinary.readouterr().err == b"third\n" + b"x" * FLUSH_BYTES + b"\n"
+        lines.flush()
+        assert capfdbinary.readouterr().err == b""
+
+    run(write())
+
+
+def test_the_level_of_logs(capfd: pytest.CaptureFixture[str]) -> None:
+    """What lies below it is not written."""
+    import structlog  # noqa: PLC0415 - after the fixture has put standard error in its place
+
+    configure_logs("warning")
+    log = structlog.get_logger()
+    log.info("quiet")
+    log.warning("loud", where=pathlib.Path("/place"))
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (line["event"], line["level"], line["where"]) == ("loud", "warning", "/place")
+
+
+def test_metrics_of_several_processes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that the processes share, their numbers are added; here there are none."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    text = render_metrics({"entrepot_jobs": ("Jobs", {"pending": 3.0, "dead": 1.0})}).decode()
+    assert 'entrepot_jobs{kind="pending"} 3.0' in text
+    assert "entrepot_http_request_seconds" not in text
+
+
+def test_queues_are_gauges() -> None:
+    """How many wait, as it was told last."""
+    for callers in (7, 2):
+        set_waiting("passwords", callers)
+    assert count('entrepot_waiting{queue="passwords"}') == 2.0
