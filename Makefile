@@ -21,7 +21,8 @@ serve: $(VENV)/.runtime ## Serve the registry on 127.0.0.1:5000 with data in ./d
 
 test: $(VENV)/.development ## Run the default test suite with its coverage gate (ARGS="-k ...")
 	@rm -f .coverage .coverage.*
-	$(PYTEST) -n $(WORKERS) --cov --cov-report= --ignore tests/clients --ignore tests/conformance --ignore tests/faults $(ARGS)
+	$(PYTEST) -n $(WORKERS) --cov --cov-report= \
+		--ignore tests/architecture --ignore tests/clients --ignore tests/conformance --ignore tests/faults $(ARGS)
 	$(PYTEST) tests/conformance --cov --cov-append --cov-report=
 	@$(BIN)/coverage json -q -o .coverage.json
 	@$(BIN)/python scripts/coverage_gate.py .coverage.json

@@ -147,6 +147,7 @@ class _Application:
                 poll.cancel()
                 with suppress(asyncio.CancelledError):
                     await poll
+                self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return

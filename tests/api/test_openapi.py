@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from entrepot.api.errors import TABLE
 from entrepot.api.openapi import REASONS, operation_id
 from entrepot.api.routes import ENDPOINTS
 from tests.api.door import Door
@@ -126,3 +128,23 @@ def test_a_running_server_keeps_to_the_document(tmp_path: pathlib.Path) -> None:
         done = subprocess.run([program, *words, *limits], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-8000:]
         assert "Traceback" not in server.output()
+
+
+def test_the_page_names_every_endpoint() -> None:
+    """docs/api.md has a row for each endpoint, and no row too many."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    rows = set(re.findall(r"^\| `([A-Z]+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    assert rows == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+
+
+def test_the_page_names_every_code() -> None:
+    """docs/api.md has each code of an error with its status."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    lines = [line for line in page.splitlines() if re.match(r"\| \d{3}", line)]
+    missing = [
+        entry
+        for entry in TABLE.values()
+        if entry.code != "UNKNOWN"
+        and not any(str(entry.status) in line and f"`{entry.code}`" in line for line in lines)
+    ]
+    assert missing == []

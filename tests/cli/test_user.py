@@ -93,7 +93,7 @@ def test_files_are_worked_on_beside_their_server(nobody: Caller, server: Server)
 
 
 def test_files_are_worked_on_without_a_server(nobody: Caller, tmp_path: pathlib.Path) -> None:
-    """In the folder of `entrepot serve`, the commands need neither server nor login, and say what they lack elsewhere."""
+    """In the folder of a server, the commands need neither login nor address; elsewhere they say what they lack."""
     assert "no server is named" in nobody.fail("user", "list")
     with Server(tmp_path / "data"):
         pass

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pathlib
 from typing import Any
 
+import msgspec
 import pytest
 
 from entrepot.telemetry.logs import FLUSH_BYTES, LineBuffer, configure_logs
-from entrepot.telemetry.metrics import render_metrics, set_waiting
+from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import CALLER, ROUTE, Observed
 from entrepot.wire.messages import Receive, Scope, Send
 from tests.support.asgi import Answer, Client, eventually, run
 
 ROUTE_NAME = "/made/{up}"
+LABELS = 'method="POST",route="/made/{up}",status="201"'
+DEAD = 2**22 + 1  # beyond what the kernel gives out
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,10 +41,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def ask(path: str, body: bytes = b"hello", *, is_logged: bool = True, **scope: Any) -> Answer:
+def ask(
+    path: str, body: bytes = b"hello", *, is_logged: bool = True, meter: Meter | None = None, **scope: Any
+) -> Answer:
     """One request to the observed application, its line written at once."""
     with asyncio.Runner() as runner:
-        observed = Observed(echo, is_logged=is_logged)
+        observed = Observed(echo, meter or Meter(), is_logged=is_logged)
         try:
             return Client(observed, runner).with_scope(**scope).request("POST", path, body, user_agent="agent/1")
         finally:
@@ -53,31 +59,30 @@ async def flush(lines: LineBuffer) -> None:
     lines.flush()
 
 
-def count(name: str) -> float:
-    """A number out of the metrics; 0 where it is not there yet."""
-    for line in render_metrics({}).decode().splitlines():
-        if line.startswith(name + " "):
+def count(meter: Meter, name: str, labels: str = LABELS) -> float:
+    """A number out of the metrics; -1 where it is not there."""
+    for line in meter.render({}).decode().splitlines():
+        if line.startswith(f"{name}{{{labels}}} "):
             return float(line.rpartition(" ")[2])
-    return 0.0
+    return -1.0
 
 
 def test_requests_are_counted_by_route() -> None:
-    """Method and status with them, and the bytes both ways."""
-    key = 'entrepot_http_request_seconds_count{method="POST",route="/made/{up}",status="201"}'
-    sent, received = (f'entrepot_http_{word}_bytes_total{{route="/made/{{up}}"}}' for word in ("sent", "received"))
-    before = [count(name) for name in (key, sent, received)]
+    """Method and status with them, the time in buckets, and the bytes both ways."""
+    meter = Meter()
     for body in (b"hello", b""):
-        assert ask("/plain", body, is_logged=False).status == 201
-    assert [count(name) for name in (key, sent, received)] == [before[0] + 2, before[1] + 5, before[2] + 5]
+        assert ask("/plain", body, is_logged=False, meter=meter).status == 201
+    assert count(meter, "entrepot_http_request_seconds_count") == 2
+    assert count(meter, "entrepot_http_sent_bytes_total") == 5
+    assert count(meter, "entrepot_http_received_bytes_total") == 5
 
 
 def test_a_file_that_the_server_sends_counts(tmp_path: pathlib.Path) -> None:
     """By the length that was promised."""
+    meter = Meter()
     (tmp_path / "file").write_bytes(b"x" * 1000)
-    name = 'entrepot_http_sent_bytes_total{route="/made/{up}"}'
-    before = count(name)
-    assert len(ask(f"/file{tmp_path}/file").body) == 1000
-    assert count(name) == before + 1000
+    assert len(ask(f"/file{tmp_path}/file", meter=meter).body) == 1000
+    assert count(meter, "entrepot_http_sent_bytes_total", LABELS.replace("201", "200")) == 1000
 
 
 def test_a_line_for_each_request(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -147,16 +152,39 @@ def test_the_level_of_logs(capfd: pytest.CaptureFixture[str]) -> None:
     assert (line["event"], line["level"], line["where"]) == ("loud", "warning", "/place")
 
 
-def test_metrics_of_several_processes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder that the processes share, their numbers are added; here there are none."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    text = render_metrics({"entrepot_jobs": ("Jobs", {"pending": 3.0, "dead": 1.0})}).decode()
+def test_times_fall_into_buckets() -> None:
+    """Each bucket holds what took no longer, and the last holds everything."""
+    meter = Meter()
+    for seconds in (0.001, 0.002, 61.0):
+        meter.add(("/made/{up}", "POST", 201), seconds, 0, 0)
+    expected = {"0.001": 1, "0.0025": 2, "60.0": 2, "+Inf": 3}
+    for edge, number in expected.items():
+        assert count(meter, "entrepot_http_request_seconds_bucket", f'le="{edge}",{LABELS}') == number
+    assert count(meter, "entrepot_http_request_seconds_sum") == 61.003
+
+
+def test_processes_are_summed(tmp_path: pathlib.Path) -> None:
+    """What the dead have counted still counts; whoever waited in them waits no more."""
+    mine = Meter(tmp_path)
+    mine.waiting["passwords"] = 2
+    mine.add(("/made/{up}", "POST", 201), 0.1, 5, 7)
+    mine.publish()
+    mine.publish()
+    published = tmp_path / f"{os.getpid()}.json"
+    other = msgspec.json.decode(published.read_bytes())
+    for process in (DEAD, os.getppid()):
+        (tmp_path / f"{process}.json").write_bytes(msgspec.json.encode({**other, "process": process}))
+    mine.add(("/made/{up}", "POST", 201), 0.1, 5, 7)
+    assert count(mine, "entrepot_http_sent_bytes_total") == 20
+    assert count(mine, "entrepot_http_received_bytes_total") == 28
+    assert count(mine, "entrepot_waiting", 'kind="passwords"') == 4
+
+
+def test_a_process_of_its_own_publishes_nothing(tmp_path: pathlib.Path) -> None:
+    """Without a folder there is nobody to tell; numbers that others count are shown as they are given."""
+    meter = Meter()
+    meter.publish()
+    assert list(tmp_path.iterdir()) == []
+    text = meter.render({"entrepot_jobs": ("Jobs", {"pending": 3.0, "dead": 1.0})}).decode()
     assert 'entrepot_jobs{kind="pending"} 3.0' in text
-    assert "entrepot_http_request_seconds" not in text
-
-
-def test_queues_are_gauges() -> None:
-    """How many wait, as it was told last."""
-    for callers in (7, 2):
-        set_waiting("passwords", callers)
-    assert count('entrepot_waiting{queue="passwords"}') == 2.0
+    assert "# HELP entrepot_jobs Jobs" in text

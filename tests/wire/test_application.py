@@ -24,6 +24,7 @@ from entrepot.metadata import policy
 from entrepot.metadata.events import add_event
 from entrepot.ports.database import Tx
 from entrepot.settings import Settings, load
+from entrepot.telemetry.metrics import Meter
 from entrepot.worker import loop as worker
 from tests.support.asgi import Client, Lifespan, eventually, run
 from tests.support.faults import FaultyDatabase, Saboteur
@@ -133,7 +134,7 @@ def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[st
         raise Unavailable("the database cannot be reached")
 
     async def poll() -> None:
-        application = app._Application(Settings())
+        application = app._Application(Settings(), Meter())
         registry: Any = SimpleNamespace(database=None, hasher=None, policy=SimpleNamespace(refresh=refresh))
         with pytest.raises(asyncio.CancelledError):
             await application._poll(registry)

@@ -85,14 +85,19 @@ async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, pass
     known = cache.find(pair, snapshot, now)
     if isinstance(known, Identity):
         return known
+    # A cold start brings a crowd with the same robot's password: it is proved once for all of them.
+    identity = await cache.once(pair, lambda: _prove(registry, name, password))
+    cache.put(pair, snapshot, identity, now + BASIC_SECONDS * SECOND)
+    return identity
+
+
+async def _prove(registry: Registry, name: str, password: str) -> Identity:
     # No database holds a NUL in a text, and PostgreSQL refuses to be asked for one.
     account = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name))
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
-    identity = Identity(account.id, account.name)
-    cache.put(pair, snapshot, identity, now + BASIC_SECONDS * SECOND)
-    return identity
+    return Identity(account.id, account.name)
 
 
 def refresh_identity(registry: Registry, token: str) -> Identity:

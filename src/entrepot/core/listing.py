@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import msgspec
 
-from entrepot.core.decide import decide, may, visible_ranges
+from entrepot.core.decide import decide, may
 from entrepot.core.registry import Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
@@ -39,15 +41,18 @@ async def list_repositories(
 
     `within` is a prefix such as `acme/`.
     """
-    snapshot = registry.policy.snapshot
-    ranges = visible_ranges(snapshot, caller)
-    spans = [_span(prefix) for prefix in (ranges if ranges is not None else [""])]
+    ranges = registry.policy.visible_ranges(caller)
+    prefixes = [""] if ranges is None else ranges
     low, high = _span(within)
+    first = max(0, bisect_right(prefixes, max(low, page.after)) - 1)
 
     async def collect(tx: Tx) -> list[RepositoryRow]:
         rows: list[RepositoryRow] = []
-        for start, end in spans:
+        for number in range(first, len(prefixes)):
+            start, end = _span(prefixes[number])
             after, before = max(start, low, page.after), min(end, high)
+            if start > high or len(rows) > page.limit:
+                break
             while after < before and len(rows) <= page.limit:
                 wanted = page.limit + 1 - len(rows)
                 batch = await repositories.list_repositories(tx, after, before, wanted)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from entrepot.domain.access import EMPTY_POLICY, PolicySnapshot
+from typing import Final
+
+from entrepot.core.decide import visible_ranges
+from entrepot.domain.access import EMPTY_POLICY, Caller, PolicySnapshot
 from entrepot.metadata import policy as rows
 from entrepot.ports.database import Database
+
+MOST_RANGES: Final = 1000
 
 
 class Policy:
@@ -13,12 +18,23 @@ class Policy:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.snapshot: PolicySnapshot = EMPTY_POLICY
+        self._ranges: dict[int, list[str] | None] = {}
+        self._ranges_of: PolicySnapshot = EMPTY_POLICY
 
     async def refresh(self) -> None:
         """Look at the version, one indexed read, and take the new policy if there is one."""
         version = await self._database.read(rows.get_policy_version)
         if version != self.snapshot.version:
             self.snapshot = await self._database.read(rows.get_policy)
+
+    def visible_ranges(self, caller: Caller) -> list[str] | None:
+        """What `decide.visible_ranges` answers, worked out once for each identity under one policy."""
+        if self._ranges_of is not self.snapshot or len(self._ranges) >= MOST_RANGES:
+            self._ranges, self._ranges_of = {}, self.snapshot
+        account = caller.identity.account if caller.identity else 0
+        if account not in self._ranges:
+            self._ranges[account] = visible_ranges(self.snapshot, caller)
+        return self._ranges[account]
 
     async def catch_up(self, namespace: str) -> None:
         """Take the new policy at once where the namespace that was just pushed to is not known yet."""

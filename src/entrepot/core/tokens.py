@@ -6,11 +6,13 @@ algorithm to negotiate and so none to confuse. Measured beside a general JOSE li
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final, Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -19,6 +21,7 @@ from entrepot.domain.errors import Unauthenticated
 
 HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
 LONGEST: Final = 16_384
+T = TypeVar("T")
 Use = Literal["access", "refresh"]
 
 
@@ -98,6 +101,7 @@ class GenuineCache:
         self._key = secrets.token_bytes(32)
         self._entries: dict[bytes, tuple[object, int]] = {}
         self._epoch: object = None
+        self._flights: dict[bytes, asyncio.Future[Any]] = {}
 
     def find(self, credentials: bytes, epoch: object, now: int) -> object | None:
         """What was kept for these credentials in this epoch, if it still holds."""
@@ -115,6 +119,15 @@ class GenuineCache:
         if len(self._entries) >= self.LIMIT:
             self._entries.clear()
         self._entries[self._hash(credentials)] = (value, until)
+
+    async def once(self, credentials: bytes, prove: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `prove` answers for these credentials; those who ask meanwhile wait for the same proof."""
+        key = self._hash(credentials)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = asyncio.ensure_future(prove())
+            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+        return await asyncio.shield(flight)
 
     def _hash(self, credentials: bytes) -> bytes:
         return hashlib.blake2b(credentials, key=self._key, digest_size=16).digest()

@@ -14,6 +14,7 @@ import os
 import pathlib
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -23,7 +24,9 @@ from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailabl
 from entrepot.ports.store import Piece, Written
 
 BATCH_BYTES: Final = 1 << 20
-READ_BYTES: Final = 256 << 10
+SMALLEST_READ: Final = 64 << 10
+LARGEST_READ: Final = 1 << 20
+QUICK_SECONDS: Final = 0.02
 THREADS: Final = 16
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -80,16 +83,22 @@ class FileStore:
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         descriptor = _open_to_read(self.path_of(key))
+        length = SMALLEST_READ
         try:
             while start < stop:
-                length = min(READ_BYTES, stop - start)
-                chunk = _read_cached(descriptor, length, start)
-                if chunk is None:
+                length = min(length, stop - start)
+                if _is_cached(descriptor, start, length):
+                    chunk = os.pread(descriptor, length, start)
+                else:
                     chunk = await self._submit(os.pread, descriptor, length, start)
                 if not chunk:
                     raise Damaged("the stored file is shorter than it was written", key=key)
                 start += len(chunk)
+                began = time.monotonic()
                 yield chunk
+                # A reader that keeps up gets larger pieces; a thousand slow ones must not hold a large one each.
+                is_quick = time.monotonic() - began < QUICK_SECONDS
+                length = min(LARGEST_READ, length * 2) if is_quick else SMALLEST_READ
         finally:
             os.close(descriptor)
 
@@ -200,14 +209,12 @@ def _open_to_read(path: str) -> int:
     return _telling(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _read_cached(descriptor: int, length: int, offset: int) -> bytes | None:
-    """The bytes if they are in memory already; None where reading would wait for the disk."""
-    buffer = bytearray(length)
+def _is_cached(descriptor: int, start: int, length: int) -> bool:
+    """Whether the bytes are in memory, judged by the first and the last: then reading does not wait for the disk."""
     try:
-        got = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+        return all(os.preadv(descriptor, [bytearray(1)], at, os.RWF_NOWAIT) for at in (start, start + length - 1))
     except OSError:
-        return None
-    return bytes(buffer[:got]) if got != length else bytes(buffer)
+        return False
 
 
 def _settle(paths: Sequence[str]) -> None:

@@ -100,9 +100,12 @@ class Response:
         elif self.path is not None:
             await send({"type": "http.response.pathsend", "path": self.path})
         elif self.stream is not None:
+            held = b""
             async for chunk in self.stream:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                if held:
+                    await send({"type": "http.response.body", "body": held, "more_body": True})
+                held = chunk
+            await send({"type": "http.response.body", "body": held})
         else:
             await send({"type": "http.response.body", "body": self.body})
 

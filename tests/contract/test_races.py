@@ -1,0 +1,137 @@
+"""Verbs that race each other, over every engine: what must never happen does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from entrepot.core.delete import delete_blob, delete_manifest
+from entrepot.core.policy import Policy
+from entrepot.core.push import ManifestPush, push_manifest
+from entrepot.core.registry import Registry, Rules
+from entrepot.core.start import FirstAdministrator, prepare
+from entrepot.core.upload import push_blob
+from entrepot.domain.access import Caller, Identity
+from entrepot.domain.digests import digest_of
+from entrepot.domain.errors import EntrepotError
+from entrepot.domain.names import Tag
+from entrepot.metadata import accounts, manifests, repositories
+from entrepot.ports.database import Tx
+from entrepot.storage.memory import MemoryStore
+from tests.contract.engines import Held
+from tests.contract.rows import APP
+from tests.support.clock import FrozenClock
+from tests.support.images import Image, image, index
+from tests.support.world import PlainHasher
+
+ROUNDS = 12
+
+
+class Racers:
+    """A registry over one engine, with an administrator to act."""
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.registry, self.caller = held.run(self._open())
+
+    async def _open(self) -> tuple[Registry, Caller]:
+        database, clock, hasher = self.held.database, FrozenClock(), PlainHasher()
+        ready = await prepare(database, clock, hasher, FirstAdministrator("password", ""))
+        policy = Policy(database)
+        await policy.refresh()
+        registry = Registry(database, MemoryStore(), clock, hasher, policy, Rules(), ready.token_key)
+        admin = await database.read(lambda tx: accounts.find_account(tx, "admin"))
+        assert admin is not None
+        return registry, Caller(Identity(admin.id, admin.name), None)
+
+    async def push(self, pushed: Image, *tags: str, expected: str | None = None) -> object:
+        """Push a manifest alone."""
+        names = tuple(Tag(tag) for tag in tags)
+        push = ManifestPush(APP, pushed.media_type, pushed.raw, names, expected=expected)
+        return await push_manifest(self.registry, self.caller, push)
+
+    async def push_content(self, *contents: bytes) -> None:
+        """Push blobs."""
+        for content in contents:
+            await push_blob(self.registry, self.caller, APP, digest_of(content), chunks(content))
+
+    def race(self, *verbs: Any) -> list[object]:
+        """Run verbs at once; what each answered or was refused with. Anything but a refusal is raised."""
+
+        async def gather() -> list[object]:
+            return list(await asyncio.gather(*verbs, return_exceptions=True))
+
+        answers = self.held.run(gather())
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, EntrepotError):
+                raise answer
+        return answers
+
+
+async def chunks(content: bytes) -> AsyncIterator[bytes]:
+    """A body."""
+    yield content
+
+
+@pytest.fixture
+def racers(held: Held) -> Racers:
+    """A registry over one engine."""
+    return Racers(held)
+
+
+def is_refused(answer: object) -> bool:
+    """Whether a verb was refused."""
+    return isinstance(answer, EntrepotError)
+
+
+def test_a_manifest_never_loses_a_layer_to_a_delete(racers: Racers) -> None:
+    """Where a push names a blob that is deleted at that moment, one of the two is refused."""
+    for number in range(ROUNDS):
+        layer = f"layer {number}".encode()
+        pushed = image([layer])
+        racers.held.run(racers.push_content(*pushed.blobs))
+        answers = racers.race(
+            racers.push(pushed, f"t{number}"),
+            delete_blob(racers.registry, racers.caller, APP, digest_of(layer)),
+        )
+        assert [is_refused(answer) for answer in answers].count(True) == 1, answers
+
+
+def test_an_index_never_loses_a_child_to_a_delete(racers: Racers) -> None:
+    """Where an index is pushed while a child is deleted, what is left is what one order of the two gives."""
+    for number in range(ROUNDS):
+        child = image([f"layer {number}".encode()])
+        racers.held.run(racers.push_content(*child.blobs))
+        racers.held.run(racers.push(child))
+        whole = index([child])
+        racers.race(racers.push(whole), delete_manifest(racers.registry, racers.caller, APP, child.digest))
+
+        async def look(tx: Tx, whole: Image = whole, child: Image = child) -> tuple[bool, bool]:
+            known = await repositories.find_repository_id(tx, APP)
+            assert known is not None
+            found = await manifests.find_manifest(tx, APP, whole.digest)
+            return found is not None, await repositories.has_member(tx, known, child.digest, "manifest")
+
+        # A sparse index is allowed by default: the index is there in either order, the child in none.
+        assert racers.held.read(look) == (True, False)
+
+
+def test_a_guarded_tag_has_one_winner(racers: Racers) -> None:
+    """Of many that push a new tag only where there is none, one succeeds and the others are told."""
+    images = [image([f"layer {number}".encode()]) for number in range(ROUNDS)]
+    racers.held.run(racers.push_content(*{content for each in images for content in each.blobs}))
+    answers = racers.race(*(racers.push(each, "latest", expected="") for each in images))
+    assert [is_refused(answer) for answer in answers].count(False) == 1
+
+
+def test_a_crowd_makes_one_repository(racers: Racers) -> None:
+    """Many first pushes to a repository that is not there all succeed, and make it and its namespace once."""
+    contents = [f"content {number}".encode() for number in range(ROUNDS)]
+    answers = racers.race(*(racers.push_content(content) for content in [*contents, *contents]))
+    assert answers == [None] * 2 * ROUNDS
+    kinds = [row[0] for row in racers.held.rows("select kind from event")]
+    assert (kinds.count("repository.created"), kinds.count("namespace.created")) == (1, 1)
+    assert racers.held.rows("select count(*) from blob") == [(ROUNDS,)]
