@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from litestar.exceptions import HTTPException
 
 from entrepot.api.face import ApiFace
 from entrepot.api.paths import TAILS, restore, rewrite
@@ -34,13 +35,15 @@ ADMIN = basic("admin", password_of("admin"))
         ("", ""),
         ("null", ""),
         ('{"name": "\\ud800"}', ""),
+        ('{"name": "\xff"}', ""),
+        ('{"\xff": 1}', ""),
         ("[" * 20_000, ""),
     ],
 )
 def test_bad_documents_are_told_where(shared: Door, body: str, field: str) -> None:
     """A document that is not JSON, or not of its type, is 400 with the path of the field."""
     client = shared.client("admin").with_headers(content_type="application/json")
-    answer = client.request("POST", "/api/v1/users", body.encode())
+    answer = client.request("POST", "/api/v1/users", body.encode("latin-1"))
     assert (answer.status, answer.code) == (400, "REQUEST_INVALID")
     assert answer.json["errors"][0]["detail"]["field"] == field
 
@@ -202,6 +205,39 @@ def test_a_failure_goes_to_whoever_wraps_the_server(shared: Door, monkeypatch: p
     monkeypatch.setattr("entrepot.metadata.tags.list_tag_details", None)
     with pytest.raises(TypeError):
         shared.ask("admin", "GET", f"{at(PRIVATE)}/tags")
+
+
+@pytest.mark.parametrize(("status", "expected"), [(418, 400), (500, 0)])
+def test_refusals_of_the_framework_have_our_form(
+    shared: Door, monkeypatch: pytest.MonkeyPatch, status: int, expected: int
+) -> None:
+    """Whatever the framework refuses is said in our form; its own failures go to whoever wraps the server."""
+
+    async def refuse(*_: object) -> None:
+        raise HTTPException("as it is", status_code=status)
+
+    monkeypatch.setattr("entrepot.core.namespaces.get_namespace", refuse)
+    if not expected:
+        with pytest.raises(HTTPException):
+            shared.ask("alice", "GET", "/namespaces/priv")
+        return
+    answer = shared.ask("alice", "GET", "/namespaces/priv")
+    assert (answer.status, answer.code) == (expected, "REQUEST_INVALID")
+
+
+def test_whoever_listens_on_hears_the_client_go(shared: Door) -> None:
+    """Behind the body come the messages of the connection, as from any server."""
+    heard: list[str] = []
+
+    async def listen(_: Any, receive: Any, send: Any) -> None:
+        heard.extend([(await receive())["type"] for _ in range(2)])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    face = ApiFace(shared.world.context)
+    face._application = listen
+    Client(face, shared.world.runner).request("GET", "/api/v1/whoami")
+    assert heard == ["http.request", "http.disconnect"]
 
 
 def test_a_database_that_is_away_is_told(door: Door) -> None:

@@ -204,3 +204,10 @@ def test_one_segment_lives_in_library(door: Door) -> None:
     door.push("library/alpine", NEW, "1")
     assert door.send("admin", "GET", "/repositories/alpine")["name"] == "library/alpine"
     assert [tag["name"] for tag in door.send("admin", "GET", "/repositories/alpine/tags")["tags"]] == ["1"]
+
+
+def test_a_token_makes_no_namespace(door: Door) -> None:
+    """Whoever may make their own namespace needs more than a token for it."""
+    client = door.client(token=door.world.token("carol", "repository:carol/app:pull,push"))
+    answer = client.request("POST", "/api/v1/namespaces", b'{"name": "carol"}', content_type="application/json")
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from entrepot.core.accounts import PasswordChange, change_password
+from entrepot.domain.errors import Conflict
+from entrepot.metadata.accounts import set_password
 from tests.api.door import Door
-from tests.support.world import basic, password_of
+from tests.support.world import PlainHasher, basic, password_of
 
 ERIN = {"name": "erin", "password": "erin-password"}
 
@@ -142,3 +147,18 @@ def test_the_last_administrator_stays(door: Door) -> None:
     assert (answer.status, answer.code) == (409, "CONFLICT")
     door.send("admin", "POST", "/users", {**ERIN, "administrator": True})
     assert door.ask("admin", "DELETE", "/users/admin").status == 204
+
+
+def test_of_two_changes_at_once_one_is_told(door: Door) -> None:
+    """A password that was changed while another change was under way is not overwritten."""
+    registry = door.world.registry
+
+    class Racing(PlainHasher):
+        async def hash(self, password: str) -> str:
+            await registry.database.transact(lambda tx: set_password(tx, door.world.ids["bob"], "plain:faster", 1))
+            return await super().hash(password)
+
+    racing = replace(registry, hasher=Racing())
+    with pytest.raises(Conflict):
+        door.world.run(change_password(racing, door.world.caller("admin"), "bob", PasswordChange("slower-password")))
+    assert door.ask("", "GET", "/whoami", authorization=basic("bob", "faster")).status == 200

@@ -70,8 +70,10 @@ def python_files(folder: pathlib.Path = PACKAGE) -> list[pathlib.Path]:
 
 def tracked_files() -> list[pathlib.Path]:
     """Every text file of the project: what git tracks, or would."""
+    # A checkout may belong to somebody else than who tests it, as in CI.
+    trusting = ["-c", f"safe.directory={ROOT}"]
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", *trusting, "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
+import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -100,3 +104,37 @@ def test_a_private_ca_is_trusted_once_it_is_given(nobody: Caller, tmp_path: path
         nobody.run(*words, "--ca", str(files.ca), stdin=ADMIN_PASSWORD)
         assert nobody.ask("whoami")["name"] == "admin"
         assert "cannot read certificates" in nobody.fail("whoami", "--ca", str(tmp_path / "none"))
+
+
+def test_an_open_connection_is_warned_of(nobody: Caller, server: Server) -> None:
+    """A login over http to somewhere else than this machine says that others can read it."""
+    address = server.url.replace("127.0.0.1", "127.1")
+    done = nobody.call("login", address, "--username", "admin", "--password-stdin", stdin=ADMIN_PASSWORD)
+    assert done.returncode == 0
+    assert "warning: http sends your password readable" in done.stderr
+
+
+def test_a_terminal_is_asked(nobody: Caller, server: Server) -> None:
+    """On a terminal, name and password are asked for, and the password is not shown."""
+    if shutil.which("script") is None:
+        pytest.skip("script is missing: apt-get install bsdutils")
+    command = shlex.join([sys.executable, "-m", "entrepot", "login", server.url])
+    with subprocess.Popen(
+        ["script", "--quiet", "--return", "--command", command, "/dev/null"],
+        env=nobody.variables,
+        cwd=nobody.home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        shown = b""
+        for prompt, answer in ((b"User: ", "admin"), (b"Password of admin: ", ADMIN_PASSWORD)):
+            while not shown.endswith(prompt):
+                shown += process.stdout.read(1)
+            process.stdin.write(f"{answer}\n".encode())
+            process.stdin.flush()
+        shown += process.stdout.read()
+    assert process.returncode == 0
+    assert f"logged in to {server.url} as admin" in shown.decode()
+    assert ADMIN_PASSWORD not in shown.decode()

@@ -89,6 +89,8 @@ def test_files_are_worked_on_beside_their_server(nobody: Caller, server: Server)
     assert "ivan" in nobody.having(ENTREPOT_DATA=data).run("user", "list")
     nobody.run("user", "passwd", "ivan", "--password-stdin", "--data", data, stdin="another-password")
     nobody.run("user", "remove", "ivan", "--data", data)
+    assert nobody.fail("user", "remove", "ivan", "--data", data) == "there is no such user"
+    assert nobody.fail("user", "remove", "admin", "--data", data).startswith("this is the last administrator")
     assert "user name or password" in ivan.fail("whoami")
 
 

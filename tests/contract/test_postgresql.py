@@ -108,7 +108,7 @@ def test_every_text_column_sorts_by_bytes(database: Held) -> None:
 
 
 def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
-    """A read sends its statement and nothing else: no BEGIN, no reset, no question about types."""
+    """A read sends its statement and nothing else, and a transaction has statements, and so plans, of its own."""
     name = url.rpartition("/")[2]
     postgres.query(url, f"alter database {name} set log_statement = 'all'")
 
@@ -130,6 +130,7 @@ def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
     statements = [line.partition("LOG:")[2] for line in writes.splitlines() if "LOG:" in line]
     assert ["begin isolation level serializable" in statements[0], "commit" in statements[-1]] == [True, True]
     assert len(statements) == 3
+    assert statements[1].endswith(f"{ADD} /*in transaction*/")
 
 
 def test_transactions_are_durable_and_bounded(database: Held) -> None:

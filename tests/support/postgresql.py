@@ -30,6 +30,8 @@ SETTINGS = (
     "shared_buffers=64MB",
     "logging_collector=off",
 )
+# Should the test run be killed, the kernel ends the server too.
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 
 
@@ -71,7 +73,7 @@ class Postgres:
         options = [word for setting in SETTINGS for word in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options],
+                [*WITH_PARENT, str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options],
                 user=_account(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

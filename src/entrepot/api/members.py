@@ -6,7 +6,7 @@ from litestar import Response
 from litestar.params import JSONBody
 
 from entrepot.api.request import InPath, Names, TheCaller, TheRegistry
-from entrepot.api.types import Answer, Document, Role
+from entrepot.api.types import Answer, Document
 from entrepot.core import grants
 from entrepot.domain.names import parse_namespace_name, parse_repository_name
 
@@ -15,7 +15,7 @@ class Member(Answer, frozen=True):
     """A user and the role that was granted here."""
 
     user: str
-    role: Role
+    role: grants.RoleName
 
 
 class Members(Answer, frozen=True):
@@ -27,16 +27,11 @@ class Members(Answer, frozen=True):
 class NewRole(Document, frozen=True):
     """The role to give: a reader pulls, a writer pushes and moves tags too, an owner deletes and administers too."""
 
-    role: Role
+    role: grants.RoleName
 
 
 def _members(found: list[grants.Member]) -> Members:
-    return Members([Member(member.user, _role(member.role)) for member in found])
-
-
-def _role(text: str) -> Role:
-    roles: dict[str, Role] = {"reader": "reader", "writer": "writer", "owner": "owner"}
-    return roles[text]
+    return Members([Member(member.user, member.role) for member in found])
 
 
 async def list_of_namespace(

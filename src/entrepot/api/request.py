@@ -64,8 +64,6 @@ class ApiRequest(Request[Any, Any, Any]):
             return msgspec.json.decode(await self.body(), type=wanted)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise explain(error) from None
-        except RecursionError:
-            raise RequestInvalid("the body is nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 
-Role = Literal["reader", "writer", "owner"]
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
 

@@ -20,7 +20,6 @@ from granian.server import Server
 
 from entrepot.cli.common import Config, Data, load_settings
 from entrepot.cli.places import Lease, require_free_port, require_local_folder
-from entrepot.cli.selfcheck import check_public_address
 from entrepot.lifeline import die_with_parent
 from entrepot.settings import Settings, parse_listen
 from entrepot.telemetry.logs import configure_logs
@@ -61,8 +60,8 @@ def _serve(settings: Settings, jobs: _JobProcess, loader: _Loader) -> None:
     files = _tls_files(settings, address[0])
     url = _own_url(address, is_https=files is not None)
     server = _http_server(settings, address, files)
+    jobs.check(settings.server.public_url or url, files[2] if files else None)
     server.on_startup(jobs.start)
-    server.on_startup(lambda: _check_soon(settings.server.public_url or url, files[2] if files else None))
     server.on_reload(lambda: _tls_files(settings, address[0]))
     server.on_shutdown(jobs.stop)
     structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=settings.server.workers)
@@ -88,15 +87,6 @@ def _own_url(address: tuple[str, int], *, is_https: bool) -> str:
     host, port = address
     shown = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
     return f"{'https' if is_https else 'http'}://{shown}:{port}"
-
-
-def _check_soon(url: str, ca: str | None) -> None:
-    def check() -> None:
-        problem = check_public_address(url, ca)
-        if problem:
-            structlog.get_logger().warning("clients may not get through", problem=problem)
-
-    threading.Thread(target=check, name="self-check", daemon=True).start()
 
 
 class _Loader:
@@ -126,6 +116,13 @@ class _JobProcess:
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep, name="job-keeper", daemon=True)
+
+    def check(self, url: str, ca: str | None) -> None:
+        """Have the process look first whether clients get through to `url`.
+
+        Not here: a worker that is forked while a thread is inside OpenSSL inherits its locks, held for ever.
+        """
+        self._command += ["--check-address", url, *(["--check-ca", ca] if ca else [])]
 
     def start(self) -> None:
         self._keeper.start()

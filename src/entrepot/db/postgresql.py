@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -90,22 +90,30 @@ def _render(sql: str) -> str:
     return sql
 
 
+@lru_cache(maxsize=4096)
+def _render_apart(sql: str) -> str:
+    # Another text is another prepared statement: a plan that was made for reads, with a small table read whole,
+    # is not used in a transaction, where it would conflict with every writer.
+    return f"{_render(sql)} /*in transaction*/"
+
+
 class _Tx:
     """A connection as the port's Tx."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: _Connection, render: Callable[[str], str]) -> None:
         self._connection = connection
+        self._render = render
 
     async def one(self, sql: str, *arguments: Any) -> Row | None:
-        record = await self._connection.fetchrow(_render(sql), *arguments)
+        record = await self._connection.fetchrow(self._render(sql), *arguments)
         return None if record is None else tuple(record)
 
     async def all(self, sql: str, *arguments: Any) -> list[Row]:
-        return [tuple(record) for record in await self._connection.fetch(_render(sql), *arguments)]
+        return [tuple(record) for record in await self._connection.fetch(self._render(sql), *arguments)]
 
     async def execute(self, sql: str, *arguments: Any) -> int:
         # The status reads INSERT 0 3, UPDATE 3 or DELETE 3; of other statements it is words.
-        status = await self._connection.execute(_render(sql), *arguments)
+        status = await self._connection.execute(self._render(sql), *arguments)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
@@ -178,7 +186,7 @@ class PostgresqlDatabase:
 
     async def _read(self, work: Work[T]) -> T:
         async with self._pool.acquire() as connection:
-            return await work(_Tx(connection))
+            return await work(_Tx(connection, _render))
 
     async def _insist(self, work: Work[T]) -> T:
         """Try again until it succeeds or the time is up; in this process one by one, so that few connections wait."""
@@ -195,7 +203,7 @@ class PostgresqlDatabase:
         async with self._writers, self._pool.acquire() as connection:
             try:
                 await connection.execute(begin)
-                value = await work(_Tx(connection))
+                value = await work(_Tx(connection, _render_apart))
             except BaseException:
                 await _roll_back(connection)
                 raise

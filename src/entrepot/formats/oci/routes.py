@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import parse_qsl
 
 from entrepot.domain.access import Action
-from entrepot.domain.names import parse_repository_name
+from entrepot.domain.names import REPOSITORY, parse_repository_name
 from entrepot.formats.oci import (
     blobs,
     catalog,
@@ -65,7 +66,14 @@ def scope_of(request: Request, endpoint: Endpoint) -> str:
         return "registry:catalog:*"
     if not endpoint.challenge or NAME not in request.parameters:
         return ""
-    return f"repository:{request.parameters[NAME]}:{endpoint.challenge}"
+    return f"repository:{request.parameters[NAME]}:{endpoint.challenge}{_mount_scope(request)}"
+
+
+def _mount_scope(request: Request) -> str:
+    # Some clients ask for what a challenge names and no more: without the source in it they could never mount.
+    values = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
+    source = values.get("from", "")
+    return f" repository:{source}:pull" if "mount" in values and REPOSITORY.fullmatch(source) else ""
 
 
 GRAMMAR: Final = Grammar(

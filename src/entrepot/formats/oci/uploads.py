@@ -34,7 +34,7 @@ async def start(context: Context, request: Request) -> Response:
         return _created(request, whole)
     algorithm = parse_algorithm(request.query_value("digest-algorithm") or DEFAULT_ALGORITHM)
     begun = await upload.start_upload(context.registry, request.caller, request.resource, algorithm)
-    return empty(202, *_state(request, begun.id, 0))
+    return empty(202, *_state(context, request, begun.id, 0))
 
 
 async def append(context: Context, request: Request) -> Response:
@@ -42,7 +42,7 @@ async def append(context: Context, request: Request) -> Response:
     progress = await upload.append_chunk(
         context.registry, request.resource, request.parameters["upload"], _chunk(context, request)
     )
-    return empty(202, *_state(request, progress.upload.id, progress.end))
+    return empty(202, *_state(context, request, progress.upload.id, progress.end))
 
 
 async def finish(context: Context, request: Request) -> Response:
@@ -60,7 +60,7 @@ async def finish(context: Context, request: Request) -> Response:
 async def show(context: Context, request: Request) -> Response:
     """`GET <location>` (end-13): how far the upload has come."""
     progress = await upload.get_progress(context.registry, request.resource, request.parameters["upload"])
-    return empty(204, *_state(request, progress.upload.id, progress.end))
+    return empty(204, *_state(context, request, progress.upload.id, progress.end))
 
 
 async def cancel(context: Context, request: Request) -> Response:
@@ -91,9 +91,11 @@ def _chunk(context: Context, request: Request) -> Chunk:
     return Chunk(content, first)
 
 
-def _state(request: Request, upload_id: str, end: int) -> list[tuple[str, str]]:
+def _state(context: Context, request: Request, upload_id: str, end: int) -> list[tuple[str, str]]:
+    # Absolute, because Charliecloud takes it as it is; the realm of a challenge needs the same address to be right.
+    location = f"{context.addresses.base(request)}/v2/{request.parameters[NAME]}/blobs/uploads/{upload_id}"
     return [
-        ("location", f"/v2/{request.parameters[NAME]}/blobs/uploads/{upload_id}"),
+        ("location", location),
         ("range", render_received(end)),
         ("docker-upload-uuid", upload_id),
         VERSION,
