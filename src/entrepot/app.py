@@ -69,6 +69,7 @@ def _rules(settings: Settings) -> Rules:
         token_seconds=settings.auth.token_seconds,
         refresh_days=settings.auth.refresh_days,
         open_uploads=settings.limits.open_uploads,
+        blob_bytes=settings.limits.blob_bytes,
         upload_seconds=settings.limits.upload_seconds,
         history_days=settings.keep.history_days,
         history_digests=settings.keep.history_digests,

@@ -38,7 +38,7 @@ def test_who_owns_a_new_namespace(door: Door) -> None:
         ("admin", {"name": "api"}, 400, "NAME_INVALID"),
         ("admin", {"name": "npm"}, 400, "NAME_INVALID"),
         ("admin", {"name": "a/b"}, 400, "NAME_INVALID"),
-        ("admin", {"name": "acme", "owner": "nobody"}, 404, "USER_UNKNOWN"),
+        ("admin", {"name": "acme", "owner": "nobody"}, 409, "UNMET"),
         ("admin", {"name": "acme", "visibility": "secret"}, 400, "REQUEST_INVALID"),
         ("bob", {"name": "acme"}, 403, "DENIED"),
         ("bob", {"name": "priv"}, 403, "DENIED"),
@@ -163,7 +163,6 @@ def test_members_come_by_pages(door: Door) -> None:
         ("PUT", f"{at('priv/none')}/members/bob", {"role": "reader"}, "NAME_UNKNOWN"),
         ("PATCH", at("priv/none"), {"visibility": "public"}, "NAME_UNKNOWN"),
         ("PATCH", "/namespaces/none", {"visibility": "public"}, "NAME_UNKNOWN"),
-        ("PATCH", "/namespaces/priv", {"owner": "nobody"}, "USER_UNKNOWN"),
     ],
 )
 def test_nobody_and_nothing(shared: Door, method: str, path: str, document: Any, code: str) -> None:
@@ -211,3 +210,10 @@ def test_a_token_makes_no_namespace(door: Door) -> None:
     client = door.client(token=door.world.token("carol", "repository:carol/app:pull,push"))
     answer = client.request("POST", "/api/v1/namespaces", b'{"name": "carol"}', content_type="application/json")
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+
+
+def test_nobody_can_own_what_nobody_is(shared: Door) -> None:
+    """An owner who is no user is refused, and named as the field that is wrong."""
+    answer = shared.ask("alice", "PATCH", "/namespaces/priv", {"owner": "nobody"})
+    assert (answer.status, answer.code) == (409, "UNMET")
+    assert answer.json["errors"][0]["detail"] == {"field": "owner", "user": "nobody"}

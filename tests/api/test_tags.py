@@ -127,7 +127,7 @@ def test_a_moved_tag_keeps_what_it_left(door: Door) -> None:
 @pytest.mark.parametrize(
     ("path", "document", "status", "code"),
     [
-        (LATEST, {"digest": ABSENT}, 404, "MANIFEST_UNKNOWN"),
+        (LATEST, {"digest": ABSENT}, 409, "UNMET"),
         (LATEST, {"digest": "sha256:short"}, 400, "DIGEST_INVALID"),
         (LATEST, {"digest": "md5:" + "0" * 32}, 400, "DIGEST_INVALID"),
         (LATEST, {"digest": NEW.digest, "expected": "latest"}, 400, "DIGEST_INVALID"),
@@ -179,7 +179,7 @@ def test_a_rollback_passes_over_what_is_gone(door: Door) -> None:
     """A former digest that was deleted is skipped, and refused if it is asked for."""
     door.push(PRIVATE, THIRD, "latest")
     assert door.world.client("alice").request("DELETE", f"/v2/{PRIVATE}/manifests/{NEW.digest}").status == 202
-    assert door.ask("dora", "POST", f"{LATEST}/rollback", {"digest": NEW.digest}).code == "MANIFEST_UNKNOWN"
+    assert door.ask("dora", "POST", f"{LATEST}/rollback", {"digest": NEW.digest}).code == "UNMET"
     assert door.send("dora", "POST", f"{LATEST}/rollback", {})["digest"] == OLD.digest
 
 

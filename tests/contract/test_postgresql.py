@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from entrepot.db import postgresql
 from entrepot.db.postgresql import PostgresqlDatabase, open_database
 from entrepot.domain.errors import RequestInvalid, StorageFull, Unavailable
 from entrepot.ports.database import Row, Tx, Work
@@ -151,6 +152,26 @@ def test_a_database_that_does_not_wait_for_the_disk_is_refused(url: str, postgre
     postgres.query(url, f"alter database {name} set synchronous_commit = off")
     with pytest.raises(Unavailable, match="synchronous_commit"):
         asyncio.run(open_database(url))
+
+
+def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest version that will do is named."""
+    monkeypatch.setattr(postgresql, "OLDEST_VERSION", 999)
+    with pytest.raises(Unavailable, match="PostgreSQL 999 or newer"):
+        asyncio.run(open_database(url))
+
+
+def test_a_work_that_never_ends_is_ended(database: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction over its limit, or one that races for ever, is undone and Unavailable; the next one is served."""
+    monkeypatch.setattr(postgresql, "LIMIT_SECONDS", 0.3)
+    database.execute(RAISE)
+    for work in (lambda tx: tx.all("select pg_sleep(60)"), fail_with("40001", 1_000_000)[0]):
+        with pytest.raises(Unavailable, match="time limit"):
+            database.transact(work)
+    with pytest.raises(Unavailable, match="time limit"):
+        database.read(lambda tx: tx.all("select pg_sleep(60)"))
+    monkeypatch.undo()
+    assert database.transact(add("a")) == 1
 
 
 def test_options_of_the_url(url: str) -> None:

@@ -11,6 +11,7 @@ import sys
 import apsw
 import pytest
 
+from entrepot.db import sqlite
 from entrepot.db.sqlite import SqliteDatabase, open_database
 from entrepot.domain.errors import StorageFull, Unavailable
 from entrepot.ports.database import Tx, Work
@@ -145,6 +146,22 @@ def test_a_loop_that_ended_does_not_stop_the_writer(tmp_path: pathlib.Path) -> N
 async def ask(database: SqliteDatabase, name: str) -> int:
     """Add one row."""
     return await database.transact(lambda tx: tx.execute(ADD, name, ""))
+
+
+def test_a_file_that_stays_locked_is_unavailable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another process holds the file for longer than the limit, all who wait are told; then it goes on."""
+    monkeypatch.setattr(sqlite, "BUSY_LIMIT_SECONDS", 0.05)
+    database = open_database(f"sqlite://{tmp_path}/x.db")
+    blocker = apsw.Connection(str(tmp_path / "x.db"))
+    blocker.execute("begin immediate")
+
+    async def story() -> list[object]:
+        return await asyncio.gather(*(ask(database, name) for name in "abc"), return_exceptions=True)
+
+    assert {type(answer) for answer in asyncio.run(story())} == {Unavailable}
+    blocker.execute("rollback")
+    assert asyncio.run(story()) == [1, 1, 1]
+    asyncio.run(database.close())
 
 
 def test_a_place_that_cannot_hold_a_file_is_unavailable(tmp_path: pathlib.Path) -> None:

@@ -7,13 +7,14 @@ import pytest
 
 from entrepot.core.push import ManifestPush, push_manifest
 from entrepot.core.registry import DAY, SECOND, Rules
+from entrepot.core.repositories import open_repository
 from entrepot.core.upload import expire_uploads
 from entrepot.domain.access import Caller
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import Denied
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import policy
-from entrepot.ports.database import Tx
+from entrepot.ports.database import Row, Tx
 from tests.support.asgi import Client
 from tests.support.images import CONFIG, LAYER, Image, image
 from tests.support.world import World, push_blob, put_manifest
@@ -179,6 +180,32 @@ def test_a_namespace_that_another_process_made_is_used(world: World) -> None:
     push_blob(world.client("bob"), "bob/app", LAYER)
     assert "bob" in world.registry.policy.snapshot.namespaces
     assert [kind for kind, _, _ in events(world)] == ["repository.created"]
+
+
+class Racing:
+    """A transaction whose first look at a repository comes too early to see what another one makes."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._is_blind = True
+        self.all = tx.all
+        self.execute = tx.execute
+
+    async def one(self, sql: str, *arguments: object) -> Row | None:
+        row = await self._tx.one(sql, *arguments)
+        if "from repository" in sql and self._is_blind:
+            self._is_blind = False
+            return None
+        return row
+
+
+def test_two_first_pushes_make_one_repository(world: World, alice: Client) -> None:
+    """The later one takes what the earlier one made, and tells of nothing new."""
+    name, act = RepositoryName("priv/app"), world.registry.act(world.caller("alice"))
+    before = events(world)
+    found = world.transact(lambda tx: open_repository(Racing(tx), act, name))
+    assert [(found,)] == world.rows("select id from repository where name = 'priv/app'")
+    assert events(world) == before
 
 
 def test_a_first_push_makes_namespace_and_repository(world: World) -> None:

@@ -16,6 +16,7 @@ from entrepot.wire.messages import Application, Message, Scope
 T = TypeVar("T")
 HOST = "registry.test"
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+ORIGIN = re.compile(r"^https?://[^/]*")
 DISCONNECT = "disconnect"
 PATHSEND: dict[str, dict[str, str]] = {"http.response.pathsend": {}}
 
@@ -89,7 +90,7 @@ class Client:
             pairs.setdefault("transfer-encoding", "chunked")
         elif body or method in {"POST", "PUT", "PATCH"}:
             pairs.setdefault("content-length", str(len(body)))
-        path, _, query = target.partition("?")
+        path, _, query = ORIGIN.sub("", target).partition("?")
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0"},

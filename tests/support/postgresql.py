@@ -69,7 +69,7 @@ class Postgres:
         return self._folder / "data"
 
     def start(self) -> None:
-        """Start the server, again after `stop`, and wait until it answers."""
+        """Start the server, again after `stop`, and wait until it answers; it ends with the calling thread."""
         options = [word for setting in SETTINGS for word in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -237,3 +237,24 @@ def test_the_base_asks_for_credentials_of_any_kind(world: World) -> None:
     assert refused["www-authenticate"] == 'Bearer realm="http://registry.test/token",service="registry.test"'
     for client in (world.client("bob"), world.bearer("bob"), world.bearer("")):
         assert client.request("GET", "/v2/").status == 200
+
+
+@pytest.mark.parametrize(
+    ("source", "extra"),
+    [
+        ("pub/apps", " repository:pub/apps:pull"),
+        ("priv%2Fapps", " repository:priv/apps:pull"),
+        ("gone/none", " repository:gone/none:pull"),
+        ("UPPER", ""),
+        ('x",realm="http://evil', ""),
+        ("a%0d%0ab", ""),
+        ("", ""),
+    ],
+)
+def test_a_challenge_for_a_mount_names_its_source(world: World, source: str, extra: str) -> None:
+    """Some clients ask for what a challenge names and no more; what is no name does not reach the header."""
+    target = f"/v2/priv/apps/blobs/uploads/?mount={DIGEST}&from={source}"
+    for client in (world.client(), world.bearer("alice")):
+        answer = client.request("POST", target)
+        assert answer.status == 401
+        assert f'scope="repository:priv/apps:pull,push{extra}"' in answer["www-authenticate"]

@@ -70,8 +70,14 @@ class Lease:
 
     def _write(self) -> None:
         fresh = self._path.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(render_json(LeaseHolder(socket.gethostname(), self._boot, os.getpid(), time.time())))
-        fresh.replace(self._path)
+        try:
+            fresh.write_bytes(render_json(LeaseHolder(socket.gethostname(), self._boot, os.getpid(), time.time())))
+            fresh.replace(self._path)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            # A full disk must not keep the server from serving pulls; the lease is renewed when there is room.
+            fresh.unlink(missing_ok=True)
 
 
 def require_local_folder(data: pathlib.Path) -> None:

@@ -115,6 +115,7 @@ class _JobProcess:
             self._command += ["--config", str(config)]
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="job-keeper", daemon=True)
 
     def check(self, url: str, ca: str | None) -> None:
@@ -126,6 +127,9 @@ class _JobProcess:
 
     def start(self) -> None:
         self._keeper.start()
+        # Workers are forked next. One forked while Popen waits for its child would hold the other end of Popen's pipe
+        # open for as long as it lives, and the keeper would never hear of the job process's death.
+        self._begun.wait()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -136,7 +140,10 @@ class _JobProcess:
     def _keep(self) -> None:
         # The death signal is tied to the thread that started a child: this one lives as long as the parent does.
         while not self._stopping.is_set():
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            try:
+                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            finally:
+                self._begun.set()
             if self._stopping.is_set():
                 self._process.terminate()
             code = self._process.wait()

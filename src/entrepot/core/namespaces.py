@@ -5,16 +5,16 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from entrepot.core.accounts import get_row
 from entrepot.core.decide import require, visible_ranges
 from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.core.repositories import unknown_name
 from entrepot.domain.access import Action, Caller, PolicySnapshot, Visibility
-from entrepot.domain.errors import AlreadyExists, InsufficientScope, NameUnknown
+from entrepot.domain.errors import AlreadyExists, InsufficientScope, NameUnknown, Unmet
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, require_free_name
 from entrepot.metadata import accounts, events, namespaces, policy, repositories
+from entrepot.metadata.accounts import AccountRow
 from entrepot.metadata.namespaces import NamespaceRow
 from entrepot.metadata.repositories import RepositoryRow
 from entrepot.ports.database import Tx
@@ -65,7 +65,7 @@ async def get_namespace(registry: Registry, name: str) -> NamespaceRow:
 
 
 async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace) -> NamespaceRow:
-    """Make a namespace. Raises Denied, InsufficientScope, NameInvalid, AccountUnknown, AlreadyExists."""
+    """Make a namespace. Raises Denied, InsufficientScope, NameInvalid, Unmet, AlreadyExists."""
     act = registry.act(caller)
     require_free_name(new.name)
     require(caller, act.snapshot, Action.NAMESPACE_CREATE, new.name)
@@ -88,14 +88,14 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
 
 
 async def change_namespace(registry: Registry, caller: Caller, name: str, change: NamespaceChange) -> NamespaceRow:
-    """Change the owner or the default visibility of a namespace. Raises NameUnknown, Denied, AccountUnknown."""
+    """Change the owner or the default visibility of a namespace. Raises NameUnknown, Denied, Unmet."""
     act = registry.act(caller)
     require(caller, act.snapshot, Action.NAMESPACE_ADMIN, name)
 
     async def record(tx: Tx) -> NamespaceRow:
         old = await _get(tx, name)
         owner = old.owner if change.owner is UNSET else change.owner
-        account = await get_row(tx, owner) if owner is not None else None
+        account = await _get_owner(tx, owner) if owner is not None else None
         visibility = old.visibility if change.visibility is UNSET else change.visibility
         if (owner, visibility) == (old.owner, old.visibility):
             return old
@@ -162,7 +162,14 @@ async def _owner_of_new(tx: Tx, caller: Caller, new: NewNamespace) -> int | None
         maker = await accounts.find_account(tx, caller.identity.name) if caller.identity else None
         account = namesake or maker
         return account.id if account else None
-    owner = await get_row(tx, new.owner)
+    owner = await _get_owner(tx, new.owner)
     if namesake is not None and namesake.id != owner.id:
         raise AlreadyExists("this is the name of a user, who alone can own the namespace", user=new.name)
     return owner.id
+
+
+async def _get_owner(tx: Tx, name: str) -> AccountRow:
+    account = await accounts.find_account(tx, name)
+    if account is None:
+        raise Unmet("there is no such user to own it", field="owner", user=name)
+    return account

@@ -25,6 +25,7 @@ class Rules(msgspec.Struct, frozen=True):
     token_seconds: int = 900
     refresh_days: int = 90
     open_uploads: int = 10_000
+    blob_bytes: int = 0
     upload_seconds: int = 86_400
     promise_seconds: int = 86_400
     history_days: int = 30

@@ -14,7 +14,7 @@ from entrepot.core.registry import Act, Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.digests import Digest
-from entrepot.domain.errors import Conflict, ManifestUnknown, PreconditionFailed
+from entrepot.domain.errors import Conflict, ManifestUnknown, PreconditionFailed, Unmet
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import repositories, tags
 from entrepot.metadata.tags import Move, TagDetailRow, TagEventRow
@@ -92,7 +92,7 @@ async def list_history(
 async def put_tag(registry: Registry, caller: Caller, move: TagMove) -> TagDetailRow:
     """Point a tag at a manifest of its repository.
 
-    Raises NameUnknown, ManifestUnknown, PreconditionFailed, Denied.
+    Raises NameUnknown, Unmet, PreconditionFailed, Denied.
     """
     act = _act(registry, caller, VIA)
 
@@ -127,7 +127,7 @@ async def remove_tag(registry: Registry, caller: Caller, move: TagMove) -> None:
 async def roll_back(registry: Registry, caller: Caller, move: TagMove) -> TagDetailRow:
     """Point a tag at a digest of its own history: `move.digest`, or None for the one before its last move.
 
-    Raises NameUnknown, ManifestUnknown, PreconditionFailed, Denied, and Conflict where there is nothing to go back to.
+    Raises NameUnknown, ManifestUnknown, Unmet, PreconditionFailed, Denied, and Conflict where nothing is left to go to.
     """
     act = _act(registry, caller, VIA_ROLLBACK)
 
@@ -167,7 +167,7 @@ async def _require_expected(tx: Tx, known: int, move: TagMove) -> Digest | None:
 async def _point(tx: Tx, act: Act, known: int, move: TagMove, old: Digest | None) -> None:
     digest = move.digest
     if digest is None or not await _is_there(tx, known, digest):
-        raise ManifestUnknown("the repository has no such manifest", name=move.repository, reference=digest)
+        raise Unmet("the repository has no such manifest; push it first", field="digest", name=move.repository)
     if digest == old:
         return
     await move_tag(tx, act, known, move.repository, Move(move.tag, old, digest, act.actor, act.via))

@@ -18,6 +18,7 @@ from entrepot.domain.errors import (
     EntrepotError,
     OutOfOrder,
     StorageFull,
+    TooLarge,
     TooMany,
     Unavailable,
     UploadUnknown,
@@ -79,7 +80,7 @@ async def append_chunk(registry: Registry, repository: RepositoryName, upload: s
     """
     before = await get_progress(registry, repository, upload)
     _require_order(before, chunk.start)
-    written = await registry.store.write(upload, chunk.content, before.upload.algorithm)
+    written = await registry.store.write(upload, _bounded(registry, before, chunk), before.upload.algorithm)
     now = registry.clock.now()
 
     async def record(tx: Tx) -> Progress:
@@ -123,7 +124,8 @@ async def finish_upload(
     try:
         if chunk is not None:
             _require_order(before, chunk.start)
-            mine.append(await registry.store.write(upload_id, chunk.content, before.upload.algorithm))
+            content = _bounded(registry, before, chunk)
+            mine.append(await registry.store.write(upload_id, content, before.upload.algorithm))
         blob = await _assemble(registry, before, mine, digest)
         _require_match(blob, digest)
         await _settle(registry, caller, before, blob)
@@ -195,6 +197,19 @@ async def _progress(tx: Tx, repository: RepositoryName, upload: str) -> Progress
 def _require_order(progress: Progress, start: int | None) -> None:
     if start is not None and start != progress.end:
         raise OutOfOrder("the chunk does not begin where the upload ends", expected=progress.end, got=start)
+
+
+def _bounded(registry: Registry, before: Progress, chunk: Chunk) -> AsyncIterator[bytes]:
+    limit = registry.rules.blob_bytes
+    return _require_size(chunk.content, limit, before.end) if limit else chunk.content
+
+
+async def _require_size(content: AsyncIterator[bytes], limit: int, total: int) -> AsyncIterator[bytes]:
+    async for piece in content:
+        total += len(piece)
+        if total > limit:
+            raise TooLarge(f"the blob is larger than the limit of {limit} bytes", limit=limit)
+        yield piece
 
 
 async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:

@@ -236,8 +236,10 @@ def _translate(error: Exception) -> Exception:
         return _translate_state(error, error.sqlstate or "")
     if isinstance(error, asyncpg.DataError):
         return error
-    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
-        return Unavailable("the database cannot be reached now", reason=str(error) or type(error).__name__)
+    if isinstance(error, TimeoutError):
+        return Unavailable("the database did not finish this within its time limit", seconds=LIMIT_SECONDS)
+    if isinstance(error, (OSError, asyncpg.InterfaceError)):
+        return Unavailable("the database cannot be reached now", reason=str(error))
     return error
 
 

@@ -21,6 +21,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROUTE = "entrepot.route"
 CALLER = "entrepot.caller"
+REASON = "entrepot.reason"
+FAILED = 500
 INTERNAL = b'{"errors":[{"code":"UNKNOWN","message":"the registry failed; its log says why"}]}'
 
 
@@ -36,6 +38,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     client: str
     user: str
     agent: str
+    reason: str = ""
 
 
 class Observed:
@@ -134,4 +137,5 @@ def _line(scope: Scope, tally: _Tally, seconds: float) -> _Line:
         client=client[0] if client else "",
         user=scope.get(CALLER, ""),
         agent=agent.decode("latin-1")[:200],
+        reason=scope.get(REASON, "") if tally.status >= FAILED else "",
     )

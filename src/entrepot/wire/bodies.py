@@ -82,16 +82,18 @@ async def read(request: Request, limits: Limits, most: int) -> bytes:
     return b"".join([chunk async for chunk in stream(request, limits, most)])
 
 
-async def drain(request: Request) -> None:
-    """Throw away the rest of a body that was refused, within bounds.
+async def drain(request: Request) -> bool:
+    """Throw away the rest of a body that was refused, within bounds; whether it has ended.
 
     A client that is still sending when the connection closes may see a reset instead of the answer.
     """
     limits = Limits(idle_seconds=DRAIN_SECONDS)
     with suppress(EntrepotError):
-        if not request.is_read and has_body(request):
-            async for _ in stream(request, limits, DRAIN_BYTES):
-                pass
+        if not has_body(request):
+            return True
+        async for _ in stream(request, limits, DRAIN_BYTES):
+            pass
+    return request.is_read
 
 
 def _require_pace(limits: Limits, elapsed: float, received: int) -> None:

@@ -13,6 +13,7 @@ from entrepot.wire.messages import Receive, Request, Response, Scope, Send
 from entrepot.wire.routing import Endpoint, Router
 
 REFUSED = 400
+TIMED_OUT = 408
 Renderer = Callable[[Context, Request, EntrepotError, str], Response]
 
 
@@ -44,8 +45,14 @@ class Face:
         request = Request(scope, receive)
         response = await self.answer(request)
         if response.status >= REFUSED and not request.is_read:
-            await drain(request)
+            await self._part(request, response)
         await response.send(send, is_head=request.method == "HEAD")
+
+    async def _part(self, request: Request, response: Response) -> None:
+        is_over = response.status != TIMED_OUT and await drain(request)
+        if not is_over:
+            # What is still on its way would be taken for the next request of this connection.
+            response.headers.append((b"connection", b"close"))
 
     async def answer(self, request: Request) -> Response:
         """The response to one request; errors of the domain are rendered here and nowhere else."""
@@ -63,6 +70,7 @@ class Face:
             return await self._refuse(request, endpoint, error)
 
     async def _refuse(self, request: Request, endpoint: Endpoint | None, error: EntrepotError) -> Response:
+        request.scope["entrepot.reason"] = error.message
         if endpoint is None:
             return self._grammar.render_error(self._context, request, error, "")
         try:

@@ -10,7 +10,7 @@ from entrepot.core.jobs import expire
 from entrepot.core.registry import Rules
 from entrepot.domain.digests import digest_of
 from entrepot.wire.bodies import Limits
-from tests.support.asgi import DISCONNECT, Answer, Client, Pause
+from tests.support.asgi import DISCONNECT, HOST, Answer, Client, Pause
 from tests.support.world import World, push_blob
 
 CONTENT = b"0123456789" * 10
@@ -51,7 +51,7 @@ def test_an_upload_begins(alice: Client, target: str) -> None:
     """202 with a location, an id and nothing received, with and without the slash at the end."""
     answer = alice.request("POST", target)
     assert (answer.status, answer["range"]) == (202, "0-0")
-    assert answer["location"] == START + answer["docker-upload-uuid"]
+    assert answer["location"] == f"http://{HOST}{START}{answer['docker-upload-uuid']}"
     assert answer["content-length"] == "0"
     shown = alice.request("GET", answer["location"])
     assert (shown.status, shown["range"], shown["location"]) == (204, "0-0", answer["location"])
@@ -132,7 +132,8 @@ def test_chunks_out_of_order_are_refused(alice: Client, content_range: str) -> N
     chunk = CONTENT[first : last + 1]
     for method, target in (("PATCH", location), ("PUT", f"{location}?digest={DIGEST}")):
         answer = alice.request(method, target, chunk, content_range=content_range)
-        assert (answer.status, answer["range"], answer["location"]) == (416, "0-9", location)
+        assert (answer.status, answer["range"]) == (416, "0-9")
+        assert location.endswith(answer["location"])
         assert answer.code == "BLOB_UPLOAD_INVALID"
     require_created(alice.request("PUT", f"{location}?digest={DIGEST}", CONTENT[10:], content_range="10-99"))
 

@@ -1,0 +1,97 @@
+"""Settings: from a file, the environment and the command line, each key refused early with its path."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+
+import pytest
+
+from entrepot.settings import Settings, SettingsError, load, parse_listen
+
+
+def settings(tmp_path: pathlib.Path, text: str = "", environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings out of a file and an environment."""
+    path = tmp_path / "entrepot.toml"
+    path.write_text(text)
+    return load(path, None, None, environment or {})
+
+
+def test_the_stronger_source_wins(tmp_path: pathlib.Path) -> None:
+    """The file, then the environment, then the command line."""
+    path = tmp_path / "entrepot.toml"
+    path.write_text('data = "file"\n[server]\nlisten = "127.0.0.1:1"\nworkers = 2\n[log]\nlevel = "debug"\n')
+    environment = {"ENTREPOT_SERVER__LISTEN": "127.0.0.1:2", "ENTREPOT_LOG__LEVEL": "error", "OTHER": "x"}
+    found = load(path, pathlib.Path("/flag"), "127.0.0.1:3", environment)
+    assert (found.server.listen, found.server.workers, found.log.level) == ("127.0.0.1:3", 2, "error")
+    assert found.data_path == pathlib.Path("/flag")
+    assert load(path, None, None, environment).server.listen == "127.0.0.1:2"
+
+
+def test_the_defaults_are_a_folder(tmp_path: pathlib.Path) -> None:
+    """Database and blobs lie in the data folder unless they are set."""
+    found = load(None, tmp_path, None, {})
+    assert found.database_url == f"sqlite://{tmp_path}/entrepot.db"
+    assert found.storage_url == f"file://{tmp_path}/blobs"
+    urls = {"ENTREPOT_DATABASE__URL": "postgresql://db/entrepot", "ENTREPOT_STORAGE__URL": "memory://"}
+    found = load(None, tmp_path, None, urls)
+    assert (found.database_url, found.storage_url) == ("postgresql://db/entrepot", "memory://")
+
+
+def test_lists_in_the_environment_are_separated_by_commas(tmp_path: pathlib.Path) -> None:
+    """With or without spaces."""
+    found = settings(tmp_path, environment={"ENTREPOT_SERVER__TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16,"})
+    assert found.server.trusted_proxies == ["10.0.0.1", "10.1.0.0/16"]
+
+
+@pytest.mark.parametrize("name", ["ENTREPOT_SERVER_URL", "ENTREPOT_USERNAME", "ENTREPOT_PASSWORD"])
+def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, name: str) -> None:
+    """A shell that is set up for the command line can start a server."""
+    assert settings(tmp_path, environment={name: "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "reason"),
+    [
+        ("nonsense", {}, "is not TOML"),
+        ("[server]\nport = 1", {}, "server"),
+        ('[server]\nworkers = "many"', {}, "server.workers"),
+        ("unknown = 1", {}, "unknown"),
+        ("", {"ENTREPOT_SERVER__PORT": "1"}, "port"),
+        ("", {"ENTREPOT_DATA__FOLDER": "x"}, "data"),
+        ('data = "x"', {"ENTREPOT_DATA__FOLDER": "x"}, "data is a value, not a table"),
+        ("", {"ENTREPOT_SERVER__LISTEN": "5000"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__LISTEN": ":5000"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__LISTEN": "host:65536"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__LISTEN": "host:x"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__WORKERS": "0"}, "server.workers must be at least 1"),
+        ("", {"ENTREPOT_AUTH__TOKEN_SECONDS": "0"}, "auth.token_seconds must be at least 1"),
+        ("", {"ENTREPOT_LOG__LEVEL": "loud"}, "log.level"),
+        ("", {"ENTREPOT_TLS__OLDEST": "ssl3"}, "tls.oldest"),
+        ("", {"ENTREPOT_TLS__KEY": "key.pem"}, "belong together"),
+        ("[tls]\nauto = true\ncertificate = 'a'\nkey = 'b'", {}, "tls.auto"),
+    ],
+)
+def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environment: dict[str, str], reason: str) -> None:
+    """The message names the key."""
+    with pytest.raises(SettingsError, match=reason):
+        settings(tmp_path, text, environment)
+
+
+def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    """Named, not skipped."""
+    with pytest.raises(SettingsError, match="cannot read"):
+        load(tmp_path / "none.toml", None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:5000", ("127.0.0.1", 5000)),
+        ("[::1]:0", ("::1", 0)),
+        ("registry.example:65535", ("registry.example", 65535)),
+    ],
+)
+def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
+    """Host and port, with IPv6 in brackets."""
+    assert parse_listen(text) == expected
