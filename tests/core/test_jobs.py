@@ -97,6 +97,19 @@ def test_a_dead_workers_job_is_taken_over(world: World) -> None:
     assert (outcome.job.attempts, outcome.error) == (2, "")
 
 
+def test_a_job_that_kills_its_workers_is_buried(world: World) -> None:
+    """It is taken back once for each attempt, and no more often than a job that fails."""
+    queue(world, EXPIRE)
+    for number in range(MOST_ATTEMPTS):
+        now = world.clock.now()
+        world.transact(lambda tx, at=now: rows.claim_jobs(tx, "doomed", at, at, 1))
+        world.clock.advance(seconds=LEASE_SECONDS + 1)
+        if number < MOST_ATTEMPTS - 1:
+            world.transact(lambda tx, at=now: rows.retry_job(tx, 1, "its worker died", at))
+    assert run(world) == []
+    assert states(world) == [(EXPIRE, "dead", MOST_ATTEMPTS)]
+
+
 def test_a_job_that_was_taken_over_is_left_alone() -> None:
     """A worker that was held up for longer than its lease finds its batch taken, and does nothing with it."""
     worlds: list[World] = []
@@ -114,7 +127,8 @@ def test_a_job_that_was_taken_over_is_left_alone() -> None:
         worlds.append(world)
         for key in ("a", "b"):
             queue(world, "store.discard", key, [key])
-        assert [outcome.error for outcome in run(world)] == ["", "taken by another worker"]
+        assert [outcome.error for outcome in run(world)] == ["taken by another worker"] * 2
+        assert [state for _, state, _ in states(world)] == ["running"] * 2
 
 
 def test_a_retry_yields_to_an_equal_job(world: World) -> None:

@@ -20,6 +20,7 @@ LEASE_SECONDS: Final = 60
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
+WORKER_DIED: Final = "its worker died"
 RECURRING: Final = {EXPIRE: 300}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
@@ -64,7 +65,7 @@ async def run_due(registry: Registry, worker: str) -> list[Outcome]:
 
     async def claim(tx: Tx) -> list[JobRow]:
         for job in await jobs.list_expired(tx, now, BATCH):
-            await jobs.retry_job(tx, job.id, "its worker died", now)
+            await _take_back(tx, job, now)
         return await jobs.claim_jobs(tx, worker, now, now + LEASE_SECONDS * SECOND, BATCH)
 
     claimed = await registry.database.transact(claim)
@@ -85,15 +86,30 @@ async def _run(registry: Registry, worker: str, job: JobRow) -> Outcome:
             error = ""
         except EntrepotError as failure:
             error = failure.message
-    return await registry.database.transact(lambda tx: _settle(tx, job, error, registry.clock.now()))
+    return await registry.database.transact(lambda tx: _settle(tx, worker, job, error, registry.clock.now()))
 
 
-async def _settle(tx: Tx, job: JobRow, error: str, now: int) -> Outcome:
-    if not error:
-        await jobs.finish_job(tx, job.id)
-        if job.kind in RECURRING:
-            await jobs.add_job(tx, job.kind, job.key, {}, now + RECURRING[job.kind] * SECOND)
-        return Outcome(job, "")
+async def _settle(tx: Tx, worker: str, job: JobRow, error: str, now: int) -> Outcome:
+    if not await jobs.extend_lease(tx, job.id, worker, now):
+        # The lease ran out meanwhile and somebody else has the job: it is theirs to end.
+        return Outcome(job, "taken by another worker")
+    if error:
+        return await _fail(tx, job, error, now)
+    await jobs.finish_job(tx, job.id)
+    if job.kind in RECURRING:
+        await jobs.add_job(tx, job.kind, job.key, {}, now + RECURRING[job.kind] * SECOND)
+    return Outcome(job, "")
+
+
+async def _take_back(tx: Tx, job: JobRow, now: int) -> None:
+    # At once, for most workers die of something else; but a job that kills whoever takes it must end some day.
+    if job.attempts >= MOST_ATTEMPTS:
+        await jobs.bury_job(tx, job.id, WORKER_DIED, now)
+    else:
+        await jobs.retry_job(tx, job.id, WORKER_DIED, now)
+
+
+async def _fail(tx: Tx, job: JobRow, error: str, now: int) -> Outcome:
     if job.attempts >= MOST_ATTEMPTS:
         await jobs.bury_job(tx, job.id, error, now)
         return Outcome(job, error, is_dead=True)

@@ -36,7 +36,8 @@ class Database(Protocol):
     the `Tx` it is given, and touches nothing outside it, because it may run again. An exception out of
     `work` undoes its effects and reaches the caller unchanged; other works are not disturbed.
     `read(work)` sees committed rows only and must not change any.
-    Raises StorageFull when there is no room, Unavailable when the database cannot be reached.
+    Raises AlreadyExists where a unique rule is broken, StorageFull when there is no room, Unavailable when
+    the database cannot be reached.
     """
 
     def read(self, work: Work[T]) -> Awaitable[T]:
