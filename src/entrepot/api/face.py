@@ -1,6 +1,6 @@
 """`/api/...` as an ASGI application that is built when it is first asked for.
 
-Litestar costs half a second of a core and 12 MiB: a server that only pushes and pulls never pays. The first request
+Litestar costs most of a second of a core and 23 MiB: a server that only pushes and pulls never pays. The first request
 pays in a thread, so that pulls beside it go on.
 """
 

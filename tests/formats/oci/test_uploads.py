@@ -252,6 +252,20 @@ def test_limits_of_bodies() -> None:
         assert world.store.content == {}
 
 
+def test_a_blob_is_bounded_however_it_is_cut() -> None:
+    """413 as soon as all chunks together are too large, by PATCH or by the closing PUT; up to the limit is enough."""
+    with World(rules=Rules(blob_bytes=50)) as world:
+        alice = world.client("alice")
+        location = start(alice)
+        assert alice.request("PATCH", location, CONTENT[:30]).status == 202
+        for method, target in (("PATCH", location), ("PUT", f"{location}?digest={DIGEST}")):
+            answer = alice.request(method, target, CONTENT[30:51])
+            assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+            assert alice.request("GET", location)["range"] == "0-29"
+        whole = f"{location}?digest={digest_of(CONTENT[:50])}"
+        require_created(alice.request("PUT", whole, CONTENT[30:50]), CONTENT[:50])
+
+
 @pytest.mark.parametrize("source", ["&from=pub/base", "", f"&from={quote('pub/base', safe='')}"])
 def test_a_blob_is_mounted(world: World, alice: Client, source: str) -> None:
     """201 without a byte moving; without `from`, from wherever the caller may pull."""
