@@ -25,9 +25,10 @@ head -c 1048576 "$work/blob" >"$work/first"
 tail -c +1048577 "$work/blob" >"$work/second"
 digest=sha256:$(sum "$work/blob")
 
-say "POST begins the upload and answers where it goes on"
+say "POST begins the upload and answers where it goes on, as an address or as a path"
 ask 202 --request POST "$api/v2/library/data/blobs/uploads/"
-upload=$api$(header location)
+upload=$(header location)
+[ "${upload#/}" = "$upload" ] || upload=$api$upload
 
 say "PATCH the first MiB"
 ask 202 --request PATCH --header 'Content-Type: application/octet-stream' --header 'Content-Range: 0-1048575' \

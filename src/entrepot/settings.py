@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -153,7 +154,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     """(host, port) of `HOST:PORT`, with IPv6 in brackets. Raises SettingsError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > LARGEST_PORT:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > LARGEST_PORT:
         raise SettingsError(f"server.listen must be HOST:PORT, such as 127.0.0.1:5000, not {text!r}")
     return host, int(port)
 
@@ -191,8 +192,19 @@ def _explain(error: msgspec.ValidationError) -> str:
     return f"{place}: {message}" if place else message
 
 
+def _require_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise SettingsError(
+            f"server.trusted_proxies: {text!r} is not an address or network, such as 10.0.0.0/8"
+        ) from None
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
+    for proxy in settings.server.trusted_proxies:
+        _require_network(proxy)
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
     if settings.tls.auto and settings.tls.certificate:

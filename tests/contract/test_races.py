@@ -47,7 +47,7 @@ class Racers:
         assert admin is not None
         return registry, Caller(Identity(admin.id, admin.name), None)
 
-    async def push(self, pushed: Image, *tags: str, expected: str | None = None) -> object:
+    async def push(self, pushed: Image, *tags: str, expected: frozenset[str] | None = None) -> object:
         """Push a manifest alone."""
         names = tuple(Tag(tag) for tag in tags)
         push = ManifestPush(APP, pushed.media_type, pushed.raw, names, expected=expected)
@@ -123,7 +123,7 @@ def test_a_guarded_tag_has_one_winner(racers: Racers) -> None:
     """Of many that push a new tag only where there is none, one succeeds and the others are told."""
     images = [image([f"layer {number}".encode()]) for number in range(ROUNDS)]
     racers.held.run(racers.push_content(*{content for each in images for content in each.blobs}))
-    answers = racers.race(*(racers.push(each, "latest", expected="") for each in images))
+    answers = racers.race(*(racers.push(each, "latest", expected=frozenset({""})) for each in images))
     assert [is_refused(answer) for answer in answers].count(False) == 1
 
 

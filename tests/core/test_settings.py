@@ -64,6 +64,8 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_SERVER__LISTEN": ":5000"}, "server.listen"),
         ("", {"ENTREPOT_SERVER__LISTEN": "host:65536"}, "server.listen"),
         ("", {"ENTREPOT_SERVER__LISTEN": "host:x"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__LISTEN": "host:²"}, "server.listen"),
+        ("", {"ENTREPOT_SERVER__TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "server.trusted_proxies: 'proxy'"),
         ("", {"ENTREPOT_SERVER__WORKERS": "0"}, "server.workers must be at least 1"),
         ("", {"ENTREPOT_AUTH__TOKEN_SECONDS": "0"}, "auth.token_seconds must be at least 1"),
         ("", {"ENTREPOT_LOG__LEVEL": "loud"}, "log.level"),

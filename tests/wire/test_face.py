@@ -84,9 +84,12 @@ def test_too_many_is_told_when_to_come_back(world: World) -> None:
 
 def test_out_of_order_without_a_place_starts_at_nothing(world: World) -> None:
     """416 always carries Range and Location."""
-    request = Request({"method": "PATCH", "path": "/u", "query_string": b"", "headers": []}, nothing)
+    request = Request({"method": "PATCH", "path": "/u", "query_string": b"", "headers": [], "scheme": "http"}, nothing)
     for error in (OutOfOrder("no"), OutOfOrder("no", expected="x")):
-        assert headers_for(error, world.addresses, request, "") == [("range", "0-0"), ("location", "/u")]
+        assert headers_for(error, world.addresses, request, "") == [
+            ("range", "0-0"),
+            ("location", "http://localhost/u"),
+        ]
 
 
 @pytest.mark.parametrize(

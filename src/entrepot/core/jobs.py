@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,6 +20,7 @@ from entrepot.ports.database import Tx
 
 EXPIRE: Final = "upload.expire"
 LEASE_SECONDS: Final = 60
+BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
@@ -81,12 +85,24 @@ async def _run(registry: Registry, worker: str, job: JobRow) -> Outcome:
     handler = HANDLERS.get(job.kind)
     error = f"no handler for jobs of the kind {job.kind}"
     if handler is not None:
+        beat = asyncio.create_task(_beat(registry, worker, job))
         try:
             await handler(registry, job.payload)
             error = ""
         except EntrepotError as failure:
             error = failure.message
+        finally:
+            beat.cancel()
     return await registry.database.transact(lambda tx: _settle(tx, worker, job, error, registry.clock.now()))
+
+
+async def _beat(registry: Registry, worker: str, job: JobRow) -> None:
+    # A job may take longer than its lease; its worker tells that it is alive.
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        until = registry.clock.now() + LEASE_SECONDS * SECOND
+        with suppress(EntrepotError):
+            await registry.database.transact(partial(jobs.extend_lease, job=job.id, worker=worker, lease_until=until))
 
 
 async def _settle(tx: Tx, worker: str, job: JobRow, error: str, now: int) -> Outcome:

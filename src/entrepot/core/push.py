@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from entrepot.core.decide import require
@@ -21,11 +23,14 @@ from entrepot.metadata import events, manifests, pins, repositories, tags
 from entrepot.metadata.namespaces import get_untagged_days
 from entrepot.ports.database import Tx
 
+ANYWHERE: Final = frozenset({"*"})
+
 
 class ManifestPush(msgspec.Struct, frozen=True):
     """What a client asks for: bytes, the digest it claims, and the tags to point at them.
 
-    `expected` guards a tag: a digest it must stand at, "" for not there at all, None for anywhere.
+    `expected` guards a tag: the digests it may stand at, "" among them for not there at all; `ANYWHERE` is any
+    digest, and None is no guard.
     """
 
     repository: RepositoryName
@@ -33,7 +38,7 @@ class ManifestPush(msgspec.Struct, frozen=True):
     raw: bytes
     tags: tuple[Tag, ...]
     claimed: Digest | None = None
-    expected: str | None = None
+    expected: frozenset[str] | None = None
 
 
 async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) -> Manifest:
@@ -85,9 +90,10 @@ async def _require_references(tx: Tx, repository: int, manifest: Manifest) -> No
         )
 
 
-async def _require_expected(tx: Tx, repository: int, tag: Tag, expected: str | None) -> Digest | None:
+async def _require_expected(tx: Tx, repository: int, tag: Tag, expected: frozenset[str] | None) -> Digest | None:
     digest = await tags.find_tag_digest(tx, repository, tag)
-    if expected is not None and expected != (digest or ""):
+    is_met = expected is None or (digest or "") in expected or (digest is not None and expected == ANYWHERE)
+    if not is_met:
         raise PreconditionFailed("the tag is not where the request expects it", tag=tag, found=digest)
     return digest
 

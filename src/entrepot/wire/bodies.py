@@ -77,6 +77,16 @@ async def stream(request: Request, limits: Limits, most: int) -> AsyncIterator[b
         raise SizeInvalid("the body is not as long as Content-Length says", want=announced, got=received)
 
 
+async def exactly(content: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
+    """A chunked body whose length another header announced. Raises SizeInvalid where it differs."""
+    received = 0
+    async for chunk in content:
+        received += len(chunk)
+        yield chunk
+    if received != length:
+        raise SizeInvalid("the body is not as long as its Content-Range says", want=length, got=received)
+
+
 async def read(request: Request, limits: Limits, most: int) -> bytes:
     """A whole small body. Raises as `stream` does."""
     return b"".join([chunk async for chunk in stream(request, limits, most)])

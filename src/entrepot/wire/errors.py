@@ -53,7 +53,8 @@ def headers_for(error: EntrepotError, addresses: Addresses, request: Request, sc
         return [("retry-after", str(RETRY_SECONDS))]
     if isinstance(error, OutOfOrder):
         expected = error.detail.get("expected", 0)
-        return [("range", render_received(expected if isinstance(expected, int) else 0)), ("location", request.path)]
+        location = f"{addresses.base(request)}{request.path}"
+        return [("range", render_received(expected if isinstance(expected, int) else 0)), ("location", location)]
     allowed = error.detail.get("allowed")
     return [("allow", ", ".join(allowed))] if isinstance(allowed, list) else []
 

@@ -50,6 +50,7 @@ def test_what_was_pushed_is_pulled(alice: Client) -> None:
     }
     head = get(alice, method="HEAD")
     assert (head.status, head.pairs) == (200, answer.pairs)
+    assert get(alice, method="HEAD", if_none_match=f'"{DIGEST}"').status == 304
 
 
 def test_a_public_blob_may_be_kept_by_anybody(world: World) -> None:

@@ -256,6 +256,7 @@ def test_an_index_may_lack_children(alice: Client) -> None:
         ({"if_match": f'"{IMAGE.digest}"'}, 201),
         ({"if_match": f'W/"{IMAGE.digest}"'}, 201),
         ({"if_match": "*"}, 201),
+        ({"if_match": f'"{MISSING}", "{IMAGE.digest}"'}, 201),
         ({"if_match": f'"{MISSING}"'}, 412),
         ({"if_none_match": "*"}, 412),
         ({"if_none_match": f'"{MISSING}"'}, 201),
@@ -272,7 +273,8 @@ def test_a_tag_moves_only_as_expected(alice: Client, headers: dict[str, str], st
 
 def test_a_new_tag_is_expected_to_be_new(alice: Client) -> None:
     """If-None-Match: * is satisfied where there is no tag; If-Match is not."""
-    assert put_manifest(alice, "priv/app", NEWER, "v2", if_match=f'"{IMAGE.digest}"').status == 412
+    for wanted in (f'"{IMAGE.digest}"', "*"):
+        assert put_manifest(alice, "priv/app", NEWER, "v2", if_match=wanted).status == 412
     assert put_manifest(alice, "priv/app", NEWER, "v2", if_none_match="*").status == 201
 
 

@@ -133,7 +133,7 @@ def test_chunks_out_of_order_are_refused(alice: Client, content_range: str) -> N
     for method, target in (("PATCH", location), ("PUT", f"{location}?digest={DIGEST}")):
         answer = alice.request(method, target, chunk, content_range=content_range)
         assert (answer.status, answer["range"]) == (416, "0-9")
-        assert location.endswith(answer["location"])
+        assert answer["location"].endswith(location.partition("/v2/")[2])
         assert answer.code == "BLOB_UPLOAD_INVALID"
     require_created(alice.request("PUT", f"{location}?digest={DIGEST}", CONTENT[10:], content_range="10-99"))
 
@@ -142,6 +142,7 @@ def test_chunks_out_of_order_are_refused(alice: Client, content_range: str) -> N
     ("headers", "code"),
     [
         ({"content_range": "0-98"}, "SIZE_INVALID"),
+        ({"content_range": "0-98", "transfer_encoding": "chunked"}, "SIZE_INVALID"),
         ({"content_range": "nonsense"}, "UNSUPPORTED"),
         ({"content_length": "99"}, "SIZE_INVALID"),
         ({"content_length": "x"}, "UNSUPPORTED"),

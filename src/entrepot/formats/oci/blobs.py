@@ -40,7 +40,10 @@ async def check(context: Context, request: Request) -> Response:
     """`HEAD /v2/<name>/blobs/<digest>` (end-2); a 200 is a promise that a push may rely on."""
     blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]), with_pin=True)
     await promise_blob(context.registry, request.resource, blob)
-    return Response(200, [*_headers(context, request, blob), (b"content-length", b"%d" % blob.size)])
+    headers = _headers(context, request, blob)
+    if matches(request.text_header(b"if-none-match"), f'"{blob.digest}"'):
+        return Response(304, headers)
+    return Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
 
 
 async def delete(context: Context, request: Request) -> Response:

@@ -120,9 +120,11 @@ def _tags(request: Request, reference: Reference) -> tuple[Tag, ...]:
     return tags
 
 
-def _expected(request: Request) -> str | None:
+def _expected(request: Request) -> frozenset[str] | None:
     # RFC 9110 section 13.1: a client that read a tag may move it only if nobody else has.
     if request.text_header(b"if-none-match").strip() == "*":
-        return ""
-    wanted = request.text_header(b"if-match").strip()
-    return wanted.removeprefix("W/").strip('"') if wanted and wanted != "*" else None
+        return frozenset({""})
+    wanted = request.text_header(b"if-match")
+    if not wanted.strip():
+        return None
+    return frozenset(candidate.strip().removeprefix("W/").strip('"') for candidate in wanted.split(","))

@@ -12,7 +12,7 @@ from entrepot.domain.digests import (
 )
 from entrepot.domain.errors import DigestInvalid, NameInvalid, SizeInvalid
 from entrepot.domain.names import RepositoryName, parse_repository_name
-from entrepot.wire.bodies import content_length, has_body, stream
+from entrepot.wire.bodies import content_length, exactly, has_body, stream
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request, Response, empty
 from entrepot.wire.ranges import parse_chunk_range, render_received
@@ -86,7 +86,9 @@ def _chunk(context: Context, request: Request) -> Chunk:
         return Chunk(content)
     first, stop = parse_chunk_range(header)
     length = content_length(request)
-    if length is not None and length != stop - first:
+    if length is None:
+        return Chunk(exactly(content, stop - first), first)
+    if length != stop - first:
         raise SizeInvalid("Content-Range and Content-Length differ", range=header, length=length)
     return Chunk(content, first)
 
