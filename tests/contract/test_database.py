@@ -30,6 +30,18 @@ def test_what_is_committed_is_seen_everywhere(held: Held, open_held: Callable[[s
     assert held.rows(FIND, "a") == other.rows(FIND, "a") == [("1",)]
 
 
+def test_what_need_not_last_is_seen_everywhere(held: Held, open_held: Callable[[str], Held]) -> None:
+    """A transaction that power may undo is committed for everybody all the same, and so is what follows."""
+    other = open_held(held.url)
+
+    async def both() -> list[int]:
+        return [await held.database.transact(add("a", "1"), durable=False), await held.database.transact(add("b", "2"))]
+
+    assert held.run(both()) == [1, 1]
+    assert other.rows(NAMES)[:2] == held.rows(NAMES)[:2]
+    assert other.rows(FIND, "a") == [("1",)]
+
+
 def test_rows_are_tuples_and_none_is_none(held: Held) -> None:
     """A row is a plain tuple whatever the engine's driver has; no row is None."""
     held.transact(add("a", "1"))

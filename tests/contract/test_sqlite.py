@@ -171,3 +171,24 @@ def test_a_place_that_cannot_hold_a_file_is_unavailable(tmp_path: pathlib.Path) 
         open_database(f"sqlite://{tmp_path}/file/x.db")
     with pytest.raises(Unavailable):
         open_database(f"sqlite://{tmp_path}/file")
+
+
+def test_one_lasting_work_makes_its_batch_last(tmp_path: pathlib.Path) -> None:
+    """A batch is committed without a sync only if nobody in it was promised one."""
+    modes: list[int] = []
+
+    async def note(tx: Tx) -> None:
+        row = await tx.one("pragma synchronous")
+        modes.append(row[0] if row else -1)
+
+    async def main() -> None:
+        database = open_database(f"sqlite://{tmp_path / 'x.db'}")
+        for batch in ([False], [True], [False, True], [False]):
+            await asyncio.gather(*(database.transact(note, durable=durable) for durable in batch))
+        await database.close()
+
+    asyncio.run(main())
+    normal, full = 1, 2
+    assert modes[:2] == [normal, full]
+    assert modes[3] == full
+    assert modes[4] == normal

@@ -144,8 +144,8 @@ class Vanishing:
                 await self._database.transact(functools.partial(_execute, statement, digest))
         return value
 
-    def transact(self, work: Work[T]) -> Awaitable[T]:
-        return self._database.transact(work)
+    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+        return self._database.transact(work, durable=durable)
 
     async def close(self) -> None:
         await self._database.close()

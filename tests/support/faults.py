@@ -57,8 +57,8 @@ class FaultyDatabase:
     def read(self, work: Work[T]) -> Awaitable[T]:
         return self._database.read(work)
 
-    def transact(self, work: Work[T]) -> Awaitable[T]:
-        return self._saboteur.call("transact", lambda: self._database.transact(work))
+    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+        return self._saboteur.call("transact", lambda: self._database.transact(work, durable=durable))
 
     async def close(self) -> None:
         await self._database.close()

@@ -64,7 +64,8 @@ async def start_upload(registry: Registry, caller: Caller, repository: Repositor
     # Counted beside the transaction: inside, all uploads that one account begins at once would conflict.
     if await registry.database.read(lambda tx: uploads.count_uploads(tx, account, limit)) >= limit:
         raise TooMany("this account has too many unfinished uploads; finish or cancel some", limit=limit)
-    await registry.database.transact(lambda tx: uploads.add_upload(tx, upload, act.now))
+    # 202 outlives this process, not the power: a client whose upload is unknown afterwards begins again.
+    await registry.database.transact(lambda tx: uploads.add_upload(tx, upload, act.now), durable=False)
     return upload
 
 
@@ -94,7 +95,7 @@ async def append_chunk(registry: Registry, repository: RepositoryName, upload: s
         await uploads.add_segment(tx, upload, segment)
         return Progress(current.upload, (*current.segments, segment))
 
-    after = await _transact(registry, record, [written])
+    after = await _transact(registry, record, [written], durable=False)
     if not written.size:
         await registry.store.delete(written.keys)
     return after
@@ -259,13 +260,13 @@ async def _commit(registry: Registry, act: Act, before: Progress, blob: Written,
     await _transact(registry, record, mine)
 
 
-async def _transact(registry: Registry, work: Work[T], written: list[Written]) -> T:
+async def _transact(registry: Registry, work: Work[T], written: list[Written], *, durable: bool = True) -> T:
     """Name what was written, or drop it where it is certain that it was not named.
 
     A cancelled wait or a lost connection leaves that open: then the bytes stay, as garbage at worst.
     """
     try:
-        return await registry.database.transact(work)
+        return await registry.database.transact(work, durable=durable)
     except EntrepotError as error:
         if isinstance(error, StorageFull) or not isinstance(error, Unavailable):
             await _drop(registry, written)

@@ -140,7 +140,9 @@ class PostgresqlDatabase:
                     await self._pool.expire_connections()
                 return await self._read(work)
 
-    async def transact(self, work: Work[T]) -> T:
+    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+        # PostgreSQL shares its syncs among all who commit; a commit without one may be lost with the server process.
+        del durable
         with self._accepted():
             async with asyncio.timeout(LIMIT_SECONDS):
                 try:

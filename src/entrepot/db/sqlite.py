@@ -36,6 +36,7 @@ PAGE_CACHE_KIB: Final = 8192
 STATEMENT_CACHE: Final = 256
 TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY})
 
+_Item = tuple[Work[Any], "asyncio.Future[Any]", bool]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -84,7 +85,7 @@ class SqliteDatabase:
         self._connection = _connect(path)
         self._reader = _connect(path)
         self._reader_tx = _Tx(self._reader)
-        self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._is_closed = False
         self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._writer.start()
@@ -97,11 +98,11 @@ class SqliteDatabase:
                 raise Unavailable("the database is closed") from error
             raise _translate(error) from error
 
-    async def transact(self, work: Work[T]) -> T:
+    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._is_closed:
             raise Unavailable("the database is closed")
-        self._queue.put((work, future))
+        self._queue.put((work, future, durable))
         return await future
 
     def waiting(self) -> int:
@@ -129,16 +130,17 @@ class SqliteDatabase:
                 _deliver(_run_batch(self._connection, tx, works))
 
 
-def _run_batch(
-    connection: apsw.Connection, tx: _Tx, works: list[tuple[Work[Any], asyncio.Future[Any]]]
-) -> list[_Outcome]:
+def _run_batch(connection: apsw.Connection, tx: _Tx, works: list[_Item]) -> list[_Outcome]:
+    # In WAL mode a commit without sync is as safe from a crash of the process, and the next sync covers it, too.
+    is_durable = any(durable for _, _, durable in works)
     try:
+        connection.execute("pragma synchronous=full" if is_durable else "pragma synchronous=normal")
         connection.execute("begin immediate")
     except apsw.Error as error:
         failure = _translate(error)
-        return [(future, None, failure) for _, future in works]
+        return [(future, None, failure) for _, future, _ in works]
     try:
-        outcomes = [_run_one(connection, tx, work, future) for work, future in works]
+        outcomes = [_run_one(connection, tx, work, future) for work, future, _ in works]
         connection.execute("commit")
     except BaseException as error:  # noqa: BLE001 - whatever it was, every waiting caller is told
         # All is undone: a failed commit, or an error after which SQLite rolled back by itself (a full disk).

@@ -35,6 +35,8 @@ class Database(Protocol):
     survive loss of power) and visible to every later read in every process. `work` awaits nothing but
     the `Tx` it is given, and touches nothing outside it, because it may run again. An exception out of
     `work` undoes its effects and reaches the caller unchanged; other works are not disturbed.
+    With `durable=False` the effects survive the death of this process, and loss of power only once a later
+    durable transaction has returned: for progress that a client is told it may have to repeat.
     `read(work)` sees committed rows only and must not change any.
     Raises AlreadyExists where a unique rule is broken, StorageFull when there is no room, Unavailable when
     the database cannot be reached.
@@ -43,8 +45,8 @@ class Database(Protocol):
     def read(self, work: Work[T]) -> Awaitable[T]:
         """Run `work` over committed rows; each statement may see a newer state than the one before."""
 
-    def transact(self, work: Work[T]) -> Awaitable[T]:
-        """Run `work` as one serialisable, durable transaction."""
+    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+        """Run `work` as one serialisable transaction."""
 
     async def close(self) -> None:
         """Finish what was accepted and let go of the files or connections. Idempotent."""

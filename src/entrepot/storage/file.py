@@ -14,7 +14,6 @@ import os
 import pathlib
 import secrets
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -24,9 +23,9 @@ from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailabl
 from entrepot.ports.store import Piece, Written
 
 BATCH_BYTES: Final = 1 << 20
-SMALLEST_READ: Final = 64 << 10
+SMALLEST_READ: Final = 32 << 10
 LARGEST_READ: Final = 1 << 20
-QUICK_SECONDS: Final = 0.02
+READERS_BYTES: Final = 8 << 20
 THREADS: Final = 16
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -40,6 +39,7 @@ class FileStore:
         self._root = str(root.resolve())
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="file-store")
         self._run = _this_run()
+        self._readers = 0
         for number in range(256):
             (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         _sync_folder(self._root)
@@ -83,10 +83,12 @@ class FileStore:
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         descriptor = _open_to_read(self.path_of(key))
-        length = SMALLEST_READ
+        self._readers += 1
         try:
             while start < stop:
-                length = min(length, stop - start)
+                # Few readers get large pieces, which is fast; a thousand slow ones must not hold a large one each.
+                share = max(SMALLEST_READ, min(LARGEST_READ, READERS_BYTES // self._readers))
+                length = min(share, stop - start)
                 if _is_cached(descriptor, start, length):
                     chunk = os.pread(descriptor, length, start)
                 else:
@@ -94,12 +96,9 @@ class FileStore:
                 if not chunk:
                     raise Damaged("the stored file is shorter than it was written", key=key)
                 start += len(chunk)
-                began = time.monotonic()
                 yield chunk
-                # A reader that keeps up gets larger pieces; a thousand slow ones must not hold a large one each.
-                is_quick = time.monotonic() - began < QUICK_SECONDS
-                length = min(LARGEST_READ, length * 2) if is_quick else SMALLEST_READ
         finally:
+            self._readers -= 1
             os.close(descriptor)
 
     async def delete(self, keys: Sequence[str]) -> None:

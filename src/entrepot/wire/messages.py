@@ -100,12 +100,9 @@ class Response:
         elif self.path is not None:
             await send({"type": "http.response.pathsend", "path": self.path})
         elif self.stream is not None:
-            held = b""
             async for chunk in self.stream:
-                if held:
-                    await send({"type": "http.response.body", "body": held, "more_body": True})
-                held = chunk
-            await send({"type": "http.response.body", "body": held})
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
         else:
             await send({"type": "http.response.body", "body": self.body})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from entrepot.core.decide import decide
 from entrepot.core.delete import delete_blob
@@ -15,6 +16,8 @@ from entrepot.wire.conditional import matches
 from entrepot.wire.context import Context
 from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
 from entrepot.wire.ranges import Unsatisfiable, parse_range
+
+SMALL_BYTES: Final = 64 << 10
 
 
 async def pull(context: Context, request: Request) -> Response:
@@ -33,7 +36,10 @@ async def pull(context: Context, request: Request) -> Response:
     start, stop = wanted
     headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, blob.size)))
     headers.append((b"content-length", b"%d" % (stop - start)))
-    return Response(206, headers, stream=_read(context.registry.store, blob, start, stop))
+    content = _read(context.registry.store, blob, start, stop)
+    if stop - start <= SMALL_BYTES:
+        return Response(206, headers, b"".join([chunk async for chunk in content]))
+    return Response(206, headers, stream=content)
 
 
 async def check(context: Context, request: Request) -> Response:
