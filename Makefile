@@ -83,11 +83,13 @@ $(BIN)/python:
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 
+# --no-deps: the lists are complete, and pip takes a pinned name with an extra for unpinned once a newer release is out
+# (pip issue 9644).
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
-	$(PIP) --require-hashes --requirement requirements.txt
+	$(PIP) --no-deps --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/.development: requirements-dev.txt $(VENV)/.runtime
-	$(PIP) --require-hashes --requirement requirements-dev.txt
+	$(PIP) --no-deps --require-hashes --requirement requirements-dev.txt
 	@touch $@
