@@ -7,7 +7,7 @@ import os
 import pathlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any, Final
@@ -129,13 +129,12 @@ class _Application:
         self._faces: dict[str, Application] = {}
         self._log = structlog.get_logger()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
+            return self._live(receive, send)
         first = scope["path"][1:].partition("/")[0]
         face = self._faces.get(first) or self._faces[""]
-        await face(scope, receive, send)
+        return face(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

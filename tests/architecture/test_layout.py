@@ -6,7 +6,21 @@ from entrepot import formats
 from tests.architecture.source import PACKAGE, ROOT
 
 FORMAT_FILES = ["routes.py", "errors.py", "README.md", "install.html"]
-LAYERS = ["domain", "ports", "metadata", "core", "wire", "formats", "api", "cli", "storage", "db", "authn", "telemetry"]
+LAYERS = [
+    "domain",
+    "ports",
+    "metadata",
+    "core",
+    "wire",
+    "formats",
+    "api",
+    "cli",
+    "server",
+    "storage",
+    "db",
+    "authn",
+    "telemetry",
+]
 
 
 def format_names() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import pathlib
+import os
 import select
 import threading
 import urllib.parse
@@ -115,7 +115,6 @@ class Call:
         self.headers = framed(headers, body, self.parts.netloc)
         self.chunks = [body] if isinstance(body, bytes) else list(body) or [b""]
         self.sent: list[bytes] = []
-        self.paths: list[str] = []
         self.start: Message = {}
 
     def scope(self, state: dict[str, Any]) -> Message:
@@ -133,7 +132,7 @@ class Call:
             "headers": [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in self.headers],
             "client": ("127.0.0.1", 40000),
             "server": ("127.0.0.1", 5000),
-            "extensions": {"http.response.pathsend": {}},
+            "extensions": {"http.response.zerocopysend": {}},
             "state": state,
         }
 
@@ -145,11 +144,11 @@ class Call:
         return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
 
     async def send(self, message: Message) -> None:
-        """Keep what the application answers; a path is read after it has ended, as a server would."""
+        """Keep what the application answers, files that it leaves to the server included."""
         if message["type"] == "http.response.start":
             self.start = message
-        elif message["type"] == "http.response.pathsend":
-            self.paths.append(message["path"])
+        elif message["type"] == "http.response.zerocopysend":
+            self.sent.append(os.pread(message["file"], message["count"], message["offset"]))
         else:
             self.sent.append(bytes(message.get("body", b"")))
 
@@ -158,7 +157,7 @@ class Call:
         headers = tuple(
             (bytes(key).decode("latin-1"), bytes(value).decode("latin-1")) for key, value in self.start["headers"]
         )
-        body = b"".join(self.sent + [pathlib.Path(path).read_bytes() for path in self.paths])
+        body = b"".join(self.sent)
         return Response(self.start["status"], headers, b"" if self.method == "HEAD" else body)
 
 

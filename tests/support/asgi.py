@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import pathlib
+import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ HOST = "registry.test"
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 ORIGIN = re.compile(r"^https?://[^/]*")
 DISCONNECT = "disconnect"
-PATHSEND: dict[str, dict[str, str]] = {"http.response.pathsend": {}}
+ZERO_COPY: dict[str, dict[str, str]] = {"http.response.zerocopysend": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ Part = bytes | str | Pause
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response as a client sees it; `path` is set where the server was asked to send a file by itself."""
+    """A response as a client sees it; `is_file` says that the server was asked to send it from a file by itself."""
 
     status: int
     pairs: tuple[tuple[str, str], ...]
     body: bytes
-    path: str | None = None
+    is_file: bool = False
 
     def __getitem__(self, name: str) -> str:
         """A header by its lower-case name; repeated ones are joined."""
@@ -118,7 +118,7 @@ class Listener:
         self._parts = list(parts) or [b""]
         self._start: Message | None = None
         self._chunks: list[bytes] = []
-        self._path: str | None = None
+        self._is_file = False
         self._is_over = False
 
     async def receive(self) -> Message:
@@ -140,9 +140,9 @@ class Listener:
             self._start = message
             return
         assert self._start is not None, "a body came before the response began"
-        if kind == "http.response.pathsend":
-            self._path = message["path"]
-            self._chunks.append(_content_of(message["path"]))
+        if kind == "http.response.zerocopysend":
+            self._is_file = True
+            self._chunks.append(os.pread(message["file"], message["count"], message["offset"]))
             self._is_over = True
             return
         self._chunks.append(message.get("body", b""))
@@ -157,7 +157,7 @@ class Listener:
             assert TOKEN.fullmatch(name), name
             assert not re.search(rb"[\r\n\0]", value), (name, value)
         pairs = tuple((name.decode(), value.decode("latin-1")) for name, value in headers)
-        answer = Answer(self._start["status"], pairs, b"".join(self._chunks), self._path)
+        answer = Answer(self._start["status"], pairs, b"".join(self._chunks), self._is_file)
         if is_head or answer.status in {204, 304}:
             assert answer.body == b""
         elif "content-length" in answer:
@@ -208,10 +208,6 @@ async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it has not come about")
-
-
-def _content_of(path: str) -> bytes:
-    return pathlib.Path(path).read_bytes()
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:

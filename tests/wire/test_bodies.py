@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from entrepot.domain.errors import (
     TooLarge,
     TooSlow,
 )
-from entrepot.wire.bodies import Limits, content_length, has_body, read, stream
+from entrepot.wire.bodies import Body, Limits, content_length, drain, has_body, read
 from entrepot.wire.messages import Headers, Message, Request
 from tests.support.asgi import DISCONNECT, Listener, Part, Pause, run
 
@@ -104,7 +104,7 @@ def test_empty_messages_are_not_handed_on() -> None:
     """Whoever reads the stream sees bytes or the end."""
 
     async def collect() -> list[bytes]:
-        return [chunk async for chunk in stream(request(CHUNKED, [b"", b"a", b"", b"b", b""]), PATIENT, 0)]
+        return [chunk async for chunk in Body(request(CHUNKED, [b"", b"a", b"", b"b", b""]), PATIENT, 0)]
 
     assert run(collect()) == [b"a", b"b"]
 
@@ -117,3 +117,65 @@ def test_messages_without_a_body_are_empty() -> None:
 
     scope = {"method": "PUT", "path": "/", "query_string": b"", "headers": []}
     assert run(read(Request(scope, receive), PATIENT, 0)) == b""
+
+
+class Pourer:
+    """A server that pours these parts, all but the last, which it leaves."""
+
+    def __init__(self, parts: Sequence[bytes], error: Exception | None = None) -> None:
+        self.parts = parts
+        self.error = error
+
+    async def pour(self, consume: Callable[[Sequence[bytes]], None], idle_seconds: float) -> list[bytes]:
+        assert idle_seconds > 0
+        for part in self.parts[:-1]:
+            consume([part])
+        if self.error is not None:
+            raise self.error
+        return [self.parts[-1]]
+
+
+def poured(headers: Headers, pourer: Pourer | None, most: int = 5, exact: int | None = None) -> bytes | None:
+    """What a body pours and leaves; None where it cannot be poured."""
+    asked = request(headers, [b"hello"])
+    if pourer is not None:
+        asked.scope["entrepot.pour"] = pourer.pour
+    consumed: list[bytes] = []
+    rest = run(Body(asked, STRICT, most, exact).pour(lambda pieces: consumed.extend(map(bytes, pieces))))
+    assert asked.is_read is (rest is not None)
+    return None if rest is None else b"".join([*consumed, *rest])
+
+
+def test_bodies_are_poured_where_the_server_can() -> None:
+    """Through the limits; elsewhere the caller is told to iterate."""
+    assert poured(CHUNKED, Pourer([b"he", b"l", b"lo"])) == b"hello"
+    assert poured(length("5"), Pourer([b"he", b"llo"]), exact=5) == b"hello"
+    assert poured(CHUNKED, None) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "pourer", "exact", "error"),
+    [
+        (length("6"), Pourer([b"hello!"]), None, TooLarge),
+        (CHUNKED, Pourer([b"hel", b"lo!"]), None, TooLarge),
+        (CHUNKED, Pourer([b"hello!", b""]), None, TooLarge),
+        (length("5"), Pourer([b"hell"]), None, SizeInvalid),
+        (CHUNKED, Pourer([b"he", b"llo"]), 4, SizeInvalid),
+        (CHUNKED, Pourer([b"he", b""], TimeoutError()), None, TooSlow),
+        (CHUNKED, Pourer([b"he", b""], ConnectionResetError()), None, SizeInvalid),
+    ],
+)
+def test_poured_bodies_that_are_refused(
+    headers: Headers, pourer: Pourer, exact: int | None, error: type[EntrepotError]
+) -> None:
+    """The same limits as for those that are read piece by piece."""
+    with pytest.raises(error):
+        poured(headers, pourer, exact=exact)
+
+
+def test_the_rest_of_a_refused_body_is_thrown_away() -> None:
+    """Within bounds; one that waits to be invited is not invited for that."""
+    assert run(drain(request(length("5"), [b"hello"])))
+    assert run(drain(request([], [])))
+    assert not run(drain(request(CHUNKED, [b"x" * (9 << 20), b"y"])))
+    assert not run(drain(request([*length("5"), (b"expect", b"100-continue")], [b"hello"])))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 
-from entrepot.wire.messages import Message, Request, Response, document, empty
+from entrepot.wire.messages import FileSpan, Message, Request, Response, document, empty
 from tests.support.asgi import run
 
 
@@ -69,11 +70,16 @@ def test_bodies_are_sent(response: Response, expected: bytes) -> None:
 
 
 def test_files_are_left_to_the_server() -> None:
-    """A path is handed over in one message."""
-    assert sent(Response(200, [], path="/file"))[1] == {"type": "http.response.pathsend", "path": "/file"}
+    """A span of an open file is handed over in one message, and the file is closed."""
+    descriptor = os.open("/dev/null", os.O_RDONLY)
+    message = {"type": "http.response.zerocopysend", "file": descriptor, "offset": 3, "count": 4}
+    assert sent(Response(206, [], span=FileSpan(descriptor, 3, 4)))[1] == message
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_head_is_answered_without_a_body() -> None:
     """Whatever the body would have been."""
-    for response in (Response(200, [], b"abc"), Response(200, [], path="/file")):
+    span = FileSpan(os.open("/dev/null", os.O_RDONLY), 0, 3)
+    for response in (Response(200, [], b"abc"), Response(200, [], span=span)):
         assert sent(response, is_head=True)[1:] == [{"type": "http.response.body", "body": b""}]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
+import resource
 import socket
-import threading
 import time
 from typing import Final
 
@@ -20,6 +20,8 @@ LEASE_FILE: Final = "lease.json"
 LEASE_SECONDS: Final = 60
 RENEW_SECONDS: Final = 15
 LISTENING: Final = "0A"
+BACKLOG: Final = 4096
+OTHER_FILES: Final = 256
 BOOT_ID: Final = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -38,29 +40,31 @@ class Lease:
     def __init__(self, data: pathlib.Path) -> None:
         self._path = data / LEASE_FILE
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
-        self._done = threading.Event()
+        self._renew_at = 0.0
 
     def acquire(self) -> None:
-        """Take the lease and go on renewing it. Raises SettingsError, naming the holder."""
+        """Take the lease, to be renewed from then on. Raises SettingsError, naming the holder."""
         holder = self._read()
         if holder is not None and holder.boot != self._boot and time.time() - holder.at < LEASE_SECONDS:
             raise SettingsError(
                 f"data: host {holder.host} (process {holder.pid}) serves from {self._path.parent}; one host at a time. "
                 f"If it is gone for good, wait {LEASE_SECONDS} seconds or remove {self._path}"
             )
-        self._write()
-        threading.Thread(target=self._renew, name="lease", daemon=True).start()
+        self.renew()
 
     def release(self) -> None:
         """Let another host have the folder at once."""
-        self._done.set()
         holder = self._read()
         if holder is not None and holder.pid == os.getpid() and holder.boot == self._boot:
             self._path.unlink(missing_ok=True)
 
-    def _renew(self) -> None:
-        while not self._done.wait(RENEW_SECONDS):
+    def renew(self) -> float:
+        """Write the lease again if it is time to; in how many seconds to come back."""
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + RENEW_SECONDS
             self._write()
+        return self._renew_at - now
 
     def _read(self) -> LeaseHolder | None:
         try:
@@ -101,18 +105,20 @@ def file_system_of(path: pathlib.Path, mountinfo: str) -> str:
     return kind
 
 
-def require_free_port(host: str, port: int) -> None:
-    """Refuse a port that somebody listens on: SO_REUSEPORT would share it with a stranger. Raises SettingsError."""
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens there, for workers to inherit. Raises SettingsError, naming who has the port.
+
+    Without SO_REUSEPORT, which would share a port with a stranger.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # Connections of a former server may linger in TIME_WAIT; only a listener is in the way.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise SettingsError(f"server.listen: port {port} on {host} is in use{_by_whom(port)}") from None
-            raise SettingsError(f"server.listen: cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"server.listen: port {port} on {host} is in use{_by_whom(port)}") from None
+        raise SettingsError(f"server.listen: cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.settimeout(0)
+    return listener
 
 
 def _by_whom(port: int) -> str:
@@ -144,3 +150,12 @@ def _holds(process: pathlib.Path, inodes: set[str]) -> bool:
         )
     except OSError:
         return False
+
+
+def raise_open_files(connections: int) -> None:
+    """Have room for this many connections with two files each, as far as the system allows (`ulimit -n`)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + OTHER_FILES
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

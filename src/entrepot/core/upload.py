@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -28,7 +28,7 @@ from entrepot.domain.names import RepositoryName
 from entrepot.metadata import blobs, events, jobs, pins, repositories, uploads
 from entrepot.metadata.uploads import SegmentRow, UploadRow
 from entrepot.ports.database import T, Tx, Work
-from entrepot.ports.store import Written
+from entrepot.ports.store import Buffer, Consume, Pours, Written
 
 DISCARD = "store.discard"
 EXPIRY_BATCH = 100
@@ -49,7 +49,7 @@ class Progress(msgspec.Struct, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """A body with what its headers claim: the offset of its first byte, if they say."""
 
-    content: AsyncIterator[bytes]
+    content: Pours
     start: int | None = None
 
 
@@ -138,7 +138,7 @@ async def finish_upload(
 
 
 async def push_blob(
-    registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest, content: AsyncIterator[bytes]
+    registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest, content: Pours
 ) -> None:
     """A whole blob in one request. Raises DigestInvalid, StorageFull, Denied."""
     act = registry.act(caller)
@@ -200,17 +200,37 @@ def _require_order(progress: Progress, start: int | None) -> None:
         raise OutOfOrder("the chunk does not begin where the upload ends", expected=progress.end, got=start)
 
 
-def _bounded(registry: Registry, before: Progress, chunk: Chunk) -> AsyncIterator[bytes]:
+def _bounded(registry: Registry, before: Progress, chunk: Chunk) -> Pours:
     limit = registry.rules.blob_bytes
-    return _require_size(chunk.content, limit, before.end) if limit else chunk.content
+    return _Bounded(chunk.content, limit, before.end) if limit else chunk.content
 
 
-async def _require_size(content: AsyncIterator[bytes], limit: int, total: int) -> AsyncIterator[bytes]:
-    async for piece in content:
-        total += len(piece)
-        if total > limit:
-            raise TooLarge(f"the blob is larger than the limit of {limit} bytes", limit=limit)
-        yield piece
+class _Bounded:
+    """A stream, poured or not, that together with what has come before may not exceed a limit."""
+
+    def __init__(self, content: Pours, limit: int, total: int) -> None:
+        self._content = content
+        self._limit = limit
+        self._total = total
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._content:
+            self._count([piece])
+            yield piece
+
+    async def pour(self, consume: Consume) -> list[bytes] | None:
+        def count(pieces: Sequence[Buffer]) -> None:
+            self._count(pieces)
+            consume(pieces)
+
+        rest = await self._content.pour(count)
+        self._count(rest or [])
+        return rest
+
+    def _count(self, pieces: Sequence[Buffer]) -> None:
+        self._total += sum(map(len, pieces))
+        if self._total > self._limit:
+            raise TooLarge(f"the blob is larger than the limit of {self._limit} bytes", limit=self._limit)
 
 
 async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:

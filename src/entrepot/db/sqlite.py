@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -66,6 +66,24 @@ class _Tx:
         return self._connection.changes()
 
 
+class _ReadTx(_Tx):
+    """The same for reads, whose errors nobody translates further out."""
+
+    async def one(self, sql: str, *arguments: Any) -> Row | None:
+        try:
+            for row in self._execute(_positional(sql), arguments).fetchall():
+                return row
+        except apsw.Error as error:
+            raise _translate(error) from error
+        return None
+
+    async def all(self, sql: str, *arguments: Any) -> list[Row]:
+        try:
+            return self._execute(_positional(sql), arguments).fetchall()
+        except apsw.Error as error:
+            raise _translate(error) from error
+
+
 def _drive(work: Coroutine[Any, Any, T]) -> T:
     try:
         work.send(None)
@@ -84,19 +102,15 @@ class SqliteDatabase:
         _migrate(path)
         self._connection = _connect(path)
         self._reader = _connect(path)
-        self._reader_tx = _Tx(self._reader)
+        self._reader_tx = _ReadTx(self._reader)
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._is_closed = False
         self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._writer.start()
 
-    async def read(self, work: Work[T]) -> T:
-        try:
-            return await work(self._reader_tx)
-        except apsw.Error as error:
-            if self._is_closed:
-                raise Unavailable("the database is closed") from error
-            raise _translate(error) from error
+    def read(self, work: Work[T]) -> Awaitable[T]:
+        # No coroutine around the work's own: a pull awaits enough of them as it is.
+        return work(self._reader_tx)
 
     async def transact(self, work: Work[T], *, durable: bool = True) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -196,6 +210,8 @@ def _translate(error: BaseException) -> BaseException:
         return StorageFull("the disk that holds the database is full", reason=str(error))
     if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in TAKEN:
         return AlreadyExists("there is such a row already", reason=str(error))
+    if isinstance(error, apsw.ConnectionClosedError):
+        return Unavailable("the database is closed")
     if isinstance(error, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)):
         return Unavailable("the database cannot be used now", reason=str(error))
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from entrepot.domain.errors import DigestInvalid
@@ -39,6 +40,7 @@ class Digest(str):
         return self.algorithm in ALGORITHMS
 
 
+@lru_cache(maxsize=16384)
 def parse_descriptor_digest(text: str) -> Digest:
     """A digest as descriptors may carry it: any registered or unregistered algorithm of legal form.
 
@@ -56,6 +58,7 @@ def parse_descriptor_digest(text: str) -> Digest:
     return Digest(text)
 
 
+@lru_cache(maxsize=16384)
 def parse_digest(text: str) -> Digest:
     """A digest of an algorithm that the registry computes. Raises DigestInvalid."""
     digest = parse_descriptor_digest(text)

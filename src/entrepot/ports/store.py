@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -34,6 +34,25 @@ class Written(msgspec.Struct, frozen=True):
         return [piece.key for piece in self.pieces]
 
 
+Buffer: TypeAlias = bytes | memoryview
+Consume: TypeAlias = Callable[[Sequence[Buffer]], None]
+
+
+@runtime_checkable
+class Pours(Protocol):
+    """A stream of bytes that may also be consumed in a thread of its own, where the bytes arrive."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes in the pieces in which they arrive."""
+
+    async def pour(self, consume: Consume) -> list[bytes] | None:
+        """Call `consume`, in other threads but one call at a time, with pieces that are valid during the call.
+
+        The last pieces are answered and not consumed. None: nothing was consumed, iterate over the stream instead.
+        Raises what iterating raises, and what `consume` raises.
+        """
+
+
 class BlobStore(Protocol):
     """Where bytes live, under opaque keys that are written once and never reused.
 
@@ -44,8 +63,8 @@ class BlobStore(Protocol):
     when a key that is read is gone.
     """
 
-    async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
-        """Store a stream under a new key, hashing on the way; memory stays bounded."""
+    async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
+        """Store a stream under a new key, hashing on the way; memory stays bounded. Streams that Pours are poured."""
 
     async def settle(self, keys: Sequence[str]) -> None:
         """Make what lies under these keys survive loss of power. Idempotent."""
@@ -67,8 +86,8 @@ class BlobStore(Protocol):
 class LocalFiles(Protocol):
     """A store whose keys are files of this machine, which a server may send by itself."""
 
-    def path_of(self, key: str) -> str:
-        """The absolute path of the file under a key."""
+    def open(self, key: str) -> int:
+        """A descriptor of the file under a key, to be closed by the caller. Raises BlobUnknown, Unavailable."""
 
 
 @runtime_checkable

@@ -14,13 +14,14 @@ import os
 import pathlib
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 from entrepot.domain.digests import Digest, new_hash
 from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailable
-from entrepot.ports.store import Piece, Written
+from entrepot.ports.store import Buffer, Piece, Pours, Written
 
 BATCH_BYTES: Final = 1 << 20
 SMALLEST_READ: Final = 32 << 10
@@ -46,28 +47,39 @@ class FileStore:
         _sync_folder(os.path.dirname(self._root))
 
     def path_of(self, key: str) -> str:
+        """Where the bytes under a key lie."""
         return f"{self._root}/{key}"
 
-    async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
+    def open(self, key: str) -> int:
+        return _open_to_read(self.path_of(key))
+
+    async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
         writer = _Writer(self._root, _new_key(prefix, self._run), algorithm)
-        pending: asyncio.Future[None] | None = None
-        batch: list[bytes] = []
-        held = 0
         try:
-            async for chunk in chunks:
-                batch.append(chunk)
-                held += len(chunk)
-                if held >= BATCH_BYTES:
-                    await _ended(pending)
-                    pending = self._submit(writer.append, batch)
-                    batch, held = [], 0
-            await _ended(pending)
-            await self._submit(writer.finish, batch)
+            rest = await chunks.pour(partial(_telling, writer.append)) if isinstance(chunks, Pours) else None
+            if rest is None:
+                rest = await self._append_all(writer, chunks)
+            await self._submit(writer.finish, rest)
         except BaseException:
             # The writer may still be at work in its thread when the client has gone: drop the file behind it.
             self._pool.submit(writer.discard)
             raise
         return writer.written()
+
+    async def _append_all(self, writer: _Writer, chunks: AsyncIterable[bytes]) -> list[bytes]:
+        """Hand on a MiB at a time while the next one arrives; the last pieces are left."""
+        pending: asyncio.Future[None] | None = None
+        batch: list[bytes] = []
+        held = 0
+        async for chunk in chunks:
+            batch.append(chunk)
+            held += len(chunk)
+            if held >= BATCH_BYTES:
+                await _ended(pending)
+                pending = self._submit(writer.append, batch)
+                batch, held = [], 0
+        await _ended(pending)
+        return batch
 
     async def settle(self, keys: Sequence[str]) -> None:
         await self._submit(_settle, [self.path_of(key) for key in keys])
@@ -143,12 +155,12 @@ class _Writer:
         self._lock = threading.Lock()
         self._is_discarded = False
 
-    def append(self, chunks: Sequence[bytes]) -> None:
+    def append(self, chunks: Sequence[Buffer]) -> None:
         with self._lock:
             if not self._is_discarded:
                 self._append(chunks)
 
-    def finish(self, chunks: Sequence[bytes]) -> None:
+    def finish(self, chunks: Sequence[Buffer]) -> None:
         with self._lock:
             if not self._is_discarded:
                 self._append(chunks)
@@ -163,7 +175,7 @@ class _Writer:
     def written(self) -> Written:
         return Written((Piece(self.key, self.size),), Digest(f"{self._algorithm}:{self._hash.hexdigest()}"))
 
-    def _append(self, chunks: Sequence[bytes]) -> None:
+    def _append(self, chunks: Sequence[Buffer]) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         for chunk in chunks:

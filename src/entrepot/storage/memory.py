@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from entrepot.domain.digests import Digest, new_hash
 from entrepot.domain.errors import BlobUnknown
@@ -18,7 +18,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
 
-    async def write(self, prefix: str, chunks: AsyncIterator[bytes], algorithm: str) -> Written:
+    async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
         hasher = new_hash(algorithm)
         parts = []
         async for chunk in chunks:

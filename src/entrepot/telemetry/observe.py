@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ ROUTE = "entrepot.route"
 CALLER = "entrepot.caller"
 REASON = "entrepot.reason"
 FAILED = 500
+LONGEST_AGENT = 200
 INTERNAL = b'{"errors":[{"code":"UNKNOWN","message":"the registry failed; its log says why"}]}'
 
 
@@ -60,6 +61,9 @@ class Observed:
         began = time.perf_counter()
         try:
             await self._application(scope, tally.receive, tally.send)
+        except ConnectionResetError:
+            # The client went away: nobody is left to answer, and there is nothing to mend.
+            scope[REASON] = "the client went away"
         except Exception as error:  # noqa: BLE001 - the last door: nobody else would answer or tell
             self._log.exception("request failed", method=scope["method"], path=scope["path"], error=str(error))
             await tally.fail()
@@ -75,12 +79,11 @@ class Observed:
 class _Tally:
     """Counts what passes; a response that ends early is seen by its missing status."""
 
-    __slots__ = ("_headers", "_receive", "_send", "received", "sent", "status")
+    __slots__ = ("_receive", "_send", "received", "sent", "status")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._headers: list[tuple[bytes, bytes]] = []
         self.status = 0
         self.sent = 0
         self.received = 0
@@ -90,17 +93,15 @@ class _Tally:
         self.received += len(message.get("body", b""))
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
-            self._headers = message["headers"]
-        elif kind == "http.response.pathsend":
-            # The server sends the file by itself: what it will send is what the headers promise.
-            self.sent += int(next((value for name, value in self._headers if name == b"content-length"), b"0"))
+        elif kind == "http.response.zerocopysend":
+            self.sent += message["count"]
         elif kind == "http.response.body":
             self.sent += len(message.get("body", b""))
-        await self._send(message)
+        return self._send(message)
 
     async def fail(self) -> None:
         """Answer 500, unless an answer has begun: then cutting it off is all that is left."""
@@ -123,19 +124,26 @@ def _timestamp() -> str:
 
 
 def _line(scope: Scope, tally: _Tally, seconds: float) -> _Line:
-    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
     client = scope.get("client")
+    # By position, in the order of the class: half the time of naming each.
     return _Line(
-        event="request",
-        timestamp=_timestamp(),
-        method=scope["method"],
-        path=scope["path"],
-        status=tally.status,
-        ms=round(seconds * 1000, 3),
-        sent=tally.sent,
-        received=tally.received,
-        client=client[0] if client else "",
-        user=scope.get(CALLER, ""),
-        agent=agent.decode("latin-1")[:200],
-        reason=scope.get(REASON, "") if tally.status >= FAILED else "",
+        "request",
+        _timestamp(),
+        scope["method"],
+        scope["path"],
+        tally.status,
+        round(seconds * 1000, 3),
+        tally.sent,
+        tally.received,
+        client[0] if client else "",
+        scope.get(CALLER, ""),
+        _agent(scope["headers"]),
+        scope.get(REASON, "") if tally.status >= FAILED else "",
     )
+
+
+def _agent(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"user-agent":
+            return value[:LONGEST_AGENT].decode("latin-1")
+    return ""

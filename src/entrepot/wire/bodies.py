@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from entrepot.domain.errors import EntrepotError, RequestInvalid, SizeInvalid, TooLarge, TooSlow
+from entrepot.ports.store import Buffer, Consume
 from entrepot.wire.messages import Request
 
 MOST_DIGITS: Final = 18
@@ -44,71 +46,114 @@ def has_body(request: Request) -> bool:
     return length > 0 if length is not None else request.header(b"transfer-encoding") is not None
 
 
-async def stream(request: Request, limits: Limits, most: int) -> AsyncIterator[bytes]:
-    """The body in the pieces in which it arrives; `most` is a limit in bytes, 0 for none.
+class Body:
+    """A request's body, to be read once within limits: piece by piece, or poured into a consumer in a thread.
 
-    Raises TooLarge, TooSlow, SizeInvalid when the client went away before the end.
+    `most` is a limit in bytes, 0 for none; `exact` is a length in bytes that another header announced.
+    Reading raises TooLarge, TooSlow, and SizeInvalid when the client went away before the end.
     """
-    announced = content_length(request)
-    if most and announced is not None and announced > most:
-        raise TooLarge(f"the body is larger than the limit of {most} bytes", limit=most, got=announced)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    received = 0
-    more = True
-    while more:
+
+    def __init__(self, request: Request, limits: Limits, most: int, exact: int | None = None) -> None:
+        self._request = request
+        self._limits = limits
+        self._most = most
+        self._exact = exact
+        self._received = 0
+        self._began = 0.0
+        self._announced: int | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces()
+
+    async def pour(self, consume: Consume) -> list[bytes] | None:
+        """As the port Pours has it; None where the server cannot do that."""
+        pour = self._request.scope.get("entrepot.pour")
+        if pour is None:
+            return None
+        self._begin()
+
+        def count(pieces: Sequence[Buffer]) -> None:
+            self._count(sum(map(len, pieces)))
+            consume(pieces)
+
         try:
-            async with asyncio.timeout(limits.idle_seconds):
-                message = await request.receive()
+            rest: list[bytes] = await pour(count, self._limits.idle_seconds)
         except TimeoutError:
-            raise TooSlow("no byte of the body arrived in time", seconds=limits.idle_seconds) from None
-        more = message.get("more_body", False)
-        request.is_read = not more
-        if message["type"] == "http.disconnect":
-            raise SizeInvalid("the connection ended before the body did", received=received)
-        chunk: bytes = message.get("body", b"")
-        received += len(chunk)
-        if most and received > most:
-            raise TooLarge(f"the body is larger than the limit of {most} bytes", limit=most)
-        _require_pace(limits, loop.time() - began, received)
-        if chunk:
-            yield chunk
-    if announced is not None and received != announced:
-        raise SizeInvalid("the body is not as long as Content-Length says", want=announced, got=received)
+            raise self._silent() from None
+        except ConnectionResetError:
+            raise self._cut_off() from None
+        self._request.is_read = True
+        self._count(sum(map(len, rest)))
+        self._end()
+        return rest
 
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        self._begin()
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(self._limits.idle_seconds):
+                    message = await self._request.receive()
+            except TimeoutError:
+                raise self._silent() from None
+            more = message.get("more_body", False)
+            self._request.is_read = not more
+            if message["type"] == "http.disconnect":
+                raise self._cut_off()
+            piece: bytes = message.get("body", b"")
+            self._count(len(piece))
+            if piece:
+                yield piece
+        self._end()
 
-async def exactly(content: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
-    """A chunked body whose length another header announced. Raises SizeInvalid where it differs."""
-    received = 0
-    async for chunk in content:
-        received += len(chunk)
-        yield chunk
-    if received != length:
-        raise SizeInvalid("the body is not as long as its Content-Range says", want=length, got=received)
+    def _begin(self) -> None:
+        self._announced = content_length(self._request)
+        if self._most and self._announced is not None and self._announced > self._most:
+            raise self._too_large(self._announced)
+        self._began = time.monotonic()
+
+    def _count(self, size: int) -> None:
+        self._received += size
+        if self._most and self._received > self._most:
+            raise self._too_large(self._received)
+        due = (time.monotonic() - self._began - self._limits.idle_seconds) * self._limits.slowest_bytes_per_second
+        if self._received < due:
+            raise TooSlow(
+                "the body arrives more slowly than the limit allows",
+                bytesPerSecond=self._limits.slowest_bytes_per_second,
+            )
+
+    def _end(self) -> None:
+        for want, header in ((self._announced, "Content-Length says"), (self._exact, "its Content-Range says")):
+            if want is not None and want != self._received:
+                raise SizeInvalid(f"the body is not as long as {header}", want=want, got=self._received)
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(f"the body is larger than the limit of {self._most} bytes", limit=self._most, got=size)
+
+    def _silent(self) -> TooSlow:
+        return TooSlow("no byte of the body arrived in time", seconds=self._limits.idle_seconds)
+
+    def _cut_off(self) -> SizeInvalid:
+        return SizeInvalid("the connection ended before the body did", received=self._received)
 
 
 async def read(request: Request, limits: Limits, most: int) -> bytes:
-    """A whole small body. Raises as `stream` does."""
-    return b"".join([chunk async for chunk in stream(request, limits, most)])
+    """A whole small body. Raises as `Body` does."""
+    return b"".join([piece async for piece in Body(request, limits, most)])
 
 
 async def drain(request: Request) -> bool:
     """Throw away the rest of a body that was refused, within bounds; whether it has ended.
 
-    A client that is still sending when the connection closes may see a reset instead of the answer.
+    A client that is still sending when the connection closes may see a reset instead of the answer. One that waits
+    to be invited (`Expect: 100-continue`) is not.
     """
     limits = Limits(idle_seconds=DRAIN_SECONDS)
     with suppress(EntrepotError):
         if not has_body(request):
             return True
-        async for _ in stream(request, limits, DRAIN_BYTES):
-            pass
+        if request.header(b"expect") is None:
+            async for _ in Body(request, limits, DRAIN_BYTES):
+                pass
     return request.is_read
-
-
-def _require_pace(limits: Limits, elapsed: float, received: int) -> None:
-    due = (elapsed - limits.idle_seconds) * limits.slowest_bytes_per_second
-    if received < due:
-        raise TooSlow(
-            "the body arrives more slowly than the limit allows", bytesPerSecond=limits.slowest_bytes_per_second
-        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from entrepot.domain.access import ANONYMOUS, Caller
 from entrepot.domain.errors import RequestInvalid
@@ -82,29 +85,51 @@ class Request:
         return next(iter(self.query_values(name)), None)
 
 
+class FileSpan(msgspec.Struct, frozen=True):
+    """Bytes of an open file that the server sends by itself; whoever sends the response closes the descriptor."""
+
+    descriptor: int
+    start: int
+    count: int
+
+
 @dataclass(slots=True)
 class Response:
-    """A status, headers, and one of: bytes, a stream, or a file that the server sends by itself."""
+    """A status, headers, and one of: bytes, a stream, or a span of a file."""
 
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
-    path: str | None = None
+    span: FileSpan | None = None
 
     async def send(self, send: Send, *, is_head: bool) -> None:
         """Write the response; to HEAD, everything but the body."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        if is_head:
-            await send({"type": "http.response.body", "body": b""})
-        elif self.path is not None:
-            await send({"type": "http.response.pathsend", "path": self.path})
-        elif self.stream is not None:
-            async for chunk in self.stream:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await send({"type": "http.response.body", "body": self.body})
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            if is_head:
+                await send({"type": "http.response.body", "body": b""})
+            elif self.span is not None:
+                await send(_zero_copy(self.span))
+            elif self.stream is not None:
+                async for chunk in self.stream:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await send({"type": "http.response.body", "body": self.body})
+        finally:
+            if self.span is not None:
+                os.close(self.span.descriptor)
+
+
+def _zero_copy(span: FileSpan) -> Message:
+    # ASGI's extension "Zero Copy Send".
+    return {
+        "type": "http.response.zerocopysend",
+        "file": span.descriptor,
+        "offset": span.start,
+        "count": span.count,
+    }
 
 
 def headers_of(pairs: Iterable[tuple[str, str]]) -> Headers:

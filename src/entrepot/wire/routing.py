@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from entrepot.domain.access import Action
@@ -13,6 +14,7 @@ from entrepot.wire.messages import Request, Response
 
 Handler = Callable[[Context, Request], Awaitable[Response]]
 NAME: Final = "name"
+KNOWN_PATHS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +50,34 @@ class Router:
         for endpoint in endpoints:
             self._add(endpoint)
         self._depths = sorted({len(tail) for tail in self._tails}, reverse=True)
+        # The same few images are pulled again and again; nothing but the path decides.
+        self._find = lru_cache(maxsize=KNOWN_PATHS)(self._find_new)
 
     def match(self, request: Request) -> Endpoint:
         """The endpoint of a request, whose `parameters` are filled in. Raises EndpointUnknown, Unsupported."""
-        node = self._exact.get(request.path) or self._match_tail(request)
-        if node is None or "\0" in request.path:
+        node, parameters = self._find(request.path)
+        if node is None:
             raise EndpointUnknown("no endpoint of the registry answers to this path", path=request.path)
+        request.parameters = dict(parameters)
         endpoint = node.methods.get(request.method)
         if endpoint is None:
             raise Unsupported(f"{request.method} is not supported here", allowed=sorted(node.methods))
         return endpoint
 
-    def _match_tail(self, request: Request) -> _Node | None:
-        path = request.path
-        if not path.startswith(self._prefix):
-            return None
+    def _find_new(self, path: str) -> tuple[_Node | None, tuple[tuple[str, str], ...]]:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact, ()
+        if not path.startswith(self._prefix) or "\0" in path:
+            return None, ()
         for depth in self._depths:
             head, *tail = path[len(self._prefix) :].rsplit("/", depth)
             if len(tail) != depth or not head:
                 continue
             node = self._tails.get(tuple(tail)) or self._tails.get((*tail[:-1], None))
             if node is not None and (tail[-1] or not node.names):
-                request.parameters[NAME] = head
-                if node.names:
-                    request.parameters[node.names[0]] = tail[-1]
-                return node
-        return None
+                return node, ((NAME, head), *((name, tail[-1]) for name in node.names))
+        return None, ()
 
     def _add(self, endpoint: Endpoint) -> None:
         if "{" not in endpoint.path:

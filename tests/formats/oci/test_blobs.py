@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -10,7 +11,7 @@ from entrepot.domain.digests import digest_of
 from entrepot.metadata import blobs
 from entrepot.ports.store import Piece
 from entrepot.storage.file import open_store
-from tests.support.asgi import PATHSEND, Answer, Client
+from tests.support.asgi import ZERO_COPY, Answer, Client
 from tests.support.images import CONFIG, LAYER, image
 from tests.support.world import World, push_blob
 
@@ -112,17 +113,18 @@ def test_a_blob_in_pieces_is_one_blob(world: World, alice: Client) -> None:
         assert get(alice, range=f"bytes={start}-{stop - 1}").body == CONTENT[start:stop]
 
 
-def test_a_file_is_sent_by_its_path_where_the_server_can(tmp_path: pathlib.Path) -> None:
-    """Whole blobs of the disk store are left to the server, ranges are not."""
+def test_a_file_is_sent_by_the_server_where_it_can(tmp_path: pathlib.Path) -> None:
+    """Blobs of the disk store and ranges of them are left to the server, and their files are closed afterwards."""
     store = open_store(f"file://{tmp_path}")
     with World(wrap_store=lambda _: store) as world:
-        alice = world.client("alice").with_scope(extensions=PATHSEND)
+        alice = world.client("alice").with_scope(extensions=ZERO_COPY)
         push_blob(alice, "priv/app", CONTENT)
-        whole = get(alice)
-        assert (whole.body, pathlib.Path(whole.path or "").is_relative_to(tmp_path)) == (CONTENT, True)
-        part = get(alice, range="bytes=1-2")
-        assert (part.body, part.path) == (CONTENT[1:3], None)
+        before = len(os.listdir("/proc/self/fd"))
+        whole, part = get(alice), get(alice, range="bytes=1-2")
+        assert (whole.body, whole.is_file) == (CONTENT, True)
+        assert (part.body, part.is_file) == (CONTENT[1:3], True)
         assert get(alice.with_scope(extensions=None)).body == CONTENT
+        assert len(os.listdir("/proc/self/fd")) == before
         world.run(store.close())
 
 
@@ -180,8 +182,11 @@ def test_a_blob_in_use_is_not_deleted(world: World, content: bytes) -> None:
     assert get(alice, digest_of(content), method="DELETE").status == 202
 
 
-def test_bytes_that_are_gone_cut_the_answer_off(world: World, alice: Client) -> None:
-    """The store has lost them after the headers were sent: the response has no end, so no client takes it for whole."""
+def test_bytes_that_are_gone_are_never_answered(world: World, alice: Client) -> None:
+    """What the store has lost is 404 where that is found in time, and else a response without an end."""
+    large = bytes(100_000)
+    digest = push_blob(alice, "priv/app", large)
     world.store.content.clear()
+    assert (get(alice).status, get(alice).code) == (404, "BLOB_UNKNOWN")
     with pytest.raises(Exception, match="the stored bytes are gone"):
-        get(alice)
+        get(alice, digest)

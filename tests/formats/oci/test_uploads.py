@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import pathlib
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from entrepot.core.jobs import expire
 from entrepot.core.registry import Rules
 from entrepot.domain.digests import digest_of
+from entrepot.storage.file import open_store
 from entrepot.wire.bodies import Limits
 from tests.support.asgi import DISCONNECT, HOST, Answer, Client, Pause
 from tests.support.world import World, push_blob
@@ -272,6 +277,33 @@ def test_a_blob_is_bounded_however_it_is_cut() -> None:
             assert alice.request("GET", location)["range"] == "0-29"
         whole = f"{location}?digest={digest_of(CONTENT[:50])}"
         require_created(alice.request("PUT", whole, CONTENT[30:50]), CONTENT[:50])
+
+
+def test_poured_chunks_are_bounded_too(tmp_path: pathlib.Path) -> None:
+    """Where a thread receives the body, it is refused there, and what it had written is gone."""
+    store = open_store(f"file://{tmp_path}")
+
+    def pouring(*parts: bytes) -> dict[str, Any]:
+        async def pour(consume: Callable[[list[bytes]], None], _: float) -> list[bytes]:
+            for part in parts[:-1]:
+                await asyncio.to_thread(consume, [part])
+            return [parts[-1]]
+
+        return {"entrepot.pour": pour}
+
+    with World(rules=Rules(blob_bytes=50), wrap_store=lambda _: store) as world:
+        alice = world.client("alice")
+        location = start(alice)
+        poured = alice.with_scope(**pouring(CONTENT[:20], CONTENT[20:30]))
+        assert poured.request("PATCH", location, CONTENT[:30])["range"] == "0-29"
+        for parts in ((CONTENT[30:51], b""), (CONTENT[30:40], CONTENT[40:51])):
+            answer = alice.with_scope(**pouring(*parts)).request("PATCH", location, CONTENT[30:51])
+            assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+        closing = alice.with_scope(**pouring(CONTENT[30:40], CONTENT[40:50]))
+        whole = f"{location}?digest={digest_of(CONTENT[:50])}"
+        require_created(closing.request("PUT", whole, CONTENT[30:50]), CONTENT[:50])
+        assert alice.request("GET", f"/v2/priv/app/blobs/{digest_of(CONTENT[:50])}").body == CONTENT[:50]
+        world.run(store.close())
 
 
 @pytest.mark.parametrize("source", ["&from=pub/base", "", f"&from={quote('pub/base', safe='')}"])

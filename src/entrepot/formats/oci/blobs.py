@@ -14,7 +14,7 @@ from entrepot.metadata.blobs import StoredBlob
 from entrepot.ports.store import BlobStore
 from entrepot.wire.conditional import matches
 from entrepot.wire.context import Context
-from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
+from entrepot.wire.messages import HARMLESS, FileSpan, Headers, Request, Response, empty
 from entrepot.wire.ranges import Unsatisfiable, parse_range
 
 SMALL_BYTES: Final = 64 << 10
@@ -25,21 +25,17 @@ async def pull(context: Context, request: Request) -> Response:
     blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]))
     headers = _headers(context, request, blob)
     entity_tag = f'"{blob.digest}"'
-    if matches(request.text_header(b"if-none-match"), entity_tag):
+    condition = request.text_header(b"if-none-match")
+    if condition and matches(condition, entity_tag):
         return Response(304, headers)
     try:
         wanted = _range(request, blob, entity_tag)
     except Unsatisfiable:
         return Response(416, [*headers, (b"content-range", b"bytes */%d" % blob.size), (b"content-length", b"0")])
     if wanted is None:
-        return _whole(context, request, blob, headers)
-    start, stop = wanted
-    headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, blob.size)))
-    headers.append((b"content-length", b"%d" % (stop - start)))
-    content = _read(context.registry.store, blob, start, stop)
-    if stop - start <= SMALL_BYTES:
-        return Response(206, headers, b"".join([chunk async for chunk in content]))
-    return Response(206, headers, stream=content)
+        return await _respond(context, request, blob, Response(200, headers), (0, blob.size))
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted[0], wanted[1] - 1, blob.size)))
+    return await _respond(context, request, blob, Response(206, headers), wanted)
 
 
 async def check(context: Context, request: Request) -> Response:
@@ -47,7 +43,8 @@ async def check(context: Context, request: Request) -> Response:
     blob = await get_blob(context.registry, request.resource, parse_digest(request.parameters["digest"]), with_pin=True)
     await promise_blob(context.registry, request.resource, blob)
     headers = _headers(context, request, blob)
-    if matches(request.text_header(b"if-none-match"), f'"{blob.digest}"'):
+    condition = request.text_header(b"if-none-match")
+    if condition and matches(condition, f'"{blob.digest}"'):
         return Response(304, headers)
     return Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
 
@@ -83,18 +80,25 @@ def _range(request: Request, blob: StoredBlob, entity_tag: str) -> tuple[int, in
     return parse_range(header, blob.size)
 
 
-def _whole(context: Context, request: Request, blob: StoredBlob, headers: Headers) -> Response:
-    whole = Response(200, [*headers, (b"content-length", b"%d" % blob.size)])
+async def _respond(
+    context: Context, request: Request, blob: StoredBlob, response: Response, span: tuple[int, int]
+) -> Response:
+    start, stop = span
+    response.headers.append((b"content-length", b"%d" % (stop - start)))
     files = context.registry.abilities.files
-    if len(blob.pieces) == 1 and files is not None and _sends_paths(request):
-        whole.path = files.path_of(blob.pieces[0].key)
+    if files is not None and len(blob.pieces) == 1 and _sends_files(request):
+        response.span = FileSpan(files.open(blob.pieces[0].key), start, stop - start)
+        return response
+    content = _read(context.registry.store, blob, start, stop)
+    if stop - start <= SMALL_BYTES:
+        response.body = b"".join([chunk async for chunk in content])
     else:
-        whole.stream = _read(context.registry.store, blob, 0, blob.size)
-    return whole
+        response.stream = content
+    return response
 
 
-def _sends_paths(request: Request) -> bool:
-    return "http.response.pathsend" in (request.scope.get("extensions") or {})
+def _sends_files(request: Request) -> bool:
+    return "http.response.zerocopysend" in (request.scope.get("extensions") or {})
 
 
 async def _read(store: BlobStore, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:

@@ -87,7 +87,8 @@ async def _respond(context: Context, request: Request, *, with_bytes: bool) -> R
         (b"docker-content-digest", found.digest.encode()),
         (b"etag", entity_tag.encode()),
     ]
-    if matches(request.text_header(b"if-none-match"), entity_tag):
+    condition = request.text_header(b"if-none-match")
+    if condition and matches(condition, entity_tag):
         return Response(304, headers)
     return Response(200, headers + _content(found), found.raw)
 

@@ -12,7 +12,7 @@ from entrepot.domain.digests import (
 )
 from entrepot.domain.errors import DigestInvalid, NameInvalid, SizeInvalid
 from entrepot.domain.names import RepositoryName, parse_repository_name
-from entrepot.wire.bodies import content_length, exactly, has_body, stream
+from entrepot.wire.bodies import Body, content_length, has_body
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request, Response, empty
 from entrepot.wire.ranges import parse_chunk_range, render_received
@@ -28,7 +28,7 @@ async def start(context: Context, request: Request) -> Response:
         return _created(request, parse_digest(mount))
     digest = request.query_value("digest")
     if digest is not None and mount is None:
-        content = stream(request, context.limits, context.limits.blob_bytes)
+        content = Body(request, context.limits, context.limits.blob_bytes)
         whole = parse_digest(digest)
         await upload.push_blob(context.registry, request.caller, request.resource, whole, content)
         return _created(request, whole)
@@ -80,17 +80,15 @@ async def _mount(context: Context, request: Request, mount: str) -> bool:
 
 
 def _chunk(context: Context, request: Request) -> Chunk:
-    content = stream(request, context.limits, context.limits.blob_bytes)
+    most = context.limits.blob_bytes
     header = request.text_header(b"content-range")
     if not header:
-        return Chunk(content)
+        return Chunk(Body(request, context.limits, most))
     first, stop = parse_chunk_range(header)
     length = content_length(request)
-    if length is None:
-        return Chunk(exactly(content, stop - first), first)
-    if length != stop - first:
+    if length is not None and length != stop - first:
         raise SizeInvalid("Content-Range and Content-Length differ", range=header, length=length)
-    return Chunk(content, first)
+    return Chunk(Body(request, context.limits, most, exact=stop - first), first)
 
 
 def _state(context: Context, request: Request, upload_id: str, end: int) -> list[tuple[str, str]]:

@@ -1,0 +1,82 @@
+"""What all connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from entrepot.server.sender import Sender
+
+if TYPE_CHECKING:
+    from entrepot.server.connection import Connection
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SWEEPS: Final = 4
+POUR_THREADS: Final = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """Bounds that every connection is held to; seconds, bytes, and a number of connections."""
+
+    header_seconds: float = 30.0
+    header_bytes: int = 131_072
+    write_seconds: float = 60.0
+    stop_seconds: float = 30.0
+    connections: int = 8192
+
+
+@dataclass
+class Hub:
+    """The application, its limits, the threads that move bodies, and who is connected."""
+
+    application: Application
+    options: Options
+    loop: asyncio.AbstractEventLoop
+    sender: Sender = field(init=False)
+    pool: ThreadPoolExecutor = field(init=False)
+    connections: set[Connection] = field(default_factory=set)
+    # In the order in which they fell silent: whoever has been idle longest makes room first.
+    idle: dict[Connection, None] = field(default_factory=dict)
+    is_stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.sender = Sender(self.loop, self.options.write_seconds)
+        self.pool = ThreadPoolExecutor(POUR_THREADS, thread_name_prefix="pour")
+
+    def has_room(self) -> bool:
+        """Whether one more connection may stay; an idle one is closed for it if need be."""
+        if len(self.connections) < self.options.connections:
+            return True
+        if not self.idle:
+            return False
+        next(iter(self.idle)).close()
+        return True
+
+    def sweep(self) -> None:
+        """Close whoever has passed a time limit; goes on by itself."""
+        now = self.loop.time()
+        for connection in [each for each in self.connections if each.deadline < now]:
+            connection.expire()
+        self.loop.call_later(min(self.options.header_seconds, self.options.write_seconds) / SWEEPS, self.sweep)
+
+    async def stop(self) -> None:
+        """Let everybody finish within `stop_seconds`, then cut off who has not."""
+        self.is_stopping = True
+        for connection in list(self.connections):
+            connection.retire()
+        limit = self.loop.time() + self.options.stop_seconds
+        while self.connections and self.loop.time() < limit:  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+        self.sender.close()
+        self.pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,209 @@
+"""Large bodies: poured out of sockets in threads, and sent out of files by the kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import itertools
+import pathlib
+import time
+
+import pytest
+
+from tests.server.applications import Files, Parts, Pouring
+from tests.server.conftest import LIMIT_SECONDS, Serve, Wire, request
+from tests.server.test_connection import eventually
+
+MIB = 1 << 20
+BODY = bytes(range(251)) * 13_000
+DIGEST = hashlib.sha256(BODY).hexdigest().encode()
+
+
+def chunked(body: bytes, size: int = 32 << 10) -> bytes:
+    """A body in chunks."""
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def head_of(kind: str, body: bytes = BODY) -> bytes:
+    """The head of a request with this body, and how it is sent."""
+    return request("PUT", "/", "Transfer-Encoding: chunked" if kind == "chunks" else f"Content-Length: {len(body)}")
+
+
+def form_of(kind: str, body: bytes = BODY) -> bytes:
+    """The body as it is sent."""
+    return chunked(body) if kind == "chunks" else body
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_bodies_are_poured(serve: Serve, kind: str) -> None:
+    """Whole, in threads, one after the other on one connection; what follows at once is the next request."""
+    application = Pouring()
+    wire = serve(application).connect()
+    for _ in range(3):
+        wire.send(head_of(kind), form_of(kind))
+        assert wire.read().body == DIGEST
+    wire.send(head_of(kind) + form_of(kind) + head_of(kind, b"short") + form_of(kind, b"short"))
+    assert wire.read().body == DIGEST
+    assert wire.read().body == hashlib.sha256(b"short").hexdigest().encode()
+    assert all(name.startswith("pour") for name in application.threads)
+    assert application.threads
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_slow_bodies_hold_no_thread(serve: Serve, kind: str) -> None:
+    """Bytes that drip come by the loop; more clients than threads drip at once, and all are served."""
+    server = serve(Pouring())
+    body = BODY[: 1 << 17]
+    wires = [server.connect() for _ in range(24)]
+    form = form_of(kind, body)
+    for wire in wires:
+        wire.send(head_of(kind, body) + form[:100])
+    for start, stop in itertools.pairwise((100, 1000, 70_000, 70_001, len(form))):
+        time.sleep(0.03)
+        for wire in wires:
+            wire.send(form[start:stop])
+    digest = hashlib.sha256(body).hexdigest().encode()
+    assert [wire.read().body for wire in wires] == [digest] * len(wires)
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+@pytest.mark.parametrize("size", [0, 1, 1000, 70_000])
+def test_small_bodies_are_left_to_the_caller(serve: Serve, kind: str, size: int) -> None:
+    """What has arrived whole, or nearly, is worth no thread."""
+    wire = serve(Pouring()).connect()
+    body = BODY[:size]
+    if size or kind == "chunks":
+        wire.send(head_of(kind, body) + form_of(kind, body)[:-1], form_of(kind, body)[-1:])
+        assert wire.read().body == hashlib.sha256(body).hexdigest().encode()
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+@pytest.mark.parametrize("sent", [10, 300_000])
+def test_clients_that_go_away_or_stand_still(serve: Serve, kind: str, sent: int) -> None:
+    """The application is told by an error, whether a thread was at work or not; others are served."""
+    application = Pouring(idle_seconds=0.3)
+    server = serve(application)
+    gone, still = server.connect(), server.connect()
+    for wire in (gone, still):
+        wire.send(head_of(kind), form_of(kind)[:sent])
+    gone.close()
+    assert still.read().status == 507
+    eventually(lambda: len(application.errors) == 2)
+    assert {type(error) for error in application.errors} == {ConnectionResetError, TimeoutError}
+    whole = server.connect()
+    whole.send(head_of(kind), form_of(kind))
+    assert whole.read().body == DIGEST
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_consumers_may_fail(serve: Serve, kind: str) -> None:
+    """A full disk is answered at once; the connection ends, because the rest of the body is still on its way."""
+    application = Pouring(fails_after=MIB)
+    wire = serve(application).connect()
+    wire.send(head_of(kind), form_of(kind))
+    reply = wire.read()
+    assert reply.status == 507
+    assert str(application.errors[0]) == "no room"
+
+
+def test_broken_chunks_are_refused(serve: Serve) -> None:
+    """In a thread as elsewhere: the client is told, the application sees its body end."""
+    application = Pouring()
+    wire = serve(application).connect()
+    wire.send(head_of("chunks"), chunked(BODY)[:200_000])
+    eventually(lambda: application.poured > 100_000)
+    wire.send(b"\r\nnonsense\r\n" * 20_000)
+    assert wire.read().status == 400
+    eventually(lambda: len(application.errors) == 1)
+
+
+def test_an_application_that_is_cut_off_frees_its_thread(serve: Serve) -> None:
+    """A stop in mid-body shuts the socket down under the thread that reads it."""
+    application = Pouring()
+    server = serve(application, stop_seconds=0.1)
+    wire = server.connect()
+    wire.send(head_of("length"), BODY[:MIB])
+    eventually(lambda: application.poured > 0)
+    server.retire()
+    assert wire.is_closed()
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A file of some MiB."""
+    made = tmp_path / "file"
+    made.write_bytes(BODY * 3)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("offset", "count"),
+    [(0, 0), (0, 1), (5, 1000), (0, 128 << 10), (1, (128 << 10) + 1), (7, 3 * MIB), (0, 3 * len(BODY))],
+)
+def test_files_are_sent(serve: Serve, path: pathlib.Path, offset: int, count: int) -> None:
+    """Small and large spans arrive as they are, and the connection goes on."""
+    application = Files(path)
+    wire = serve(application).connect()
+    content = path.read_bytes()[offset : offset + count]
+    for _ in range(2):
+        reply = wire.ask("GET", f"/?{offset}-{count}")
+        assert (reply["content-length"], reply["x-from"]) == (str(count), "file")
+        assert reply.body == content
+    eventually(lambda: application.ends == [None, None])
+
+
+def test_many_take_files_at_once(serve: Serve, path: pathlib.Path) -> None:
+    """Slow ones and fast ones, each its own span."""
+    server = serve(Files(path))
+    wires = [server.connect() for _ in range(20)]
+    for number, wire in enumerate(wires):
+        wire.send(request("GET", f"/?{number}-{2 * MIB}"))
+    for number, wire in enumerate(wires):
+        assert wire.read().body == path.read_bytes()[number : number + 2 * MIB]
+
+
+def half_read(server_wire: Wire, count: int) -> None:
+    """Ask for a file and read only its beginning."""
+    server_wire.send(request("GET", f"/?0-{count}"))
+    assert len(server_wire.file.read(1000)) == 1000
+
+
+def test_downloads_may_break_off(serve: Serve, tmp_path: pathlib.Path) -> None:
+    """The client goes, takes nothing for too long, or the file ends early: an error, never a short answer."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(64 * MIB)
+    application = Files(large)
+    server = serve(application, write_seconds=1.0)
+    gone, still, short = server.connect(), server.connect(), server.connect()
+    half_read(gone, 64 * MIB)
+    half_read(still, 64 * MIB)
+    gone.close()
+    short.send(request("GET", f"/?0-{65 * MIB}"))
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        short.read()
+    eventually(lambda: len(application.ends) == 3)
+    assert {type(end) for end in application.ends} == {ConnectionResetError}
+    assert server.problems == []
+
+
+def test_a_stop_ends_downloads(serve: Serve, tmp_path: pathlib.Path) -> None:
+    """Those that do not end in time are cut off, and the threads with them."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(64 * MIB)
+    application = Files(large)
+    server = serve(application, stop_seconds=0.1)
+    wire = server.connect()
+    half_read(wire, 64 * MIB)
+    server.retire()
+    wire.socket.settimeout(LIMIT_SECONDS)
+    assert len(wire.file.read()) < 64 * MIB
+    eventually(lambda: len(application.ends) == 1)
+
+
+def test_other_parts_are_framed_with_files(serve: Serve) -> None:
+    """An application without files is served by the same connection afterwards."""
+    wire = serve(Parts()).connect()
+    assert [wire.ask("GET", "/stream").body for _ in range(2)] == [b"onetwo"] * 2
