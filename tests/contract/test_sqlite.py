@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import pathlib
 import signal
 import subprocess
@@ -173,22 +175,68 @@ def test_a_place_that_cannot_hold_a_file_is_unavailable(tmp_path: pathlib.Path) 
         open_database(f"sqlite://{tmp_path}/file")
 
 
-def test_one_lasting_work_makes_its_batch_last(tmp_path: pathlib.Path) -> None:
-    """A batch is committed without a sync only if nobody in it was promised one."""
-    modes: list[int] = []
+class Syncs:
+    """Stands in for fdatasync(2): counts, and fails while it is told to."""
 
-    async def note(tx: Tx) -> None:
-        row = await tx.one("pragma synchronous")
-        modes.append(row[0] if row else -1)
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_failing = False
+
+    def __call__(self, descriptor: int) -> None:
+        assert os.readlink(f"/proc/self/fd/{descriptor}").endswith("x.db-wal")
+        self.count += 1
+        if self.is_failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> Syncs:
+    """The syncs of this test's databases."""
+    made = Syncs()
+    monkeypatch.setattr(os, "fdatasync", made)
+    return made
+
+
+def test_only_lasting_works_are_synced(tmp_path: pathlib.Path, syncs: Syncs) -> None:
+    """A durable work returns after a sync of the log; others return without one, and closing adds none."""
+
+    async def main() -> list[int]:
+        database = open_database(f"sqlite://{tmp_path / 'x.db'}")
+        counts = []
+        for number, durable in enumerate((False, True, False)):
+            await database.transact(lambda tx, name=str(number): tx.execute(ADD, name, ""), durable=durable)
+            counts.append(syncs.count)
+        await database.close()
+        return counts
+
+    assert asyncio.run(main()) == [0, 1, 1]
+    assert check(tmp_path / "x.db") == {"0", "1", "2"}
+
+
+def test_many_lasting_works_share_a_sync(tmp_path: pathlib.Path, syncs: Syncs) -> None:
+    """Those that wait at the same time wait for the same one."""
 
     async def main() -> None:
         database = open_database(f"sqlite://{tmp_path / 'x.db'}")
-        for batch in ([False], [True], [False, True], [False]):
-            await asyncio.gather(*(database.transact(note, durable=durable) for durable in batch))
+        await asyncio.gather(*(ask(database, str(number)) for number in range(100)))
         await database.close()
 
     asyncio.run(main())
-    normal, full = 1, 2
-    assert modes[:2] == [normal, full]
-    assert modes[3] == full
-    assert modes[4] == normal
+    assert 1 <= syncs.count < 50
+
+
+def test_after_a_failed_sync_nothing_is_promised(tmp_path: pathlib.Path, syncs: Syncs) -> None:
+    """Whoever waited for it is refused, and whoever comes later too, until the file has been opened again."""
+
+    async def main(names: str, *, fails: bool) -> list[object]:
+        database = open_database(f"sqlite://{tmp_path / 'x.db'}")
+        syncs.is_failing = fails
+        answers: list[object] = await asyncio.gather(*(ask(database, name) for name in names), return_exceptions=True)
+        syncs.is_failing = False
+        answers += await asyncio.gather(ask(database, f"{names}later"), return_exceptions=True)
+        await database.close()
+        return answers
+
+    assert [type(answer) for answer in asyncio.run(main("ab", fails=True))] == [Unavailable] * 3
+    assert asyncio.run(main("cd", fails=False)) == [1, 1, 1]
+    assert {"c", "d", "cdlater"} <= check(tmp_path / "x.db") <= {"a", "b", "c", "d", "cdlater"}

@@ -1,12 +1,14 @@
 """SQLite through apsw: reads on the caller's thread, one writer thread with group commit.
 
 A read is 3-5 microseconds and therefore runs where it is awaited. Writes queue up for one thread, which
-drives each work to its end without an event loop, a savepoint each, and commits all that waited at once.
+drives each work to its end without an event loop, a savepoint each, and commits all that waited at once. A second
+thread syncs what was committed and only then lets durable works return: meanwhile the writer goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import queue
 import re
@@ -101,10 +103,12 @@ class SqliteDatabase:
         self.path = path
         _migrate(path)
         self._connection = _connect(path)
+        self._connection.execute("pragma synchronous=normal")
         self._reader = _connect(path)
         self._reader_tx = _ReadTx(self._reader)
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._syncer = _Syncer(path)
         self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._writer.start()
 
@@ -140,15 +144,78 @@ class SqliteDatabase:
             # Whoever went away while waiting is spared; nothing of theirs has begun.
             works = [item for item in batch if item is not None and not item[1].cancelled()]
             is_open = None not in batch
-            if works:
-                _deliver(_run_batch(self._connection, tx, works))
+            if works and self._syncer.failure is not None:
+                _deliver([(future, None, self._syncer.failure) for _, future, _ in works])
+            elif works:
+                self._answer(works, _run_batch(self._connection, tx, works))
+        self._syncer.stop()
+
+    def _answer(self, works: list[_Item], outcomes: list[_Outcome]) -> None:
+        waiting = [outcome for (_, _, durable), outcome in zip(works, outcomes, strict=True) if durable]
+        if waiting:
+            self._syncer.put(waiting)
+        _deliver([outcome for (_, _, durable), outcome in zip(works, outcomes, strict=True) if not durable])
+
+
+class _Syncer:
+    """Syncs the write-ahead log in a thread of its own: one sync for all whose commits came before it.
+
+    SQLite does the same inside each commit with `synchronous=full`, but holds up every other writer meanwhile. With
+    `normal` it still syncs the log before it copies from it, and the database file afterwards (sqlite.org/wal.html), so
+    what this thread has not reached is lost whole and in order.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._log = f"{path}-wal"
+        self._descriptor = -1
+        self._queue: queue.SimpleQueue[list[_Outcome] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._sync_all, name="sqlite-syncer", daemon=True)
+        self._thread.start()
+        self.failure: Unavailable | None = None
+
+    def put(self, outcomes: list[_Outcome]) -> None:
+        """Let these be told once they are durable."""
+        self._queue.put(outcomes)
+
+    def stop(self) -> None:
+        """Sync what was put, and end."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _sync_all(self) -> None:
+        is_open = True
+        while is_open:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            is_open = None not in batch
+            outcomes = [outcome for each in batch if each is not None for outcome in each]
+            if outcomes:
+                _deliver(self._sync(outcomes))
+
+    def _sync(self, outcomes: list[_Outcome]) -> list[_Outcome]:
+        try:
+            if self.failure is None:
+                self._sync_log()
+        except OSError as error:
+            # The kernel may call the lost pages clean now, and a second sync would succeed without them: what is in the
+            # log is not to be relied on until it has been read from the disk again, by a restart.
+            self.failure = Unavailable("the database could not be synced; restart the server", reason=error.strerror)
+        if self.failure is None:
+            return outcomes
+        return [(future, None, error or self.failure) for future, _, error in outcomes]
+
+    def _sync_log(self) -> None:
+        # No lock of SQLite's is on this file, so that closing a descriptor of it gives none up (unlike the database).
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+        os.fdatasync(self._descriptor)
 
 
 def _run_batch(connection: apsw.Connection, tx: _Tx, works: list[_Item]) -> list[_Outcome]:
-    # In WAL mode a commit without sync is as safe from a crash of the process, and the next sync covers it, too.
-    is_durable = any(durable for _, _, durable in works)
     try:
-        connection.execute("pragma synchronous=full" if is_durable else "pragma synchronous=normal")
         connection.execute("begin immediate")
     except apsw.Error as error:
         failure = _translate(error)

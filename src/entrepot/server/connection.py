@@ -14,7 +14,7 @@ import httptools
 
 from entrepot.server.exchange import MOST_BUFFERED, Exchange
 from entrepot.server.heads import Refusal, parse_target, render_refusal
-from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, Consume, read_some
+from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Consume, read_some, wake_at
 
 if TYPE_CHECKING:
     from entrepot.server.hub import Hub, Scope
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_HEADERS: Final = 100
 MOST_TARGET_BYTES: Final = 65_534
 LINGER_SECONDS: Final = 2.0
+SURELY_LARGE: Final = 4 << 20
 # Headers that the server itself has to understand.
 SPECIAL: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
@@ -226,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._is_pumping = True
         channel = self.channel()
         work = self._pump_direct if exchange.length is not None else self._pump_chunked
-        running = self.loop.run_in_executor(self.hub.pool, work, channel.fileno(), exchange, (chunks, consume))
+        running = self.loop.run_in_executor(self.hub.pool, work, channel, exchange, (chunks, consume))
         running.add_done_callback(lambda _: self._end_pump(channel))
         try:
             await asyncio.shield(running)
@@ -235,6 +236,8 @@ class Connection(asyncio.Protocol):
             raise
 
     def _end_pump(self, channel: socket.socket) -> None:
+        with suppress(OSError):
+            wake_at(channel, 1)
         channel.close()
         self._is_pumping = False
         self.regulate()
@@ -407,24 +410,30 @@ class Connection(asyncio.Protocol):
         exchange.wake()
         return data[len(part) :]
 
-    def _pump_direct(self, descriptor: int, exchange: Exchange, work: tuple[list[bytes], Consume]) -> None:
+    def _pump_direct(self, channel: socket.socket, exchange: Exchange, work: tuple[list[bytes], Consume]) -> None:
         chunks, consume = work
         consume(chunks)
         stop = max(0, self._direct - TURN_BYTES)
-        while self._direct > stop and (received := read_some(descriptor, self._direct)) is not None:
+        wake_at(channel, self._direct)
+        while self._direct > stop and (received := read_some(channel, self._direct)) is not None:
             self._direct -= len(received)
             exchange.received += len(received)
             if not self._direct:
                 exchange.is_complete = True
                 self._arriving = None
+            elif self._direct < WORTH_WAKING_BYTES:
+                wake_at(channel, self._direct)
             consume([received])
 
-    def _pump_chunked(self, descriptor: int, exchange: Exchange, work: tuple[list[bytes], Consume]) -> None:
+    def _pump_chunked(self, channel: socket.socket, exchange: Exchange, work: tuple[list[bytes], Consume]) -> None:
         chunks, consume = work
         consume(chunks)
         stop = exchange.received + TURN_BYTES
         while not exchange.is_complete and exchange.received < stop:
-            received = read_some(descriptor, BUFFER_BYTES)
+            if exchange.received > SURELY_LARGE:
+                # The end of the body may fall short of this; then it comes when the patience of `read_some` is over.
+                wake_at(channel, WORTH_WAKING_BYTES)
+            received = read_some(channel, BUFFER_BYTES)
             if received is None:
                 return
             try:

@@ -6,8 +6,8 @@ not hold a thousand threads.
 
 from __future__ import annotations
 
-import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
@@ -18,6 +18,7 @@ Consume: TypeAlias = Callable[[Sequence[Buffer]], None]
 BUFFER_BYTES: Final = 1 << 20
 TURN_BYTES: Final = 64 << 20
 PATIENCE_MILLISECONDS: Final = 10
+WORTH_WAKING_BYTES: Final = 512 << 10
 
 
 class _Local(threading.local):
@@ -28,20 +29,24 @@ class _Local(threading.local):
 _LOCAL: Final = _Local()
 
 
-def read_some(descriptor: int, most: int) -> memoryview | None:
+def read_some(channel: socket.socket, most: int) -> memoryview | None:
     """What a non-blocking socket has, in this thread's buffer, valid until the next call; None if it stays silent.
 
     Raises ConnectionResetError at its end.
     """
     view = _LOCAL.view[: min(most, BUFFER_BYTES)]
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.poll(PATIENCE_MILLISECONDS)
     try:
-        count = os.readv(descriptor, [view])
+        count = channel.recv_into(view)
     except BlockingIOError:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        if not poll.poll(PATIENCE_MILLISECONDS):
-            return None
-        return read_some(descriptor, most)
+        return None
     if not count:
         raise ConnectionResetError("the client went away in mid-body")
     return view[:count]
+
+
+def wake_at(channel: socket.socket, size: int) -> None:
+    """Have the socket wake nobody for less than `size` bytes: fewer, larger pieces are worth the wait (socket(7))."""
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(size, WORTH_WAKING_BYTES))
