@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import pathlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ import pytest
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailable
 from entrepot.storage import file as module
+from entrepot.storage._settling import telling
 from entrepot.storage.file import BATCH_BYTES, FileStore, open_store
 
 LARGE = os.urandom(1 << 16) * 50
@@ -57,7 +59,7 @@ def test_large_bodies_are_written_in_batches(store: FileStore, runner: asyncio.R
     written = runner.run(store.write("ab" * 16, chunks(*parts), "sha256"))
     assert (written.digest, written.size) == (digest_of(LARGE), len(LARGE))
     (key,) = written.keys
-    assert key.startswith("ab/" + "ab" * 16)
+    assert re.fullmatch("[0-9a-f]{2}/" + "ab" * 16 + "[.][0-9a-f]{24}", key)
     for start, stop in ((0, len(LARGE)), (5, 5), (7, 999_999), (len(LARGE) - 1, len(LARGE))):
         assert runner.run(read(store, key, start, stop)) == LARGE[start:stop]
 
@@ -142,7 +144,70 @@ def test_errors_of_the_disk(number: int, error: type[Exception]) -> None:
         raise OSError(number, os.strerror(number), "name")
 
     with pytest.raises(error):
-        module._telling(fail)
+        telling(fail)
+
+
+def settle(store: FileStore, runner: asyncio.Runner, keys: list[list[str]]) -> list[type[BaseException] | None]:
+    """Settle several lists of keys at once; the error of each."""
+
+    async def story() -> list[object]:
+        return await asyncio.gather(*map(store.settle, keys), return_exceptions=True)
+
+    return [type(answer) if isinstance(answer, BaseException) else None for answer in runner.run(story())]
+
+
+def test_many_are_settled_together(store: FileStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files wait in one queue, large ones do not hold it up; one that is gone fails only whoever waits for it."""
+    sizes = [10, 20, 3 << 20, 30]
+    keys = [runner.run(store.write("aa", chunks(b"x" * size), "sha256")).keys for size in sizes]
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert settle(store, runner, [*keys, ["00/gone"], keys[0]]) == [None, None, None, None, BlobUnknown, None]
+    assert {store.path_of(key) for (key,) in keys} <= set(synced)
+    assert {os.path.dirname(store.path_of(key)) for (key,) in keys} <= set(synced)
+
+
+@pytest.mark.parametrize("part", ["file", "folder"])
+def test_a_failed_sync_is_told_to_whom_it_concerns(
+    store: FileStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Of two files that are settled together, one cannot be synced, or both share a folder that cannot."""
+    good, bad = (runner.run(store.write(prefix, chunks(b"1"), "sha256")).keys for prefix in ("aa", "bb"))
+    real = os.fsync
+
+    def fail(descriptor: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        if name == store.path_of(bad[0]) if part == "file" else os.path.isdir(name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert settle(store, runner, [good, bad]) == [None if part == "file" else Unavailable, Unavailable]
+    monkeypatch.undo()
+    assert settle(store, runner, [good]) == [None]
+
+
+def test_whoever_left_is_not_told(store: FileStore, runner: asyncio.Runner) -> None:
+    """Settling goes on when the caller has gone, and when its loop has."""
+    keys = runner.run(store.write("aa", chunks(b"1"), "sha256")).keys
+
+    async def leave() -> None:
+        settling = asyncio.ensure_future(store.settle(keys))
+        await asyncio.sleep(0)
+        settling.cancel()
+        await store.settle(keys)
+
+    runner.run(leave())
+    with asyncio.Runner() as other:
+        other.get_loop().call_soon(lambda: asyncio.ensure_future(store.settle(keys)))
+        other.run(asyncio.sleep(0))
+    assert settle(store, runner, [keys]) == [None]
 
 
 def test_a_full_disk_leaves_no_file(store: FileStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:

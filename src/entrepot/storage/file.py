@@ -1,6 +1,6 @@
 """The disk store: one new file per key, hashed while it is written, synced with its folder by `settle`.
 
-<root>/3f/3f9a...c1.07c1d28e5be0d2f1a6c7e8f9     a key is the path below root; its first part is a fan-out of 256
+<root>/3f/9a1e...c1.07c1d28e5be0d2f1a6c7e8f9     a key is the path below root; its first part is a fan-out of 256
 
 After the dot: eight digits of the run that wrote it (see `_this_run`), then random ones.
 """
@@ -8,7 +8,6 @@ After the dot: eight digits of the run that wrote it (see `_this_run`), then ran
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import pathlib
@@ -20,15 +19,17 @@ from functools import partial
 from typing import Final, TypeVar
 
 from entrepot.domain.digests import Digest, new_hash
-from entrepot.domain.errors import BlobUnknown, Damaged, StorageFull, Unavailable
+from entrepot.domain.errors import Damaged
 from entrepot.ports.store import Buffer, Piece, Pours, Written
+from entrepot.storage._settling import Settler, sync_folder, telling
 
+FOLDERS: Final = 256
+IN_A_ROW: Final = 64
 BATCH_BYTES: Final = 1 << 20
 SMALLEST_READ: Final = 32 << 10
 LARGEST_READ: Final = 1 << 20
 READERS_BYTES: Final = 8 << 20
 THREADS: Final = 16
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 R = TypeVar("R")
 
@@ -39,12 +40,14 @@ class FileStore:
     def __init__(self, root: pathlib.Path) -> None:
         self._root = str(root.resolve())
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="file-store")
+        self._settler = Settler(self._pool)
         self._run = _this_run()
+        self._made = secrets.randbelow(FOLDERS * IN_A_ROW)
         self._readers = 0
-        for number in range(256):
+        for number in range(FOLDERS):
             (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
-        _sync_folder(self._root)
-        _sync_folder(os.path.dirname(self._root))
+        sync_folder(self._root)
+        sync_folder(os.path.dirname(self._root))
 
     def path_of(self, key: str) -> str:
         """Where the bytes under a key lie."""
@@ -54,9 +57,9 @@ class FileStore:
         return _open_to_read(self.path_of(key))
 
     async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
-        writer = _Writer(self._root, _new_key(prefix, self._run), algorithm)
+        writer = _Writer(self._root, self._new_key(prefix), algorithm)
         try:
-            rest = await chunks.pour(partial(_telling, writer.append)) if isinstance(chunks, Pours) else None
+            rest = await chunks.pour(partial(telling, writer.append)) if isinstance(chunks, Pours) else None
             if rest is None:
                 rest = await self._append_all(writer, chunks)
             await self._submit(writer.finish, rest)
@@ -82,10 +85,10 @@ class FileStore:
         return batch
 
     async def settle(self, keys: Sequence[str]) -> None:
-        await self._submit(_settle, [self.path_of(key) for key in keys])
+        await self._settler.settle([self.path_of(key) for key in keys])
 
     async def join(self, prefix: str, keys: Sequence[str], algorithm: str) -> Written:
-        writer = _Writer(self._root, _new_key(prefix, self._run), algorithm)
+        writer = _Writer(self._root, self._new_key(prefix), algorithm)
         try:
             await self._submit(_copy, [self.path_of(key) for key in keys], writer)
         except BaseException:
@@ -114,10 +117,11 @@ class FileStore:
             os.close(descriptor)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        await self._submit(_unlink, [self.path_of(key) for key in keys])
+        if keys:
+            await self._submit(_unlink, [self.path_of(key) for key in keys])
 
     async def keys(self) -> AsyncIterator[str]:
-        for number in range(256):
+        for number in range(FOLDERS):
             folder = f"{number:02x}"
             for name in await self._submit(os.listdir, self.path_of(folder)):
                 yield f"{folder}/{name}"
@@ -130,10 +134,16 @@ class FileStore:
         return room.f_bavail * room.f_frsize
 
     async def close(self) -> None:
+        self._settler.close()
         self._pool.shutdown()
 
+    def _new_key(self, prefix: str) -> str:
+        # Neighbours in time are neighbours on the disk: what is settled together shares the sync of its folder.
+        self._made += 1
+        return f"{self._made // IN_A_ROW % FOLDERS:02x}/{prefix}.{self._run}{secrets.token_hex(8)}"
+
     def _submit(self, call: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, _telling, call, *arguments)
+        return asyncio.get_running_loop().run_in_executor(self._pool, telling, call, *arguments)
 
 
 async def _ended(pending: asyncio.Future[None] | None) -> None:
@@ -191,10 +201,6 @@ class _Writer:
             self._descriptor = -1
 
 
-def _new_key(prefix: str, run: str) -> str:
-    return f"{prefix[:2]}/{prefix}.{run}{secrets.token_hex(8)}"
-
-
 def _this_run() -> str:
     """The same for all workers of one `serve`, another after its restart and so after loss of power."""
     try:
@@ -205,19 +211,8 @@ def _this_run() -> str:
     return hashlib.sha256(f"{boot} {os.getppid()} {began}".encode()).hexdigest()[:8]
 
 
-def _telling(call: Callable[..., R], *arguments: object) -> R:
-    try:
-        return call(*arguments)
-    except FileNotFoundError as error:
-        raise BlobUnknown("the stored bytes are gone", key=os.path.basename(str(error.filename))) from error
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull("the disk that holds the blobs is full", reason=os.strerror(error.errno or 0)) from error
-        raise Unavailable("the disk that holds the blobs cannot be used now", reason=str(error.strerror)) from error
-
-
 def _open_to_read(path: str) -> int:
-    return _telling(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    return telling(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_cached(descriptor: int, start: int, length: int) -> bool:
@@ -226,25 +221,6 @@ def _is_cached(descriptor: int, start: int, length: int) -> bool:
         return all(os.preadv(descriptor, [bytearray(1)], at, os.RWF_NOWAIT) for at in (start, start + length - 1))
     except OSError:
         return False
-
-
-def _settle(paths: Sequence[str]) -> None:
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    for folder in {os.path.dirname(path) for path in paths}:
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(paths: Sequence[str], writer: _Writer) -> None:
@@ -268,4 +244,4 @@ def _unlink(paths: Sequence[str]) -> None:
 
 def open_store(url: str) -> FileStore:
     """Open `file:///PATH`, making the folder as needed. Raises Unavailable."""
-    return _telling(FileStore, pathlib.Path(url.removeprefix("file://")))
+    return telling(FileStore, pathlib.Path(url.removeprefix("file://")))
