@@ -88,7 +88,7 @@ def test_no_algorithm_is_negotiated() -> None:
 def test_a_ceiling_is_the_union_of_its_scopes() -> None:
     """By the name that a scope stands for; words that mean nothing admit nothing."""
     scopes = [Scope("repository", "app", ("pull",)), Scope("repository", "library/app", ("push", "fly"))]
-    found = ceiling_of(new_claims(0, START, 60, "access", scopes), {"app": "library/app"})
+    found = ceiling_of(new_claims(0, START, 60, "access", scopes).access)
     assert found == {"library/app": ADMITS["pull"] | ADMITS["push"]}
 
 

@@ -56,8 +56,7 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
 def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
     claims = tokens.verify(registry.token_key, token, now, "access")
     identity = _require_standing(registry, claims) if claims.sub else None
-    names = {access.name: _canonical(access.name) for access in claims.access if access.type == "repository"}
-    return Caller(identity, tokens.ceiling_of(claims, names)), claims.exp * SECOND
+    return Caller(identity, tokens.ceiling_of(claims.access)), claims.exp * SECOND
 
 
 def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
@@ -140,10 +139,3 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
         and (decide(snapshot, caller.identity, WORDS[word], repository).allowed or word in everybody)
     )
     return Scope("repository", wanted.name, actions) if actions else None
-
-
-def _canonical(name: str) -> str:
-    try:
-        return parse_repository_name(name)
-    except NameInvalid:
-        return name

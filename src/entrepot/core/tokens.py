@@ -12,12 +12,14 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from entrepot.domain.access import ADMITS, Action, Scope
-from entrepot.domain.errors import Unauthenticated
+from entrepot.domain.errors import NameInvalid, Unauthenticated
+from entrepot.domain.names import parse_repository_name
 
 HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
 LONGEST: Final = 16_384
@@ -79,14 +81,22 @@ def verify(key: bytes, token: str, now: int, use: Use) -> Claims:
     return claims
 
 
-def ceiling_of(claims: Claims, names: dict[str, str]) -> dict[str, frozenset[Action]]:
-    """What a token admits, by resource; `names` maps a name as asked to the repository it stands for."""
+@lru_cache(maxsize=4096)
+def ceiling_of(granted: tuple[Access, ...]) -> dict[str, frozenset[Action]]:
+    """What a token admits, by resource; shared by all tokens with the same scopes, so nobody may change it."""
     ceiling: dict[str, frozenset[Action]] = {}
-    for access in claims.access:
-        resource = names.get(access.name, access.name)
+    for access in granted:
+        resource = _canonical(access.name) if access.type == "repository" else access.name
         admitted = frozenset[Action]().union(*(ADMITS.get(word, frozenset()) for word in access.actions))
         ceiling[resource] = ceiling.get(resource, frozenset()) | admitted
     return ceiling
+
+
+def _canonical(name: str) -> str:
+    try:
+        return parse_repository_name(name)
+    except NameInvalid:
+        return name
 
 
 class GenuineCache:
@@ -102,6 +112,7 @@ class GenuineCache:
         self._entries: dict[bytes, tuple[object, int]] = {}
         self._epoch: object = None
         self._flights: dict[bytes, asyncio.Future[Any]] = {}
+        self._last: tuple[bytes, bytes] = (b"", b"")
 
     def find(self, credentials: bytes, epoch: object, now: int) -> object | None:
         """What was kept for these credentials in this epoch, if it still holds."""
@@ -130,4 +141,7 @@ class GenuineCache:
         return await asyncio.shield(flight)
 
     def _hash(self, credentials: bytes) -> bytes:
-        return hashlib.blake2b(credentials, key=self._key, digest_size=16).digest()
+        # What was not found is put next, mostly.
+        if self._last[0] is not credentials:
+            self._last = credentials, hashlib.blake2b(credentials, key=self._key, digest_size=16).digest()
+        return self._last[1]

@@ -59,8 +59,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
-        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._ends = (tuple(peer[:2]) if peer else None, tuple(own[:2]) if own else None)
+        peer = transport.get_extra_info("peername")
+        self._client = tuple(peer[:2]) if peer else None
         self._is_plain = transport.get_extra_info("ssl_object") is None
         if not self.hub.has_room():
             self._is_lingering = True
@@ -143,8 +143,7 @@ class Connection(asyncio.Protocol):
             "raw_path": raw_path,
             "query_string": query,
             "headers": self._headers,
-            "client": self._ends[0],
-            "server": self._ends[1],
+            "client": self._client,
         }
         special = self._special
         length = None if b"transfer-encoding" in special else int(special.get(b"content-length", b"0"))
