@@ -193,7 +193,9 @@ class Connection(asyncio.Protocol):
 
     def channel(self) -> socket.socket:
         """The connection's socket once more, for a thread: to be closed by whoever asked."""
-        return socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+        # What is said here need not be asked of the kernel; for what threads do, IPv6 is the same.
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
 
     def keeps_alive(self, exchange: Exchange) -> bool:
         """Whether another request may follow this one."""

@@ -16,7 +16,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 256 << 10
 THREADS: Final = 2
 LOOK_SECONDS: Final = 1.0
 
