@@ -134,6 +134,31 @@ def test_nonsense_after_a_request_does_not_hurt_it(serve: Serve) -> None:
     assert wire.is_closed()
 
 
+def test_trailers_are_no_headers(serve: Serve) -> None:
+    """What follows a body in chunks is dropped, however much it is, and the connection goes on."""
+    wire = serve(echo).connect()
+    for count in (1, 5000):
+        trailers = b"Authorization: Basic eDp5\r\nHost: other\r\nUpgrade: h2c\r\n" * count
+        wire.send(request("PUT", "/", "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\n" + trailers + b"\r\n")
+        told = json.loads(wire.read().body)
+        assert (told["length"], set(told["headers"])) == (1, {"host", "transfer-encoding"})
+
+
+def test_a_client_that_never_takes_the_end_is_dropped(serve: Serve) -> None:
+    """An answer that is written but not taken holds its connection for `write_seconds`, asked to close or not."""
+    large = {"type": "http.response.body", "body": bytes(32 << 20)}
+
+    async def application(_: Scope, __: Receive, send: Send) -> None:
+        await send(START)
+        await send(large)
+
+    server = serve(application, write_seconds=0.3, header_seconds=0.3)
+    for header in ("Connection: close", "X: y"):
+        server.connect().send(request("GET", "/", header))
+    eventually(lambda: len(server.hub.connections) == 2)
+    eventually(lambda: not server.hub.connections)
+
+
 def test_upgrades_are_ignored(serve: Serve) -> None:
     """Java's client offers HTTP/2 with each request, and is answered in HTTP/1.1, body or not."""
     wire = serve(echo).connect()

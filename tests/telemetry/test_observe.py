@@ -14,7 +14,7 @@ import pytest
 from entrepot.telemetry.logs import FLUSH_BYTES, LineBuffer, configure_logs
 from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import CALLER, ROUTE, Observed
-from entrepot.wire.messages import Receive, Scope, Send
+from entrepot.wire.messages import Message, Receive, Scope, Send
 from tests.support.asgi import Answer, Client, eventually, run
 
 ROUTE_NAME = "/made/{up}"
@@ -76,6 +76,32 @@ def test_requests_are_counted_by_route() -> None:
     assert count(meter, "entrepot_http_request_seconds_count") == 2
     assert count(meter, "entrepot_http_sent_bytes_total") == 5
     assert count(meter, "entrepot_http_received_bytes_total") == 5
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("/gone", False), ("/lost", True)])
+def test_clients_that_go_away_are_no_failure(path: str, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is left to answer, nothing is to be mended; the same error before there is an answer is another matter."""
+
+    async def reset(scope: Scope, receive: Receive, send: Send) -> None:
+        if path == "/gone":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ConnectionResetError
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    configure_logs("info")
+    scope: Scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    asyncio.run(Observed(reset, Meter(), is_logged=False)(scope, nothing, send))
+    assert ("request failed" in capsys.readouterr().err) is is_told
+    assert [message["status"] for message in sent if "status" in message] == [500 if is_told else 200]
+
+
+async def nothing() -> Message:
+    """Nothing to receive."""
+    return {"type": "http.disconnect"}
 
 
 def test_a_file_that_the_server_sends_counts(tmp_path: pathlib.Path) -> None:

@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._refusal: Refusal | None = None
         self._head_bytes = 0
         self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[bytes, bytes]] | None = []
         self._special: dict[bytes, bytes] = {}
 
     # What asyncio calls.
@@ -60,7 +60,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._client = tuple(peer[:2]) if peer else None
+        # An IPv6 socket shows IPv4 clients in a form that no rule about addresses expects (RFC 4291, section 2.5.5.2).
+        self._client = (peer[0].removeprefix("::ffff:"), peer[1]) if peer else None
         self._is_plain = transport.get_extra_info("ssl_object") is None
         if not self.hub.has_room():
             self._is_lingering = True
@@ -97,7 +98,8 @@ class Connection(asyncio.Protocol):
         self.deadline = self.loop.time() + self.hub.options.write_seconds
 
     def resume_writing(self) -> None:
-        self.deadline = math.inf if self._current is not None else self._until_head()
+        if not self._transport.is_closing():
+            self.deadline = math.inf if self._current is not None else self._until_head()
         if self._can_write is not None and not self._can_write.done():
             self._can_write.set_result(None)
         self._can_write = None
@@ -114,6 +116,9 @@ class Connection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers is None:
+            # A trailer: nothing here needs one, and none may pass for a header (RFC 9110, section 6.5.1).
+            return
         name = name.lower()
         self._headers.append((name, value))
         if name in SPECIAL:
@@ -125,8 +130,9 @@ class Connection(asyncio.Protocol):
         if self._is_resuming:
             return
         version = self._parser.get_http_version()
+        headers, self._headers = self._headers or [], None
         try:
-            self._require_bounds()
+            self._require_bounds(headers)
             self._require_host(version)
             path, raw_path, query = parse_target(self._target)
         except Refusal as refusal:
@@ -142,7 +148,7 @@ class Connection(asyncio.Protocol):
             "path": path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self._headers,
+            "headers": headers,
             "client": self._client,
         }
         special = self._special
@@ -270,17 +276,18 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """Close after what was written has gone out."""
+        """Close after what was written has gone out, which may not take for ever either."""
+        self.deadline = self.loop.time() + self.hub.options.write_seconds
         self._transport.close()
 
     # What the hub calls.
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._current is None and not self._is_lingering:
-            self.close()
-        else:
+        if self._current is not None or self._is_lingering or self._transport.is_closing():
             self.abort()
+        else:
+            self.close()
 
     def retire(self) -> None:
         """Close now if idle, else after the response that is on its way."""
@@ -314,14 +321,14 @@ class Connection(asyncio.Protocol):
             # Else the exchange and its scope keep each other alive until the collector comes round.
             exchange.scope.pop("entrepot.pour", None)
 
-    def _require_bounds(self) -> None:
+    def _require_bounds(self, headers: list[tuple[bytes, bytes]]) -> None:
         if len(self._target) > MOST_TARGET_BYTES:
             raise Refusal(414, f"the request target is longer than {MOST_TARGET_BYTES} bytes")
-        if len(self._headers) > MOST_HEADERS:
+        if len(headers) > MOST_HEADERS:
             raise Refusal(431, f"the request has more than {MOST_HEADERS} headers")
         most = self.hub.options.header_bytes
         # What arrived with the head is no smaller than the head.
-        if self._head_bytes > most and sum(len(name) + len(value) for name, value in self._headers) > most:
+        if self._head_bytes > most and sum(len(name) + len(value) for name, value in headers) > most:
             raise Refusal(431, f"the headers are larger than {most} bytes")
 
     def _require_host(self, version: str) -> None:

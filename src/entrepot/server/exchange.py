@@ -119,6 +119,8 @@ class Exchange:
             await self._arrived(idle_seconds)
             chunks = self._take()
             if not self.is_complete and not self._is_nearly_complete():
+                if self.is_gone:
+                    raise ConnectionResetError(GONE)
                 await self._connection.pump(self, chunks, consume)
                 continue
             # What is still on its way is small and comes with the next packet: not worth a thread.

@@ -58,7 +58,9 @@ class Hub:
             return True
         if not self.idle:
             return False
-        next(iter(self.idle)).close()
+        longest = next(iter(self.idle))
+        del self.idle[longest]
+        longest.close()
         return True
 
     def sweep(self) -> None:

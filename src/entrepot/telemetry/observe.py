@@ -61,12 +61,11 @@ class Observed:
         began = time.perf_counter()
         try:
             await self._application(scope, tally.receive, tally.send)
-        except ConnectionResetError:
-            # The client went away: nobody is left to answer, and there is nothing to mend.
-            scope[REASON] = "the client went away"
         except Exception as error:  # noqa: BLE001 - the last door: nobody else would answer or tell
-            self._log.exception("request failed", method=scope["method"], path=scope["path"], error=str(error))
-            await tally.fail()
+            # A client that goes away while it is answered leaves nobody to tell, and nothing to mend.
+            if not (isinstance(error, ConnectionResetError) and tally.status):
+                self._log.exception("request failed", method=scope["method"], path=scope["path"], error=str(error))
+                await tally.fail()
         self._note(scope, tally, time.perf_counter() - began)
 
     def _note(self, scope: Scope, tally: _Tally, seconds: float) -> None:
