@@ -37,7 +37,8 @@ class Database(Protocol):
     `work` undoes its effects and reaches the caller unchanged; other works are not disturbed.
     With `durable=False` the effects survive the death of this process, and loss of power only once a later
     durable transaction has returned: for progress that a client is told it may have to repeat.
-    `read(work)` sees committed rows only and must not change any.
+    `read(work)` sees committed rows only and must not change any. A row may be seen a moment before it is durable; a
+    durable transaction of whoever saw it makes it so, and must come before it is told to another machine.
     Raises AlreadyExists where a unique rule is broken, StorageFull when there is no room, Unavailable when
     the database cannot be reached.
     """
