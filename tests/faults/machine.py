@@ -197,7 +197,7 @@ static int is_below(int descriptor, const char *part) {
     return strstr(path, part) != NULL;
 }
 
-/* FAULT_NO_SYNC=PART: syncing a file whose path has PART in it does nothing.
+/* FAULT_NO_SYNC=PART: syncing a file whose path has PART in it does nothing, nor does advice that begins to write it.
    FAULT_SYNC_FAILS=FILE: while FILE exists, syncing anything below blobs fails. */
 static int sync_as(long number, int descriptor) {
     const char *part = getenv("FAULT_NO_SYNC"), *flag = getenv("FAULT_SYNC_FAILS");
@@ -210,6 +210,18 @@ static int sync_as(long number, int descriptor) {
 }
 int fsync(int descriptor) { return sync_as(SYS_fsync, descriptor); }
 int fdatasync(int descriptor) { return sync_as(SYS_fdatasync, descriptor); }
+
+static int advise(int descriptor, long offset, long length, int advice) {
+    const char *part = getenv("FAULT_NO_SYNC");
+    if (part && is_below(descriptor, part)) return 0;
+    return syscall(SYS_fadvise64, descriptor, offset, length, advice);
+}
+int posix_fadvise(int descriptor, long offset, long length, int advice) {
+    return advise(descriptor, offset, length, advice);
+}
+int posix_fadvise64(int descriptor, long offset, long length, int advice) {
+    return advise(descriptor, offset, length, advice);
+}
 """
 
 
