@@ -44,6 +44,7 @@ class Pouring:
         self.fails_after = fails_after
         self.errors: list[BaseException] = []
         self.threads: set[str] = set()
+        self.seen: list[int] = []
         self.poured = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +60,7 @@ class Pouring:
 
         status = 200
         try:
-            rest: list[Buffer] = await scope["entrepot.pour"](consume, self.idle_seconds)
+            rest: list[Buffer] = await scope["entrepot.pour"](consume, self.seen.append, self.idle_seconds)
             for piece in rest:
                 hashed.update(piece)
         except OSError as error:

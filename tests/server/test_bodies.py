@@ -68,6 +68,23 @@ def test_slow_bodies_hold_no_thread(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_drips_are_watched(serve: Serve, kind: str) -> None:
+    """Whoever pours hears how much has arrived, however little, and may end it; no thread is held meanwhile."""
+    application = Pouring()
+    wire = serve(application).connect()
+    form = form_of(kind)
+    wire.send(head_of(kind))
+    for position in range(20):
+        wire.send(form[position : position + 1])
+        time.sleep(0.01)
+    eventually(lambda: len(application.seen) > 5)
+    assert application.seen == sorted(application.seen)
+    assert application.threads == set()
+    wire.send(form[20:])
+    assert wire.read().body == DIGEST
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
 @pytest.mark.parametrize("size", [0, 1, 1000, 70_000])
 def test_small_bodies_are_left_to_the_caller(serve: Serve, kind: str, size: int) -> None:
     """What has arrived whole, or nearly, is worth no thread."""

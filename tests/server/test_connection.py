@@ -159,6 +159,28 @@ def test_a_client_that_never_takes_the_end_is_dropped(serve: Serve) -> None:
     eventually(lambda: not server.hub.connections)
 
 
+def test_slow_is_not_silent(serve: Serve) -> None:
+    """A client that takes a large answer bit by bit may take longer than `write_seconds`, in one piece or in parts."""
+    size = 24 << 20
+
+    async def application(scope: Scope, _: Receive, send: Send) -> None:
+        parts = 24 if scope["path"] == "/parts" else 1
+        await send(START)
+        for number in range(parts):
+            body = bytes(size // parts)
+            await send({"type": "http.response.body", "body": body, "more_body": number < parts - 1})
+
+    server = serve(application, write_seconds=0.4)
+    for path in ("/parts", "/whole"):
+        wire = server.connect()
+        wire.send(request("GET", path, "Connection: close"))
+        taken = 0
+        while piece := wire.socket.recv(1 << 19):
+            taken += len(piece)
+            time.sleep(0.02)
+        assert taken > size
+
+
 def test_upgrades_are_ignored(serve: Serve) -> None:
     """Java's client offers HTTP/2 with each request, and is answered in HTTP/1.1, body or not."""
     wire = serve(echo).connect()

@@ -46,6 +46,10 @@ class Pipe:
 
     abort = close
 
+    def get_write_buffer_size(self) -> int:
+        """Everything is taken at once."""
+        return 0
+
     def can_write_eof(self) -> bool:
         """As TLS cannot."""
         return False

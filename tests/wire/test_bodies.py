@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -122,12 +123,18 @@ def test_messages_without_a_body_are_empty() -> None:
 class Pourer:
     """A server that pours these parts, all but the last, which it leaves."""
 
-    def __init__(self, parts: Sequence[bytes], error: Exception | None = None) -> None:
+    def __init__(self, parts: Sequence[bytes], error: Exception | None = None, drips: int = 0) -> None:
         self.parts = parts
+        self.drips = drips
         self.error = error
 
-    async def pour(self, consume: Callable[[Sequence[bytes]], None], idle_seconds: float) -> list[bytes]:
+    async def pour(
+        self, consume: Callable[[Sequence[bytes]], None], watch: Callable[[int], None], idle_seconds: float
+    ) -> list[bytes]:
         assert idle_seconds > 0
+        for _ in range(self.drips):
+            await asyncio.sleep(0.02)
+            watch(1)
         for part in self.parts[:-1]:
             consume([part])
         if self.error is not None:
@@ -162,6 +169,7 @@ def test_bodies_are_poured_where_the_server_can() -> None:
         (length("5"), Pourer([b"hell"]), None, SizeInvalid),
         (CHUNKED, Pourer([b"he", b"llo"]), 4, SizeInvalid),
         (CHUNKED, Pourer([b"he", b""], TimeoutError()), None, TooSlow),
+        (CHUNKED, Pourer([b"hello"], drips=20), None, TooSlow),
         (CHUNKED, Pourer([b"he", b""], ConnectionResetError()), None, SizeInvalid),
     ],
 )

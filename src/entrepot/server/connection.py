@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._can_write: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusal: Refusal | None = None
+        self._untaken_bytes = 0
         self._head_bytes = 0
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] | None = []
@@ -95,9 +96,10 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._can_write = self.loop.create_future()
-        self.deadline = self.loop.time() + self.hub.options.write_seconds
+        self._wait_for_client()
 
     def resume_writing(self) -> None:
+        self._untaken_bytes = 0
         if not self._transport.is_closing():
             self.deadline = math.inf if self._current is not None else self._until_head()
         if self._can_write is not None and not self._can_write.done():
@@ -277,14 +279,17 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what was written has gone out, which may not take for ever either."""
-        self.deadline = self.loop.time() + self.hub.options.write_seconds
+        self._wait_for_client()
         self._transport.close()
 
     # What the hub calls.
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._current is not None or self._is_lingering or self._transport.is_closing():
+        if self._untaken_bytes and self._transport.get_write_buffer_size() < self._untaken_bytes:
+            # Slow is not silent: some of what was written has been taken since.
+            self._wait_for_client()
+        elif self._current is not None or self._is_lingering or self._transport.is_closing():
             self.abort()
         else:
             self.close()
@@ -299,6 +304,10 @@ class Connection(asyncio.Protocol):
         self.deadline = self._until_head()
         if self.hub.is_stopping:
             self.close()
+
+    def _wait_for_client(self) -> None:
+        self._untaken_bytes = self._transport.get_write_buffer_size()
+        self.deadline = self.loop.time() + self.hub.options.write_seconds
 
     def _until_head(self) -> float:
         return self.loop.time() + self.hub.options.header_seconds

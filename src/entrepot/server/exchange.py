@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 from entrepot.server.heads import BODILESS, CONTINUE, LAST_CHUNK, date_line, render_chunk, render_head
@@ -109,26 +109,25 @@ class Exchange:
                 return {"type": "http.disconnect"}
             await self._arrival()
 
-    async def pour(self, consume: Consume, idle_seconds: float) -> list[bytes]:
+    async def pour(self, consume: Consume, watch: Callable[[int], None], idle_seconds: float) -> list[bytes]:
         """Have the body consumed in a thread as it arrives; the last pieces are left for the caller.
 
-        Raises TimeoutError when nothing came for so long, ConnectionResetError, and whatever `consume` raises.
+        `watch` is told how many bytes have arrived in all, and may raise. Raises TimeoutError when nothing came for so
+        long, ConnectionResetError, and whatever `consume` and `watch` raise.
         """
         self._invite()
         while True:
-            await self._arrived(idle_seconds)
-            chunks = self._take()
-            if not self.is_complete and not self._is_nearly_complete():
-                if self.is_gone:
-                    raise ConnectionResetError(GONE)
-                await self._connection.pump(self, chunks, consume)
-                continue
-            # What is still on its way is small and comes with the next packet: not worth a thread.
-            while not self.is_complete:
+            # A small body, the end of a large one, and what drips are not worth a thread.
+            while not self.is_complete and (self.buffered < WORTH_A_THREAD or self._is_nearly_complete()):
                 await self._arrived(idle_seconds)
-                chunks += self._take()
-            self._is_drained = True
-            return chunks
+                watch(self.received)
+            chunks = self._take()
+            if self.is_complete:
+                self._is_drained = True
+                return chunks
+            if self.is_gone:
+                raise ConnectionResetError(GONE)
+            await self._connection.pump(self, chunks, consume)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Write a part of the response. Raises ConnectionResetError when the client is gone."""
@@ -156,12 +155,11 @@ class Exchange:
         return self.length is not None and self.length - self.received < WORTH_A_THREAD
 
     async def _arrived(self, idle_seconds: float) -> None:
-        if self._chunks or self.is_complete:
-            return
+        before = self.received
         async with asyncio.timeout(idle_seconds):
-            while not (self._chunks or self.is_complete or self.is_gone):
+            while self.received == before and not self.is_complete and not self.is_gone:
                 await self._arrival()
-        if self.is_gone:
+        if self.is_gone and not self.is_complete:
             raise ConnectionResetError(GONE)
 
     def _invite(self) -> None:

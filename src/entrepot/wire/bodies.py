@@ -77,7 +77,7 @@ class Body:
             consume(pieces)
 
         try:
-            rest: list[bytes] = await pour(count, self._limits.idle_seconds)
+            rest: list[bytes] = await pour(count, self._require_pace, self._limits.idle_seconds)
         except TimeoutError:
             raise self._silent() from None
         except ConnectionResetError:
@@ -116,8 +116,11 @@ class Body:
         self._received += size
         if self._most and self._received > self._most:
             raise self._too_large(self._received)
+        self._require_pace(self._received)
+
+    def _require_pace(self, received: int) -> None:
         due = (time.monotonic() - self._began - self._limits.idle_seconds) * self._limits.slowest_bytes_per_second
-        if self._received < due:
+        if received < due:
             raise TooSlow(
                 "the body arrives more slowly than the limit allows",
                 bytesPerSecond=self._limits.slowest_bytes_per_second,

@@ -284,7 +284,7 @@ def test_poured_chunks_are_bounded_too(tmp_path: pathlib.Path) -> None:
     store = open_store(f"file://{tmp_path}")
 
     def pouring(*parts: bytes) -> dict[str, Any]:
-        async def pour(consume: Callable[[list[bytes]], None], _: float) -> list[bytes]:
+        async def pour(consume: Callable[[list[bytes]], None], *_: object) -> list[bytes]:
             for part in parts[:-1]:
                 await asyncio.to_thread(consume, [part])
             return [parts[-1]]
