@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -20,8 +21,9 @@ NICENESS = 10
 
 
 def _give_way() -> None:
-    # Linux has a niceness for each thread: where cores are short, pulls come before guesses.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    # Linux has a niceness for each thread: where cores are short, pulls come before guesses. A sandbox may forbid it.
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 class Argon2Hasher:

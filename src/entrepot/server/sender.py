@@ -120,11 +120,15 @@ class _Lane:
         os.eventfd_read(self._bell)
         while self._arrivals:
             transfer = self._arrivals.popleft()
-            # Reading ahead twice as far as usual: whoever takes a layer takes all of it.
-            os.posix_fadvise(transfer.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             self._transfers[transfer.channel.fileno()] = transfer
-            self._epoll.register(transfer.channel, select.EPOLLOUT)
-            self._move(transfer)
+            try:
+                self._epoll.register(transfer.channel, select.EPOLLOUT)
+                # Reading ahead twice as far as usual: whoever takes a layer takes all of it.
+                os.posix_fadvise(transfer.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            except OSError as error:
+                self._end(transfer, error)
+            else:
+                self._move(transfer)
 
     def _move(self, transfer: Transfer) -> None:
         try:
@@ -143,7 +147,8 @@ class _Lane:
 
     def _end(self, transfer: Transfer, error: OSError | None) -> None:
         del self._transfers[transfer.channel.fileno()]
-        self._epoll.unregister(transfer.channel)
+        with suppress(OSError):
+            self._epoll.unregister(transfer.channel)
         transfer.channel.close()
         # The loop may have ended meanwhile, with nobody left to tell.
         with suppress(RuntimeError):

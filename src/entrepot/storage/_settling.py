@@ -91,9 +91,10 @@ def _is_large(waiting: _Waiting) -> bool:
 def _settle(batch: Sequence[_Waiting]) -> None:
     """Sync all files, then each folder once, and tell everybody; a file that fails fails only whoever waits for it."""
     opened: list[tuple[list[int], _Waiting, EntrepotError | None]] = []
+    begins = len(batch) > 1
     for waiting in batch:
         descriptors: list[int] = []
-        opened.append((descriptors, waiting, _failure(_open_all, waiting[0], descriptors)))
+        opened.append((descriptors, waiting, _failure(_open_all, waiting[0], descriptors, begins)))
     outcomes = [(waiting, error or _failure(_sync_all, descriptors)) for descriptors, waiting, error in opened]
     for descriptors, _, _ in opened:
         for descriptor in descriptors:
@@ -107,12 +108,14 @@ def _settle(batch: Sequence[_Waiting]) -> None:
             done.get_loop().call_soon_threadsafe(_tell, done, told)
 
 
-def _open_all(paths: Sequence[str], descriptors: list[int]) -> None:
+def _open_all(paths: Sequence[str], descriptors: list[int], begins: bool) -> None:  # noqa: FBT001 - handed on as it is
     for path in paths:
         descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        # This begins writing without waiting for it: all files of a batch get their place before the first sync
-        # commits the journal, so that the others find it committed.
-        os.posix_fadvise(descriptors[-1], 0, 0, os.POSIX_FADV_DONTNEED)
+        if begins:
+            # This begins writing without waiting for it: all files of a batch get their place before the first sync
+            # commits the journal, so that the others find it committed. Alone it would only cost the cache.
+            with suppress(OSError):
+                os.posix_fadvise(descriptors[-1], 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_all(descriptors: Sequence[int]) -> None:
