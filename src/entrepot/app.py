@@ -131,12 +131,16 @@ class _Application:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            return self._live(receive, send)
+            return self._live(scope, receive, send)
         first = scope["path"][1:].partition("/")[0]
         face = self._faces.get(first) or self._faces[""]
         return face(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # What only the server sees, if it is ours.
+        state = scope.get("state") or {}
+        self._meter.refused = state.get("entrepot.refused", self._meter.refused)
+        self._meter.connections = state.get("entrepot.connections", self._meter.connections)
         await receive()
         try:
             async with open_registry(self._settings) as registry:

@@ -114,13 +114,15 @@ def test_responses_are_framed(serve: Serve) -> None:
 )
 def test_what_is_no_request_is_refused(serve: Serve, raw: bytes, status: int) -> None:
     """Broken lines, two meanings of one length (smuggling), and heads without measure: an error, then the end."""
-    wire = serve(echo).connect()
+    server = serve(echo)
+    wire = server.connect()
     with suppress(ConnectionError):
         wire.send(raw)
     reply = wire.read()
     assert (reply.status, reply["connection"]) == (status, "close")
     assert json.loads(reply.body)["errors"][0]["message"]
     assert wire.is_closed()
+    assert server.hub.refused == {str(status): 1}
 
 
 def test_nonsense_after_a_request_does_not_hurt_it(serve: Serve) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from entrepot.telemetry.logs import FLUSH_BYTES, LineBuffer, configure_logs
-from entrepot.telemetry.metrics import Meter
+from entrepot.telemetry.metrics import Meter, Numbers
 from entrepot.telemetry.observe import CALLER, ROUTE, Observed
 from entrepot.wire.messages import Message, Receive, Scope, Send
 from tests.support.asgi import Answer, Client, eventually, run
@@ -76,6 +76,17 @@ def test_requests_are_counted_by_route() -> None:
     assert count(meter, "entrepot_http_request_seconds_count") == 2
     assert count(meter, "entrepot_http_sent_bytes_total") == 5
     assert count(meter, "entrepot_http_received_bytes_total") == 5
+
+
+def test_what_the_server_saw_is_told(tmp_path: pathlib.Path) -> None:
+    """Refusals of all processes, the dead ones too, and the connections of the living."""
+    meter = Meter(tmp_path)
+    meter.refused, meter.connections = {"400": 2}, lambda: 7
+    others = [Numbers(DEAD, [], {}, {"400": 1, "431": 5}, 100)]
+    (tmp_path / f"{DEAD}.json").write_bytes(msgspec.json.encode(others[0]))
+    text = meter.render({}).decode()
+    for line in ('refused_total{status="400"} 3.0', 'refused_total{status="431"} 5.0', "entrepot_connections 7.0"):
+        assert line in text
 
 
 @pytest.mark.parametrize(("path", "is_told"), [("/gone", False), ("/lost", True)])

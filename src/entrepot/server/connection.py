@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._is_plain = transport.get_extra_info("ssl_object") is None
         if not self.hub.has_room():
             self._is_lingering = True
-            self.write(render_refusal(Refusal(503, "all connections of this server are taken; try again")))
+            self._answer(Refusal(503, "all connections of this server are taken; try again"))
             self.close()
             return
         self.hub.connections.add(self)
@@ -390,8 +390,12 @@ class Connection(asyncio.Protocol):
             if current.has_begun:
                 self.abort()
                 return
-        self.write(render_refusal(refusal))
+        self._answer(refusal)
         self._linger()
+
+    def _answer(self, refusal: Refusal) -> None:
+        self.hub.note(refusal, self._client)
+        self.write(render_refusal(refusal))
 
     def _part(self, exchange: Exchange) -> None:
         if exchange.is_complete or exchange.expects:

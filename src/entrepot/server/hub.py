@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
+from entrepot.server.heads import Refusal
 from entrepot.server.sender import Sender
 
 if TYPE_CHECKING:
@@ -46,11 +49,13 @@ class Hub:
     connections: set[Connection] = field(default_factory=set)
     # In the order in which they fell silent: whoever has been idle longest makes room first.
     idle: dict[Connection, None] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     is_stopping: bool = False
 
     def __post_init__(self) -> None:
         self.sender = Sender(self.loop, self.options.write_seconds)
         self.pool = ThreadPoolExecutor(POUR_THREADS, thread_name_prefix="pour")
+        self._log = structlog.get_logger()
 
     def has_room(self) -> bool:
         """Whether one more connection may stay; an idle one is closed for it if need be."""
@@ -62,6 +67,12 @@ class Hub:
         del self.idle[longest]
         longest.close()
         return True
+
+    def note(self, refusal: Refusal, client: tuple[str, int] | None) -> None:
+        """Count and log what no application will ever see."""
+        status = str(refusal.status)
+        self.refused[status] = self.refused.get(status, 0) + 1
+        self._log.info("request refused", status=refusal.status, reason=str(refusal), client=client and client[0])
 
     def sweep(self) -> None:
         """Close whoever has passed a time limit; goes on by itself."""

@@ -54,10 +54,11 @@ async def _serve(load: Callable[[], Application], listener: socket.socket, tls: 
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     application = load()
-    life = _Lifespan(application)
+    hub = Hub(application, options, loop)
+    seen = {"entrepot.refused": hub.refused, "entrepot.connections": lambda: len(hub.connections)}
+    life = _Lifespan(application, seen)
     if not await life.start():
         return FAILED_TO_START
-    hub = Hub(application, options, loop)
     context = tls.load() if tls is not None else None
     if tls is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, tls, context)
@@ -97,10 +98,10 @@ def _spare_the_collector() -> None:
 class _Lifespan:
     """The application's start and end (ASGI's lifespan protocol)."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, state: dict[str, object]) -> None:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
         self._task = asyncio.ensure_future(application(scope, self._inbox.get, self._outbox.put))
 
     async def start(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -38,11 +38,17 @@ class RequestCount(msgspec.Struct):
 
 
 class Numbers(msgspec.Struct):
-    """Everything that one process counts. `waiting` is how many callers are in each of its queues."""
+    """Everything that one process counts.
+
+    `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
+    answered by itself.
+    """
 
     process: int
     requests: list[RequestCount]
     waiting: dict[str, int]
+    refused: dict[str, int] = {}
+    connections: int = 0
 
 
 class Meter:
@@ -52,6 +58,8 @@ class Meter:
         self._folder = folder
         self._requests: dict[tuple[str, str, int], RequestCount] = {}
         self.waiting: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self.connections: Callable[[], int] = int
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -78,7 +86,8 @@ class Meter:
         return generate_latest(registry)
 
     def _numbers(self) -> Numbers:
-        return Numbers(os.getpid(), list(self._requests.values()), self.waiting)
+        requests = list(self._requests.values())
+        return Numbers(os.getpid(), requests, self.waiting, self.refused, self.connections())
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -97,12 +106,16 @@ class _Families(Collector):
     def collect(self) -> Iterator[Metric]:
         """Histograms, counters and gauges."""
         yield from self._requests()
-        waiting: dict[str, float] = {}
-        for numbers in self._everybody:
-            if pathlib.Path(f"/proc/{numbers.process}").exists():
-                for queue, callers in numbers.waiting.items():
-                    waiting[queue] = waiting.get(queue, 0) + callers
-        yield _gauge("entrepot_waiting", "Callers in a queue", waiting)
+        refused = CounterMetricFamily(
+            "entrepot_http_refused", "Requests refused before any route was looked for", labels=["status"]
+        )
+        for status, number in _sum(numbers.refused for numbers in self._everybody).items():
+            refused.add_metric([status], number)
+        yield refused
+        living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
+        connections = sum(numbers.connections for numbers in living)
+        yield GaugeMetricFamily("entrepot_connections", "Open connections of clients", value=connections)
+        yield _gauge("entrepot_waiting", "Callers in a queue", _sum(numbers.waiting for numbers in living))
         for name, (text, values) in self._gauges.items():
             yield _gauge(name, text, values)
 
@@ -131,6 +144,14 @@ class _Families(Collector):
             total.sent += count.sent
             total.received += count.received
         return sums
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for each in counts:
+        for name, number in each.items():
+            total[name] = total.get(name, 0) + number
+    return total
 
 
 def _gauge(name: str, text: str, values: dict[str, float]) -> GaugeMetricFamily:
