@@ -200,7 +200,12 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("the client went away")
 
     def channel(self) -> socket.socket:
-        """The connection's socket once more, for a thread: to be closed by whoever asked."""
+        """The connection's socket once more, for a thread: to be closed by whoever asked.
+
+        Raises ConnectionResetError.
+        """
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client went away")
         descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
         # What is said here need not be asked of the kernel; for what threads do, IPv6 is the same.
         return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
