@@ -56,13 +56,14 @@ class Tiny:
         finally:
             wire.close()
 
-    def require_both(self, context: ssl.SSLContext | None = None) -> None:
-        """Wait until each of the two workers has answered."""
+    def require_both(self, context: ssl.SSLContext | None = None) -> set[int]:
+        """Wait until each of the two workers has answered; who they are."""
         seen: set[int] = set()
         limit = time.monotonic() + LIMIT_SECONDS
         while len(seen) < 2:
             seen.add(self.ask(context))
             assert time.monotonic() < limit, "one of the workers answers nothing"
+        return seen
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and the exit code."""
@@ -149,6 +150,20 @@ def test_the_deaf_are_killed(start: Start) -> None:
     tiny.wait_for("helper started")
     assert tiny.end() == 0
     assert "stopping" in tiny.seen
+
+
+def test_a_reload_hurts_nobody(start: Start) -> None:
+    """SIGHUP where there is no certificate to read again, and while workers are only starting, ends none of them."""
+    tiny = start("well")
+    for _ in range(3):
+        tiny.process.send_signal(signal.SIGHUP)
+        tiny.wait_for("reloading")
+    before = tiny.require_both()
+    tiny.process.send_signal(signal.SIGHUP)
+    tiny.wait_for("reloading")
+    assert tiny.require_both() == before
+    assert tiny.end() == 0
+    assert not [line for line in tiny.seen if "starting another" in line]
 
 
 def names_of(tiny: Tiny, ca: pathlib.Path) -> list[str]:

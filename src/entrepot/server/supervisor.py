@@ -52,8 +52,10 @@ def fork(work: Callable[[], int]) -> int:
     try:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C reaches the whole group: the parent alone decides what it means.
+        # Ctrl-C and a closed terminal reach the whole group: the parent alone decides what they mean. And who has no
+        # files to read again must not end of being asked to.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         code = work()
     except BaseException as error:  # noqa: BLE001 - nothing may return into the parent's code
