@@ -51,6 +51,20 @@ def test_bodies_are_poured(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["length", "chunks"])
+@pytest.mark.parametrize("what", ["upgrade", "nonsense"])
+def test_what_follows_a_poured_body_does_not_hurt_it(serve: Serve, kind: str, what: str) -> None:
+    """An offer of another protocol, or nonsense, in the packet that ends a large body: the body is whole."""
+    wire = serve(Pouring()).connect()
+    offer = request("PUT", "/next", "Connection: Upgrade", "Upgrade: h2c", body=b"abc")
+    wire.send(head_of(kind), form_of(kind) + (offer if what == "upgrade" else b"nonsense\r\n\r\n"))
+    assert wire.read().body == DIGEST
+    following = wire.read()
+    assert following.status == (200 if what == "upgrade" else 400)
+    if what == "upgrade":
+        assert following.body == hashlib.sha256(b"abc").hexdigest().encode()
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
 def test_slow_bodies_hold_no_thread(serve: Serve, kind: str) -> None:
     """Bytes that drip come by the loop; more clients than threads drip at once, and all are served."""
     server = serve(Pouring())

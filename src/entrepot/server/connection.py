@@ -14,7 +14,7 @@ import httptools
 
 from entrepot.server.exchange import MOST_BUFFERED, Exchange
 from entrepot.server.heads import Refusal, parse_target, render_refusal
-from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Consume, read_some, wake_at
+from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Buffer, Consume, read_some, wake_at
 
 if TYPE_CHECKING:
     from entrepot.server.hub import Hub, Scope
@@ -353,8 +353,9 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         if self._current is None:
             self._head_bytes += len(data)
-        while data:
-            data = self._feed(data)
+        rest: Buffer = data
+        while rest:
+            rest = self._feed(rest)
         if self._current is not None:
             self._head_bytes = 0
         elif self._head_bytes > self.hub.options.header_bytes + MOST_TARGET_BYTES:
@@ -362,7 +363,7 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             self._refuse(self._refusal)
 
-    def _feed(self, data: bytes) -> bytes:
+    def _feed(self, data: Buffer) -> Buffer:
         """Have the parser read; what it leaves behind an upgrade."""
         try:
             self._parser.feed_data(data)
@@ -455,16 +456,15 @@ class Connection(asyncio.Protocol):
         chunks, consume = work
         consume(chunks)
         stop = exchange.received + TURN_BYTES
-        while not exchange.is_complete and exchange.received < stop:
+        while not exchange.is_complete and exchange.received < stop and self._refusal is None:
             if exchange.received > SURELY_LARGE:
                 # The end of the body may fall short of this; then it comes when the patience of `read_some` is over.
                 wake_at(channel, WORTH_WAKING_BYTES)
             received = read_some(channel, BUFFER_BYTES)
             if received is None:
                 return
-            try:
-                self._parser.feed_data(received)
-            except httptools.HttpParserError as error:
-                self._refusal = Refusal(400, f"the body is not in chunks as it should be: {error}")
-                return
+            rest: Buffer = received
+            while rest:
+                rest = self._feed(rest)
+            # What is wrong may come after the end of this body, which is whole then.
             consume(exchange.drain())
