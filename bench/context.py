@@ -82,6 +82,11 @@ class Bench:
         theirs = Distribution(self.folder / "distribution-tls", self.minter, self.nginx, self.certificate)
         return ours, self.keep(theirs)
 
+    @functools.cached_property
+    def tls_nginx(self) -> Nginx:
+        """nginx with the same certificate: the limit for connections of a handshake each."""
+        return self.keep(Nginx(self.folder / "nginx-tls", self.certificate))
+
     @property
     def registries(self) -> tuple[Registry, Registry]:
         """Ours and theirs."""

@@ -213,23 +213,27 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096{tls}; root {root}; }}
 }}
 """
 
 
 class Nginx(Command):
-    """nginx serving a folder with sendfile: the limit for large downloads."""
+    """nginx serving a folder with sendfile: the limit for large downloads and, with a certificate, for handshakes."""
 
     name = "nginx"
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, certificate: tuple[pathlib.Path, pathlib.Path] | None = None) -> None:
         super().__init__(folder)
+        tls = " ssl; ssl_protocols TLSv1.3; ssl_certificate {}; ssl_certificate_key {}" if certificate else ""
+        self.tls = tls_context() if certificate else None
         self.root = folder / "root"
         self.root.mkdir(exist_ok=True)
         folder.chmod(0o755)
         config = folder / "nginx.conf"
-        config.write_text(NGINX_CONFIG.format(folder=folder, port=self.port, root=self.root))
+        config.write_text(
+            NGINX_CONFIG.format(folder=folder, port=self.port, root=self.root, tls=tls.format(*certificate or ()))
+        )
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
         self.launch([program, "-c", str(config)])
 

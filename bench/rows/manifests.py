@@ -12,9 +12,10 @@ from bench.images import ACCEPT, Caller, Steps
 from bench.load import Outcome
 from bench.measure import Line, Sample, median
 from bench.rows import Row
-from bench.servers import Registry
+from bench.servers import Nginx, Registry
 
 UNSEEN_LIMIT_MICROSECONDS = 25
+MANIFEST_BYTES = 2048
 
 
 def load(bench: Bench, what: str, registry: Registry, *, close: bool) -> Outcome:
@@ -75,9 +76,20 @@ def over_tls(bench: Bench) -> Iterator[Line]:
         scope = f"repository:{bench.small_image(registry).repository}:pull"
         return using_up(bench, registry, tokens(registry, scope, share), close=True)
 
-    ours, theirs = bench.versus(bench.tls_registries, pulls)
+    def files(nginx: Nginx) -> Outcome:
+        (nginx.root / "manifest").write_bytes(b"x" * MANIFEST_BYTES)
+        return Crowd(nginx, close=True).in_all(count, requesting("GET", "/manifest"))
+
+    def run(side: Registry | Nginx) -> Outcome:
+        return files(side) if isinstance(side, Nginx) else pulls(side)
+
+    sides: tuple[Registry | Nginx, ...] = (*bench.tls_registries, bench.tls_nginx)
+    ours, theirs, limit = bench.versus(sides, run)
     what = "GET tag, TLS 1.3, connection and token each"
     yield Line("manifests-tls", what, ">= 4x, p99 no worse", ours=ours, theirs=theirs).at_least(4).tail_no_worse()
+    yield Line(
+        "manifests-tls", "the same beside a file of nginx", "the limit", ours=ours, theirs=limit, against="nginx"
+    )
 
 
 def unseen(bench: Bench) -> Iterator[Line]:

@@ -28,7 +28,7 @@ from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Settings
+from entrepot.settings import Settings, usable_cores
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
@@ -89,7 +89,8 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     database: Database = await _open_database(settings.database_url)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     try:
-        hasher = Argon2Hasher()
+        # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
+        hasher = Argon2Hasher(max(1, usable_cores() // 2 // settings.server.worker_count))
         clock = SystemClock()
         ready = await prepare(
             database, clock, hasher, FirstAdministrator(settings.admin_password, secrets.token_urlsafe(15))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import os
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +14,8 @@ import msgspec
 
 PREFIX: Final = "ENTREPOT_"
 LARGEST_PORT: Final = 65535
+MOST_WORKERS: Final = 4
+CPU_QUOTA: Final = pathlib.Path("/sys/fs/cgroup/cpu.max")
 
 
 class SettingsError(Exception):
@@ -28,11 +32,16 @@ class Server(Section, frozen=True):
     listen: str = "127.0.0.1:5000"
     public_url: str = ""
     trusted_proxies: list[str] = []
-    workers: int = 1
+    workers: int = 0
     connections: int = 8192
     stop_seconds: int = 30
     header_seconds: int = 30
     header_bytes: int = 131072
+
+    @property
+    def worker_count(self) -> int:
+        """How many HTTP workers run: as set, else one for each core that may be used, four at most."""
+        return self.workers or min(usable_cores(), MOST_WORKERS)
 
 
 class Tls(Section, frozen=True):
@@ -159,6 +168,17 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def usable_cores(quota: pathlib.Path = CPU_QUOTA) -> int:
+    """Cores that this process may keep busy: its affinity, and what a container is allowed (cgroup v2, cpu.max)."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        most, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(cores, math.ceil(int(most) / int(period))))
+    except (OSError, ValueError):
+        # No cgroup of version 2, or the quota "max".
+        return cores
+
+
 def _read(path: pathlib.Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -210,7 +230,6 @@ def _require_sense(settings: Settings) -> None:
     if settings.tls.auto and settings.tls.certificate:
         raise SettingsError("tls.auto makes a certificate of its own: leave tls.certificate and tls.key empty")
     for path, value in (
-        ("server.workers", settings.server.workers),
         ("server.connections", settings.server.connections),
         ("limits.manifest_bytes", settings.limits.manifest_bytes),
         ("limits.open_uploads", settings.limits.open_uploads),
@@ -220,6 +239,10 @@ def _require_sense(settings: Settings) -> None:
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")
+    if settings.server.workers < 0:
+        raise SettingsError(
+            f"server.workers is a number of processes, or 0 for one a core, not {settings.server.workers}"
+        )
     if settings.log.level not in {"debug", "info", "warning", "error"}:
         raise SettingsError(f"log.level is debug, info, warning or error, not {settings.log.level!r}")
     if settings.tls.oldest not in {"tls1.2", "tls1.3"}:

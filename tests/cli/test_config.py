@@ -50,7 +50,7 @@ def test_right_settings_are_right(nobody: Caller) -> None:
     ("variable", "value", "message"),
     [
         ("ENTREPOT_SERVER__NONSENSE", "1", "nonsense"),
-        ("ENTREPOT_SERVER__WORKERS", "0", "server.workers must be at least 1"),
+        ("ENTREPOT_SERVER__WORKERS", "-1", "server.workers is a number of processes, or 0"),
         ("ENTREPOT_SERVER__LISTEN", "here", "server.listen"),
         ("ENTREPOT_DATABASE__URL", "oracle://x", "database.url: nothing here works with oracle://"),
         ("ENTREPOT_STORAGE__URL", "x-y://x", "storage.url: nothing here works with x-y://"),

@@ -13,7 +13,7 @@ from tests.support.asgi import run
 
 def test_a_password_makes_its_hash_and_no_other_does() -> None:
     """An empty hash, which stands for no user, and one that cannot be read are wrong, not errors."""
-    hasher = Argon2Hasher()
+    hasher = Argon2Hasher(1)
 
     async def verify() -> list[bool]:
         encoded = await hasher.hash("right")
@@ -26,7 +26,7 @@ def test_a_password_makes_its_hash_and_no_other_does() -> None:
 
 def test_a_crowd_is_sent_away() -> None:
     """TooMany for whoever comes when the queue is full; those in it are served, and then there is room again."""
-    hasher = Argon2Hasher()
+    hasher = Argon2Hasher(1)
 
     async def crowd() -> list[bool | BaseException]:
         encoded = await hasher.hash("right")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Mapping
 
 import pytest
 
-from entrepot.settings import Settings, SettingsError, load, parse_listen
+from entrepot.settings import MOST_WORKERS, Server, Settings, SettingsError, load, parse_listen, usable_cores
 
 
 def settings(tmp_path: pathlib.Path, text: str = "", environment: Mapping[str, str] | None = None) -> Settings:
@@ -66,7 +67,7 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_SERVER__LISTEN": "host:x"}, "server.listen"),
         ("", {"ENTREPOT_SERVER__LISTEN": "host:²"}, "server.listen"),
         ("", {"ENTREPOT_SERVER__TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "server.trusted_proxies: 'proxy'"),
-        ("", {"ENTREPOT_SERVER__WORKERS": "0"}, "server.workers must be at least 1"),
+        ("", {"ENTREPOT_SERVER__WORKERS": "-1"}, "server.workers is a number of processes"),
         ("", {"ENTREPOT_AUTH__TOKEN_SECONDS": "0"}, "auth.token_seconds must be at least 1"),
         ("", {"ENTREPOT_LOG__LEVEL": "loud"}, "log.level"),
         ("", {"ENTREPOT_TLS__OLDEST": "ssl3"}, "tls.oldest"),
@@ -97,3 +98,20 @@ def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
 def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
     """Host and port, with IPv6 in brackets."""
     assert parse_listen(text) == expected
+
+
+def test_a_container_is_not_counted_the_cores_of_its_host(tmp_path: pathlib.Path) -> None:
+    """A quota of a core and a half is two cores; without one, or where there is no such file, all of them."""
+    quota, cores = tmp_path / "cpu.max", len(os.sched_getaffinity(0))
+    quota.write_text("50000 100000\n")
+    assert usable_cores(quota) == 1
+    quota.write_text("150000 100000\n")
+    assert usable_cores(quota) == min(2, cores)
+    quota.write_text("max 100000\n")
+    assert usable_cores(quota) == usable_cores(tmp_path / "nowhere") == cores
+
+
+def test_workers_follow_the_cores_unless_they_are_set() -> None:
+    """One each, but never more than four unasked."""
+    assert Server().worker_count == min(usable_cores(), MOST_WORKERS)
+    assert Server(workers=9).worker_count == 9

@@ -140,6 +140,11 @@ class World:
 
         return self.run(change())
 
+    def sibling(self) -> Face:
+        """The OCI face of another worker over the same data, as it stands before it next looks at the policy."""
+        registry = self.run(self._registry(self.sqlite))
+        return Face(Context(registry, self.limits, self.addresses, GenuineCache()), GRAMMAR)
+
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""
         return self.run(self.sqlite.read(lambda tx: tx.all(sql, *arguments)))

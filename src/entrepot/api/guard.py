@@ -14,6 +14,7 @@ from entrepot.api.face import NOTES, PREFIX
 from entrepot.api.paths import restore
 from entrepot.core.decide import decide
 from entrepot.core.namespaces import is_visible, unknown_namespace
+from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
 from entrepot.domain.access import ANONYMOUS, SCOPE_WORD, Action, Caller, PolicySnapshot
 from entrepot.domain.errors import (
@@ -62,7 +63,10 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     scope[WHO] = caller
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name
-    judge(state.context.registry.policy.snapshot, caller, needs, subject)
+    policy: Policy = state.context.registry.policy
+    # Another worker may have changed it by the request before this one, and lists are filtered by it.
+    await policy.refresh()
+    judge(policy.snapshot, caller, needs, subject)
 
 
 def scope_of(connection: Connection) -> Scope:

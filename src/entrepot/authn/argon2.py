@@ -27,16 +27,14 @@ def _give_way() -> None:
 
 
 class Argon2Hasher:
-    """The port PasswordHasher with argon2-cffi.
+    """The port PasswordHasher with argon2-cffi, in so many threads.
 
     Raises TooMany while too many others wait for the same cores.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         self._hasher = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
-        self._pool = ThreadPoolExecutor(
-            max(1, (os.cpu_count() or 1) // 2), thread_name_prefix="argon2", initializer=_give_way
-        )
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_give_way)
         self._decoy: str | None = None
         self._waiting = 0
 

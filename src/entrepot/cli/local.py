@@ -88,12 +88,13 @@ class _OperatorPolicy(Policy):
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.database)
 
-    async def refresh(self) -> None:
-        await super().refresh()
+    async def refresh(self) -> bool:
+        is_new = await super().refresh()
         accounts = self.snapshot.accounts
         if OPERATOR not in accounts:
             operator = AccountPolicy(_name(), is_admin=True, is_disabled=False, credentials_since=0)
             self.snapshot = msgspec.structs.replace(self.snapshot, accounts={**accounts, OPERATOR: operator})
+        return is_new
 
 
 async def _operator(context: Context, header: bytes | None) -> Caller:

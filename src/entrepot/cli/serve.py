@@ -59,9 +59,10 @@ def _serve(
     url = _own_url(address, is_https=files is not None)
     http = _HttpWorker(settings, listener, files, metrics)
     jobs = _JobProcess(config, settings.data_path, settings.server.public_url or url, files[2] if files else None)
-    workers = [Child("http worker", http.spawn, FAILED_TO_START, reloads=True) for _ in range(settings.server.workers)]
+    count = settings.server.worker_count
+    workers = [Child("http worker", http.spawn, FAILED_TO_START, reloads=True) for _ in range(count)]
     chores = Chores(lease.renew, listener.close, lambda: _renew_tls(settings, address[0]))
-    structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=settings.server.workers)
+    structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=count)
     kill_seconds = settings.server.stop_seconds + KILL_SECONDS
     return Supervisor([*workers, Child("job process", jobs.spawn)], chores, kill_seconds).run()
 

@@ -44,7 +44,7 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     scheme, _, credentials = header.partition(b" ")
     match scheme.lower():
         case b"bearer":
-            caller, until = _bearer(registry, credentials.strip().decode("latin-1"), now)
+            caller, until = await _bearer(registry, credentials.strip().decode("latin-1"), now)
         case b"basic":
             caller, until = await _basic(registry, cache, credentials.strip()), now + BASIC_SECONDS * SECOND
         case _:
@@ -53,13 +53,16 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     return caller
 
 
-def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
+async def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
     claims = tokens.verify(registry.token_key, token, now, "access")
-    identity = _require_standing(registry, claims) if claims.sub else None
+    identity = await _require_standing(registry, claims) if claims.sub else None
     return Caller(identity, tokens.ceiling_of(claims.access)), claims.exp * SECOND
 
 
-def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
+async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
+    if claims.sub not in registry.policy.snapshot.accounts:
+        # Another process may have made the account a moment ago.
+        await registry.policy.refresh()
     account = registry.policy.snapshot.find_account(claims.sub)
     if account is None or account.credentials_since > claims.at:
         raise Unauthenticated("this token has been revoked; log in again")
@@ -99,23 +102,30 @@ async def _prove(registry: Registry, name: str, password: str) -> Identity:
     return Identity(account.id, account.name)
 
 
-def refresh_identity(registry: Registry, token: str) -> Identity:
+async def refresh_identity(registry: Registry, token: str) -> Identity:
     """The identity behind a refresh token. Raises Unauthenticated."""
-    return _require_standing(registry, tokens.verify(registry.token_key, token, registry.clock.now(), "refresh"))
+    return await _require_standing(registry, tokens.verify(registry.token_key, token, registry.clock.now(), "refresh"))
 
 
-def issue(registry: Registry, caller: Caller, scopes: list[Scope], *, offline: bool) -> Issued:
+async def issue(registry: Registry, caller: Caller, scopes: list[Scope], *, offline: bool) -> Issued:
     """A token for what the caller may have of `scopes`; what they may not have is left out, never refused."""
     now = registry.clock.now()
     identity = caller.identity
     account = identity.account if identity else 0
-    granted = [scope for scope in (_grantable(registry, caller, wanted) for wanted in scopes) if scope is not None]
+    granted = _grant(registry, caller, scopes)
+    if granted != scopes and await registry.policy.refresh():
+        # Another process may have been told a moment ago that they may.
+        granted = _grant(registry, caller, scopes)
     claims = tokens.new_claims(account, now, registry.rules.token_seconds, "access", granted)
     refresh = None
     if offline and identity is not None and caller.ceiling is None:
         seconds = registry.rules.refresh_days * DAY // SECOND
         refresh = tokens.sign(registry.token_key, tokens.new_claims(account, now, seconds, "refresh", []))
     return Issued(tokens.sign(registry.token_key, claims), registry.rules.token_seconds, claims.iat, refresh)
+
+
+def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scope]:
+    return [scope for scope in (_grantable(registry, caller, wanted) for wanted in scopes) if scope is not None]
 
 
 def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | None:

@@ -41,6 +41,8 @@ async def list_repositories(
 
     `within` is a prefix such as `acme/`.
     """
+    # What another worker was told a moment ago must be in the list already.
+    await registry.policy.refresh()
     ranges = registry.policy.visible_ranges(caller)
     prefixes = [""] if ranges is None else ranges
     low, high = _span(within)

@@ -21,11 +21,13 @@ class Policy:
         self._ranges: dict[int, list[str] | None] = {}
         self._ranges_of: PolicySnapshot = EMPTY_POLICY
 
-    async def refresh(self) -> None:
-        """Look at the version, one indexed read, and take the new policy if there is one."""
+    async def refresh(self) -> bool:
+        """Look at the version, one indexed read, and take the new policy if there is one; whether there was."""
         version = await self._database.read(rows.get_policy_version)
-        if version != self.snapshot.version:
-            self.snapshot = await self._database.read(rows.get_policy)
+        if version == self.snapshot.version:
+            return False
+        self.snapshot = await self._database.read(rows.get_policy)
+        return True
 
     def visible_ranges(self, caller: Caller) -> list[str] | None:
         """What `decide.visible_ranges` answers, worked out once for each identity under one policy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from entrepot.core.decide import decide, is_open
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
-from entrepot.domain.access import Action, Caller
+from entrepot.domain.access import Action, Caller, PolicySnapshot
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -32,18 +32,28 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     if action in OPEN:
         _admit_open(caller, action)
         return
-    snapshot = context.registry.policy.snapshot
-    decision = decide(snapshot, caller.identity, action, request.resource)
-    if decision.allowed and caller.is_admitted(action, request.resource):
-        return
+    policy = context.registry.policy
+    refusal = _judge(policy.snapshot, caller, action, request.resource)
+    if refusal is not None and await policy.refresh():
+        # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
+        refusal = _judge(policy.snapshot, caller, action, request.resource)
+    if refusal is not None:
+        raise refusal
+
+
+def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, name: RepositoryName) -> EntrepotError | None:
+    """What the caller is to be told, if it is not yes."""
+    decision = decide(snapshot, caller.identity, action, name)
+    if decision.allowed and caller.is_admitted(action, name):
+        return None
     if caller.identity is None:
-        raise _anonymous(request.resource, action)
+        return _anonymous(name, action)
     if decision.allowed:
-        raise InsufficientScope("the token does not cover this; ask for one with the scope named in the challenge")
-    is_open_write = action is not Action.PULL and is_open(snapshot, request.resource.namespace)
-    if is_open_write or decide(snapshot, caller.identity, Action.PULL, request.resource).allowed:
-        raise Denied(f"{action.value} on {request.resource} is refused", reasons=list(decision.reasons))
-    raise _hidden(request.resource, action)
+        return InsufficientScope("the token does not cover this; ask for one with the scope named in the challenge")
+    is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace)
+    if is_open_write or decide(snapshot, caller.identity, Action.PULL, name).allowed:
+        return Denied(f"{action.value} on {name} is refused", reasons=list(decision.reasons))
+    return _hidden(name, action)
 
 
 async def conceal(context: Context, request: Request, endpoint: Endpoint, error: EntrepotError) -> EntrepotError:

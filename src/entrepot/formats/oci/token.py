@@ -31,7 +31,7 @@ async def get(context: Context, request: Request) -> Response:
     """`GET /token`: a token for the Basic credentials, or for anonymous; `offline_token=true` adds a refresh token."""
     is_offline = request.query_value("offline_token") in {"true", "1"}
     scopes = parse_scopes(request.query_values("scope"))
-    return _answer(issue(context.registry, request.caller, scopes, offline=is_offline))
+    return _answer(await issue(context.registry, request.caller, scopes, offline=is_offline))
 
 
 async def post(context: Context, request: Request) -> Response:
@@ -44,7 +44,7 @@ async def post(context: Context, request: Request) -> Response:
     fields = dict(form)
     caller, is_offline = await _caller(context, fields)
     scopes = parse_scopes([value for key, value in form if key == "scope"])
-    issued = issue(context.registry, caller, scopes, offline=is_offline)
+    issued = await issue(context.registry, caller, scopes, offline=is_offline)
     given = fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
     return _answer(issued, given, fields.get("scope", ""))
 
@@ -56,7 +56,7 @@ async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, boo
             identity = await log_in(context.registry, context.genuine, name, password)
             return Caller(identity, None), fields.get("access_type") == "offline"
         case "refresh_token":
-            return Caller(refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
+            return Caller(await refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
         case other:
             raise RequestInvalid("grant_type must be password or refresh_token", got=other)
 
