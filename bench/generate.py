@@ -169,9 +169,12 @@ class Filler:
             READER,
         )
         granted = (
-            f"select {account}, name, 'reader', 'admin', {self.now} from namespace where name like 'scale-%' and id % 2"
+            f"select 'account', {account}, 'reader', name, 'admin', {self.now} from namespace "
+            "where name like 'scale-%' and id % 2"
         )
-        self.connection.execute(f'insert into "grant" (account, resource, role, granted_by, granted_at) {granted}')
+        self.connection.execute(
+            f'insert into "grant" (subject_kind, subject, role, resource, granted_by, granted_at) {granted}'
+        )
 
 
 def _descriptor(digest: str, raw: bytes) -> str:

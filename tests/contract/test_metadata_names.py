@@ -6,12 +6,13 @@ from functools import partial
 
 import pytest
 
-from entrepot.domain.access import AccountPolicy, NamespacePolicy, Role
 from entrepot.domain.errors import AlreadyExists
+from entrepot.domain.grants import ROLES, Conditions, Grant
 from entrepot.domain.names import RepositoryName
+from entrepot.domain.policy import AccountPolicy, NamespacePolicy
 from entrepot.metadata import accounts, grants, instance, namespaces, policy, repositories
-from entrepot.metadata.accounts import AccountRow
-from entrepot.metadata.grants import GrantRow
+from entrepot.metadata.accounts import AccountRow, Faceless
+from entrepot.metadata.grants import NewGrantRow
 from entrepot.metadata.namespaces import NamespaceRow
 from entrepot.metadata.repositories import RepositoryRow
 from entrepot.ports.database import Tx, Work
@@ -38,7 +39,7 @@ def test_accounts(held: Held) -> None:
     ann = held.transact(adding("ann", is_admin=True))
     assert held.read(accounts.has_any_account)
     assert held.read(lambda tx: accounts.find_account(tx, "ann")) == AccountRow(
-        ann, "ann", "hash of ann", is_admin=True, is_disabled=False, created_at=NOW
+        ann, "ann", "hash of ann", is_admin=True, is_disabled=False, created_at=NOW, kind="user"
     )
     held.transact(lambda tx: accounts.set_password(tx, ann, "other", NOW + 1))
     found = held.read(lambda tx: accounts.find_account(tx, "ann"))
@@ -53,6 +54,23 @@ def test_an_account_name_is_taken_once(held: Held) -> None:
     held.transact(adding("ann"))
     with pytest.raises(AlreadyExists):
         held.transact(adding("ann"))
+
+
+def test_accounts_without_a_password(held: Held) -> None:
+    """Organisations and service accounts share the pool of names, and are no users."""
+    org = held.transact(lambda tx: accounts.add_faceless(tx, Faceless("acme", "organisation"), NOW))
+    held.transact(lambda tx: namespaces.add_namespace(tx, "acme", org, "private", NOW))
+    ((home,),) = held.rows("select id from namespace where name = 'acme'")
+    robot = held.transact(
+        lambda tx: accounts.add_faceless(tx, Faceless("robot$acme+ci", "service", home, "builds"), NOW)
+    )
+    found = held.read(lambda tx: accounts.find_account(tx, "robot$acme+ci"))
+    assert found is not None
+    assert (found.id, found.kind, found.password_hash) == (robot, "service", "")
+    assert held.read(lambda tx: accounts.list_accounts(tx, "", 9)) == []
+    assert held.read(policy.get_policy).accounts[org].kind == "organisation"
+    with pytest.raises(AlreadyExists):
+        held.transact(adding("acme"))
 
 
 def test_accounts_are_listed_in_pages(held: Held) -> None:
@@ -76,10 +94,10 @@ def test_removing_an_account_leaves_what_it_owned(held: Held) -> None:
     """Grants go with their user, a namespace stays without an owner."""
     ann = held.transact(adding("ann"))
     held.transact(lambda tx: namespaces.add_namespace(tx, "acme", ann, "public", NOW))
-    held.transact(lambda tx: grants.put_grant(tx, GrantRow(ann, "other", "reader", "admin"), NOW))
+    held.transact(lambda tx: grants.put_role(tx, NewGrantRow(("account", ann), "other", "reader"), "admin", NOW))
     held.transact(lambda tx: accounts.remove_account(tx, ann))
     assert held.read(lambda tx: accounts.find_account(tx, "ann")) is None
-    assert held.read(lambda tx: grants.list_grants(tx, "other")) == []
+    assert held.read(lambda tx: grants.list_roles(tx, "other")) == []
     found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
     assert found is not None
     assert found.owner is None
@@ -131,17 +149,46 @@ def test_untagged_days_are_the_namespace_s(held: Held) -> None:
 def test_grants(held: Held) -> None:
     """A grant replaces the one before on the same resource; taking it away says whether there was one."""
     ann, bob = held.transact(adding("ann")), held.transact(adding("bob"))
-    for row in (
-        GrantRow(bob, "acme", "reader", "admin"),
-        GrantRow(ann, "acme", "reader", "admin"),
-        GrantRow(ann, "acme", "owner", "bob"),
-        GrantRow(ann, "acme/app", "writer", "bob"),
+    for account, resource, role, is_new in (
+        (bob, "acme", "reader", True),
+        (ann, "acme", "reader", True),
+        (ann, "acme", "owner", True),
+        (ann, "acme", "owner", False),
+        (ann, "acme/app", "writer", True),
     ):
-        held.transact(partial(grants.put_grant, grant=row, now=NOW))
-    assert held.read(lambda tx: grants.list_grants(tx, "acme")) == [("ann", "owner"), ("bob", "reader")]
-    assert held.transact(lambda tx: grants.remove_grant(tx, ann, "acme"))
-    assert not held.transact(lambda tx: grants.remove_grant(tx, ann, "acme"))
-    assert held.read(lambda tx: grants.list_grants(tx, "acme")) == [("bob", "reader")]
+        row = NewGrantRow(("account", account), resource, role)
+        assert held.transact(partial(grants.put_role, grant=row, granted_by="admin", now=NOW)) is is_new
+    assert held.read(lambda tx: grants.list_roles(tx, "acme")) == [("ann", "owner"), ("bob", "reader")]
+    assert held.transact(lambda tx: grants.remove_roles(tx, ("account", ann), "acme"))
+    assert not held.transact(lambda tx: grants.remove_roles(tx, ("account", ann), "acme"))
+    assert held.read(lambda tx: grants.list_roles(tx, "acme")) == [("bob", "reader")]
+
+
+def test_grants_with_all_that_they_can_have(held: Held) -> None:
+    """Actions, tags, conditions and an effect come back as they were given; exactly the same twice is one."""
+    ann = held.transact(adding("ann"))
+    conditions = Conditions(networks=("10.0.0.0/8",))
+    full = NewGrantRow(
+        ("account", ann), "acme/*", actions=("push", "pull"), effect="deny", tags="v*", conditions=conditions
+    )
+    number = held.transact(lambda tx: grants.add_grant(tx, full, "admin", NOW))
+    assert number is not None
+    assert held.transact(lambda tx: grants.add_grant(tx, full, "bob", NOW)) is None
+    held.transact(lambda tx: grants.add_grant(tx, NewGrantRow(("everyone", 0), "pub", "reader"), "admin", NOW))
+    found = held.read(lambda tx: grants.find_grant(tx, number))
+    assert found is not None
+    assert (found.kind, found.name, found.account_kind, found.actions) == ("account", "ann", "user", ("pull", "push"))
+    assert (found.effect, found.tags, found.conditions, found.role) == ("deny", "v*", conditions, "")
+    assert [row.resource for row in held.read(lambda tx: grants.list_grants(tx, ("", "~"), 0, 9))] == ["acme/*", "pub"]
+    assert held.read(lambda tx: grants.list_grants(tx, ("acme", "acme0"), 0, 9)) == [found]
+    snapshot = held.read(policy.get_policy)
+    assert snapshot.has_conditions
+    (grant,) = snapshot.grants["account", ann]
+    assert (grant.title, grant.is_deny, grant.tags, grant.conditions) == ("pull, push", True, "v*", conditions)
+    assert held.transact(lambda tx: grants.remove_grant(tx, number))
+    assert not held.transact(lambda tx: grants.remove_grant(tx, number))
+    held.transact(lambda tx: grants.remove_of(tx, ("everyone", 0)))
+    assert held.read(lambda tx: grants.list_grants(tx, ("", "~"), 0, 9)) == []
 
 
 def test_the_policy_is_read_whole(held: Held) -> None:
@@ -153,7 +200,7 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     async def change(tx: Tx) -> None:
         await repositories.set_visibility(tx, known, "public")
         await namespaces.set_namespace(tx, "acme", ann, "private")
-        await grants.put_grant(tx, GrantRow(ann, "acme/other", "writer", "admin"), NOW)
+        await grants.put_role(tx, NewGrantRow(("account", ann), "acme/other", "writer"), "admin", NOW)
         await policy.bump_policy_version(tx)
 
     before = held.read(policy.get_policy_version)
@@ -163,7 +210,8 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     assert snapshot.accounts == {ann: AccountPolicy("ann", is_admin=True, is_disabled=False, credentials_since=NOW)}
     assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private")}
     assert snapshot.repositories == {"acme/app": "public"}
-    assert snapshot.grants == {ann: {"acme/other": Role.WRITER}}
+    (grant,) = snapshot.grants["account", ann]
+    assert grant == Grant(grant.id, ("account", ann), ROLES["writer"], "acme/other", "writer")
 
 
 def test_repositories(held: Held) -> None:

@@ -9,17 +9,14 @@ from hypothesis import strategies as st
 from entrepot.domain.access import (
     ADMITS,
     ANONYMOUS,
-    EMPTY_POLICY,
-    NEEDS,
     SCOPE_WORD,
-    AccountPolicy,
     Action,
     Caller,
-    PolicySnapshot,
-    Role,
     Scope,
     parse_scopes,
 )
+from entrepot.domain.grants import GRANTABLE, ROLES
+from entrepot.domain.policy import EMPTY_POLICY, AccountPolicy, PolicySnapshot
 
 
 @pytest.mark.parametrize(
@@ -58,7 +55,7 @@ def test_every_scope_word_admits_what_it_says() -> None:
         "pull": "pull", "push": "push", "delete": "delete",
     }  # fmt: skip
     assert ADMITS["*"] > ADMITS["pull"] | ADMITS["push"] | ADMITS["delete"]
-    assert NEEDS[Action.PULL] < NEEDS[Action.PUSH] < NEEDS[Action.DELETE] is Role.OWNER
+    assert ROLES["reader"] < ROLES["writer"] < ROLES["maintainer"] < ROLES["owner"] < GRANTABLE
 
 
 def test_a_ceiling_is_by_resource() -> None:
@@ -73,7 +70,7 @@ def test_a_ceiling_is_by_resource() -> None:
 def test_disabled_accounts_are_not_found() -> None:
     """Whoever is disabled or unknown may not act."""
     accounts = {1: AccountPolicy("a", False, False, 0), 2: AccountPolicy("b", False, True, 0)}
-    snapshot = PolicySnapshot(1, accounts, {}, {}, {})
+    snapshot = PolicySnapshot(version=1, accounts=accounts)
     assert snapshot.find_account(1) == accounts[1]
     assert snapshot.find_account(2) is None
     assert EMPTY_POLICY.find_account(1) is None

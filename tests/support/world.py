@@ -30,7 +30,7 @@ from entrepot.domain.digests import Digest, digest_of
 from entrepot.domain.names import RepositoryName
 from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import accounts, grants, namespaces, policy, repositories
-from entrepot.metadata.grants import GrantRow
+from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
 from entrepot.ports.store import BlobStore
 from entrepot.storage.memory import MemoryStore
@@ -163,14 +163,16 @@ class World:
             self.ids[name] = account.id
         await namespaces.add_namespace(tx, "pub", self.ids["alice"], "public", now)
         await namespaces.add_namespace(tx, "priv", self.ids["alice"], "private", now)
-        await grants.put_grant(tx, GrantRow(self.ids["carol"], "priv", "reader", "alice"), now)
+        await grants.put_role(tx, NewGrantRow(("account", self.ids["carol"]), "priv", "reader"), "alice", now)
         await policy.bump_policy_version(tx)
 
     def grant(self, user: str, resource: str, role: str) -> None:
         """Give a role."""
 
         async def record(tx: Tx) -> None:
-            await grants.put_grant(tx, GrantRow(self.ids[user], resource, role, "admin"), self.clock.now())
+            await grants.put_role(
+                tx, NewGrantRow(("account", self.ids[user]), resource, role), "admin", self.clock.now()
+            )
             await policy.bump_policy_version(tx)
 
         self.transact(record)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrepot.metadata import accounts, grants, policy
-from entrepot.metadata.grants import GrantRow
+from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
 from tests.api.door import Door
 from tests.support.asgi import Client
@@ -51,7 +51,7 @@ def test_an_account_exists_for_every_worker_at_once(world: World) -> None:
         await accounts.add_account(tx, "eve", f"plain:{password_of('eve')}", is_admin=False, now=world.clock.now())
         account = await accounts.find_account(tx, "eve")
         assert account is not None
-        await grants.put_grant(tx, GrantRow(account.id, "priv", "reader", "admin"), world.clock.now())
+        await grants.put_role(tx, NewGrantRow(("account", account.id), "priv", "reader"), "admin", world.clock.now())
         await policy.bump_policy_version(tx)
 
     world.transact(record)

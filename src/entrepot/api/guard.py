@@ -16,7 +16,7 @@ from entrepot.core.decide import decide
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
-from entrepot.domain.access import ANONYMOUS, SCOPE_WORD, Action, Caller, PolicySnapshot
+from entrepot.domain.access import SCOPE_WORD, Action, Caller, Origin
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -24,7 +24,8 @@ from entrepot.domain.errors import (
     Unauthenticated,
 )
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
-from entrepot.wire.messages import Scope
+from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.messages import Receive, Request, Scope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
@@ -33,10 +34,16 @@ WHO = "entrepot.who"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a request is about: `acme/app`, `acme`, or empty for the registry itself."""
+    """What a request is about: `acme/app` and perhaps a tag of it, `acme`, or empty for the registry itself."""
 
     resource: str
     is_read: bool
+    tag: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The resource as decisions take it."""
+        return f"{self.resource}:{self.tag}" if self.tag else self.resource
 
     @property
     def is_repository(self) -> bool:
@@ -60,6 +67,9 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     state = connection.app.state
     header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
     caller: Caller = await state.who(state.context, header)
+    request = Request(scope, cast("Receive", connection.receive))
+    origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
+    caller = Caller(caller.identity, caller.ceiling, origin, caller.credential)
     scope[WHO] = caller
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name
@@ -92,10 +102,10 @@ def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subj
 def _is_allowed(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> bool:
     if needs is Action.CATALOG:
         # Listings are filtered by what may be pulled; whoever proved something may ask for them.
-        return caller != ANONYMOUS
+        return caller.identity is not None or caller.ceiling is not None
     if needs is Action.PULL and not subject.is_repository:
         return is_visible(snapshot, caller, subject.resource)
-    return decide(snapshot, caller.identity, needs, subject.resource).allowed
+    return decide(snapshot, caller.identity, needs, subject.asked, caller.origin).allowed
 
 
 def _subject(connection: Connection) -> Subject:
@@ -105,7 +115,7 @@ def _subject(connection: Connection) -> Subject:
         name = parse_repository_name(restore(parameters["repository"]))
         # A dictionary of its own: the framework shares the one it found among requests.
         connection.scope["path_params"] = {**parameters, "repository": name}
-        return Subject(name, is_read)
+        return Subject(name, is_read, parameters.get("tag", ""))
     return Subject(parse_namespace_name(parameters["namespace"]) if "namespace" in parameters else "", is_read)
 
 
@@ -123,7 +133,7 @@ def _require_identity(caller: Caller) -> None:
 
 def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> EntrepotError:
     resource = subject.resource
-    decision = decide(snapshot, caller.identity, needs, resource)
+    decision = decide(snapshot, caller.identity, needs, subject.asked, caller.origin)
     if resource and subject.is_read and not _may_know(snapshot, caller, subject):
         # The same words whether it is there or not, so that nobody can tell.
         return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
@@ -133,5 +143,5 @@ def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: S
 
 def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> bool:
     if subject.is_repository:
-        return decide(snapshot, caller.identity, Action.PULL, subject.resource).allowed
+        return decide(snapshot, caller.identity, Action.PULL, subject.resource, caller.origin).allowed
     return is_visible(snapshot, caller, subject.resource)

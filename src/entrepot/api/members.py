@@ -25,7 +25,7 @@ class Members(Answer, frozen=True):
 
 
 class NewRole(Document, frozen=True):
-    """The role to give: a reader pulls, a writer pushes and moves tags too, an owner deletes and administers too."""
+    """The role to give: a reader pulls, a writer pushes and moves tags, a maintainer deletes, an owner administers."""
 
     role: grants.RoleName
 

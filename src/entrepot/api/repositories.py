@@ -11,8 +11,9 @@ from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, Within
 from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import namespaces
 from entrepot.core.listing import list_repositories
-from entrepot.domain.access import PolicySnapshot, Visibility
+from entrepot.domain.access import Visibility
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
+from entrepot.domain.policy import PolicySnapshot
 from entrepot.metadata.repositories import RepositoryRow
 
 

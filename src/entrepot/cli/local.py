@@ -24,7 +24,8 @@ from entrepot.client.api import Answer
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
-from entrepot.domain.access import AccountPolicy, Caller, Identity
+from entrepot.domain.access import Caller, Identity
+from entrepot.domain.policy import AccountPolicy
 from entrepot.settings import Settings, SettingsError
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits

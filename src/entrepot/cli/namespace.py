@@ -83,9 +83,14 @@ def members(resource: Resource, /, *, where: Anywhere = HERE) -> None:
 
 @app.command
 def grant(
-    resource: Resource, user: str, role: Literal["reader", "writer", "owner"], /, *, where: Anywhere = HERE
+    resource: Resource,
+    user: str,
+    role: Literal["reader", "writer", "maintainer", "owner"],
+    /,
+    *,
+    where: Anywhere = HERE,
 ) -> None:
-    """Give a user a role: a reader pulls, a writer pushes too, an owner deletes and administers too."""
+    """Give a user a role: a reader pulls, a writer pushes too, a maintainer deletes too, an owner administers too."""
     with open_api(where) as api:
         member = call(api, "PUT", _members_of(resource, user), {"role": role})
     if where.json:

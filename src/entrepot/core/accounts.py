@@ -10,7 +10,7 @@ import msgspec
 from entrepot.core.decide import decide
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
-from entrepot.domain.access import Action, Caller, PolicySnapshot
+from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import (
     AccountUnknown,
     AlreadyExists,
@@ -21,6 +21,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.events import Event
 from entrepot.domain.names import parse_namespace_name, require_free_name
+from entrepot.domain.policy import PolicySnapshot
 from entrepot.metadata import accounts, events, namespaces, policy
 from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.database import Tx

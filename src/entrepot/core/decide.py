@@ -2,69 +2,95 @@
 
 from __future__ import annotations
 
-from entrepot.domain.access import (
-    ALLOWED,
-    NEEDS,
-    Action,
-    Caller,
-    Decision,
-    Identity,
-    PolicySnapshot,
-    Role,
-    refuse,
-)
+from typing import Final
+
+import msgspec
+
+from entrepot.domain.access import ALLOWED, UNKNOWN, Action, Caller, Decision, Identity, Origin, refuse
 from entrepot.domain.errors import Denied
-from entrepot.domain.names import RepositoryName
+from entrepot.domain.grants import ROLES, UNDENIABLE, Grant
+from entrepot.domain.patterns import literal_prefix, matches
+from entrepot.domain.policy import AccountPolicy, PolicySnapshot
+
+# What a grant for certain tags gives although no tag is named: the parts of a push and of a pull come without one.
+TAGLESS: Final = frozenset({Action.PULL, Action.SCAN_READ, Action.PUSH, Action.REPOSITORY_CREATE})
 
 
-def decide(snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str) -> Decision:
-    """Judge one action on a repository (`acme/app`), a namespace (`acme`) or, empty, the registry."""
-    namespace, _, path = resource.partition("/")
-    role = _role(snapshot, identity, namespace, resource)
-    needed = NEEDS.get(action, Role.NONE)
-    if action is Action.PULL and role < needed and path and _is_public(snapshot, namespace, resource):
-        return ALLOWED
-    if action is Action.NAMESPACE_CREATE or (
-        action in {Action.PUSH, Action.REPOSITORY_CREATE} and namespace not in snapshot.namespaces
-    ):
-        return _decide_new_namespace(snapshot, identity, namespace)
-    if action is Action.ADMIN:
-        return ALLOWED if _is_admin(snapshot, identity) else refuse("only instance administrators may do this")
-    if role >= needed:
-        return ALLOWED
-    who = identity.name if identity else "anonymous"
-    return refuse(
-        f"{action.value} on {resource} needs the role {needed.name.lower()}",
-        f"{who} has {role.name.lower() if role else 'no role'} there",
-    )
+class _Question(msgspec.Struct, frozen=True):
+    """An action on a repository or namespace, perhaps on one of its tags, by somebody."""
+
+    action: Action
+    name: str
+    namespace: str
+    tag: str
+    origin: Origin
+    identity: Identity | None
+    account: AccountPolicy | None
+
+
+def decide(
+    snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str, origin: Origin = UNKNOWN
+) -> Decision:
+    """Judge one action on a tag (`acme/app:v1`), a repository (`acme/app`), a namespace (`acme`) or "", the registry.
+
+    Of an unknown origin, no condition of an allowing grant holds and every one of a denying grant does.
+    """
+    name, _, tag = resource.partition(":")
+    rights = snapshot.rights_of(identity)
+    verdict = rights.verdicts.get((action, name))
+    if verdict is not None:
+        return verdict
+    namespace = name.partition("/")[0]
+    account = snapshot.find_account(identity.account) if identity else None
+    question = _Question(action, name, namespace, tag, origin, identity, account)
+    grants = [grant for grant in rights.applicable(namespace, name) if action in grant.actions]
+    decision = _judge(snapshot, question, grants)
+    if not any(grant.tags or grant.conditions for grant in grants):
+        rights.keep(action, name, decision)
+    return decision
 
 
 def may(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> bool:
     """Whether both the caller's token and the policy of this moment allow it."""
-    return caller.is_admitted(action, resource) and decide(snapshot, caller.identity, action, resource).allowed
+    is_admitted = caller.is_admitted(action, resource.partition(":")[0])
+    return is_admitted and decide(snapshot, caller.identity, action, resource, caller.origin).allowed
 
 
 def require(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> None:
     """Raise Denied with the reasons unless the policy allows it; tokens are judged at the door."""
-    decision = decide(snapshot, caller.identity, action, resource)
+    decision = decide(snapshot, caller.identity, action, resource, caller.origin)
     if not decision.allowed:
         raise Denied(f"{action.value} on {resource} is refused", reasons=list(decision.reasons))
 
 
 def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None:
-    """Prefixes of names (`acme/`, `acme/app`) that may hold something to read; None stands for everything.
+    """What may hold something to read: `acme/`, a whole name `acme/app`, a beginning `acme/team-*`; None is everything.
 
-    In the order of the names they begin, so that a listing can walk them one after the other.
+    In the order of the names they begin, so that a listing can walk them one after the other. What a deny or a
+    condition hides is still inside: whoever lists asks `decide` about each.
     """
     identity = caller.identity
-    if _is_admin(snapshot, identity):
+    rights = snapshot.rights_of(identity)
+    if _is_admin(snapshot, identity) and not rights.has_denies:
         return None
+    readable = [grant for grants in rights.exact.values() for grant in grants if _gives_pull(grant)]
+    globs = [grant for grants in rights.patterns.values() for grant in grants if _gives_pull(grant)]
+    if _is_admin(snapshot, identity) or any(not grant.resource for grant in readable):
+        return [""]
     prefixes = {f"{name}/" for name in snapshot.namespaces if _reads_namespace(snapshot, identity, name)}
-    granted = snapshot.grants.get(identity.account, {}) if identity and snapshot.find_account(identity.account) else {}
-    single = {name for name in granted if "/" in name}
-    single.update(name for name, visibility in snapshot.repositories.items() if visibility == "public")
-    prefixes.update(name for name in single if f"{RepositoryName(name).namespace}/" not in prefixes)
-    return sorted(prefixes)
+    prefixes |= {grant.resource if "/" in grant.resource else f"{grant.resource}/" for grant in readable}
+    prefixes |= {_beginning(grant.resource) for grant in globs}
+    prefixes |= {name for name, visibility in snapshot.repositories.items() if visibility == "public"}
+    return _without_overlaps(prefixes)
+
+
+def visible_namespaces(snapshot: PolicySnapshot, ranges: list[str] | None) -> set[str]:
+    """Namespaces in which there may be something to read, by what `visible_ranges` answered."""
+    if ranges is None or "" in ranges:
+        return set(snapshot.namespaces)
+    beginnings = tuple(prefix[:-1] for prefix in ranges if "/" not in prefix)
+    known = {prefix.partition("/")[0] for prefix in ranges if "/" in prefix} & snapshot.namespaces.keys()
+    return known | {name for name in snapshot.namespaces if beginnings and name.startswith(beginnings)}
 
 
 def is_open(snapshot: PolicySnapshot, namespace: str) -> bool:
@@ -73,8 +99,96 @@ def is_open(snapshot: PolicySnapshot, namespace: str) -> bool:
     return policy is not None and policy.visibility == "public"
 
 
-def _reads_namespace(snapshot: PolicySnapshot, identity: Identity | None, name: str) -> bool:
-    return snapshot.namespaces[name].visibility == "public" or _role(snapshot, identity, name, name) >= Role.READER
+def _judge(snapshot: PolicySnapshot, question: _Question, grants: list[Grant]) -> Decision:
+    action = question.action
+    is_admin = question.account is not None and question.account.is_admin
+    if action is Action.ADMIN:
+        return ALLOWED if is_admin else refuse("only instance administrators may do this")
+    is_owner = is_admin or _is_owner(snapshot, question)
+    denials = [grant for grant in grants if grant.is_deny and _denies(grant, question)]
+    if denials and not (is_owner and action in UNDENIABLE):
+        return refuse(*(_explain_denial(grant, question) for grant in denials))
+    if is_owner or (action is Action.PULL and _is_public(snapshot, question)):
+        return ALLOWED
+    return _weigh(snapshot, question, [grant for grant in grants if not grant.is_deny])
+
+
+def _weigh(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
+    # Who pushes to a namespace that is not there makes it, which grants do not give.
+    is_new = question.namespace not in snapshot.namespaces
+    if is_new and question.action in {Action.PUSH, Action.REPOSITORY_CREATE}:
+        return _refuse_new_namespace(question)
+    if any(not _hinders(grant, question) for grant in allowing):
+        return ALLOWED
+    if question.action is Action.NAMESPACE_CREATE:
+        return _refuse_new_namespace(question)
+    return _refuse(snapshot, question, allowing)
+
+
+def _hinders(grant: Grant, question: _Question) -> str:
+    """Why an allowing grant does not hold for this question, or nothing if it does."""
+    if grant.tags and question.tag and not matches(grant.tags, question.tag):
+        return f"only for tags like {grant.tags}"
+    if grant.tags and not question.tag and question.action not in TAGLESS:
+        return f"only for tags like {grant.tags}, not for what lies behind them"
+    return grant.conditions.unmet(question.origin) if grant.conditions else ""
+
+
+def _denies(grant: Grant, question: _Question) -> bool:
+    if not grant.fits(question.tag):
+        return False
+    if grant.conditions is None or question.origin == UNKNOWN:
+        return True
+    return not grant.conditions.unmet(question.origin)
+
+
+def _explain_denial(grant: Grant, question: _Question) -> str:
+    where = grant.resource or "the whole registry"
+    tags = f" for tags like {grant.tags}" if grant.tags else ""
+    return f"{question.action.value} is denied on {where}{tags} ({grant.title}, grant {grant.id})"
+
+
+def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
+    action, name = question.action.value, question.name
+    needed = next((role for role, actions in ROLES.items() if question.action in actions), "owner")
+    who = question.identity.name if question.identity else "anonymous"
+    held = sorted(
+        {
+            grant.title
+            for grant in snapshot.rights_of(question.identity).applicable(question.namespace, name)
+            if not grant.is_deny
+        }
+    )
+    reasons = [
+        f"{action} on {name or 'the registry'} needs the role {needed}",
+        f"{who} has {', '.join(held) if held else 'no role'} there",
+    ]
+    reasons += [f"{grant.title} (grant {grant.id}) would do, but {_hinders(grant, question)}" for grant in allowing]
+    return refuse(*reasons)
+
+
+def _refuse_new_namespace(question: _Question) -> Decision:
+    return refuse(
+        f"you have no role in the namespace {question.namespace}",
+        f"an administrator can make it with: entrepot namespace create {question.namespace}",
+    )
+
+
+def _is_owner(snapshot: PolicySnapshot, question: _Question) -> bool:
+    identity, account = question.identity, question.account
+    if identity is None or account is None or not question.namespace:
+        return False
+    policy = snapshot.namespaces.get(question.namespace)
+    if policy is None:
+        return account.kind == "user" and question.namespace == account.name
+    return snapshot.owns(identity.account, policy)
+
+
+def _is_public(snapshot: PolicySnapshot, question: _Question) -> bool:
+    policy = snapshot.namespaces.get(question.namespace)
+    if policy is None or "/" not in question.name:
+        return False
+    return snapshot.repositories.get(question.name, policy.visibility) == "public"
 
 
 def _is_admin(snapshot: PolicySnapshot, identity: Identity | None) -> bool:
@@ -82,35 +196,33 @@ def _is_admin(snapshot: PolicySnapshot, identity: Identity | None) -> bool:
     return account is not None and account.is_admin
 
 
-def _is_public(snapshot: PolicySnapshot, namespace: str, resource: str) -> bool:
-    policy = snapshot.namespaces.get(namespace)
-    if policy is None:
-        return False
-    return snapshot.repositories.get(resource, policy.visibility) == "public"
-
-
-def _role(snapshot: PolicySnapshot, identity: Identity | None, namespace: str, resource: str) -> Role:
-    account = snapshot.find_account(identity.account) if identity else None
-    if identity is None or account is None:
-        return Role.NONE
-    if account.is_admin:
-        return Role.OWNER
-    policy = snapshot.namespaces.get(namespace)
-    if policy is None:
-        return Role.OWNER if namespace == account.name else Role.NONE
-    if policy.owner == identity.account:
-        return Role.OWNER
-    granted = snapshot.grants.get(identity.account)
-    if not granted:
-        return Role.NONE
-    return max(granted.get(namespace, Role.NONE), granted.get(resource, Role.NONE))
-
-
-def _decide_new_namespace(snapshot: PolicySnapshot, identity: Identity | None, namespace: str) -> Decision:
-    account = snapshot.find_account(identity.account) if identity else None
-    if account is not None and (account.is_admin or account.name == namespace):
-        return ALLOWED
-    return refuse(
-        f"you have no role in the namespace {namespace}",
-        f"an administrator can make it with: entrepot namespace create {namespace}",
+def _reads_namespace(snapshot: PolicySnapshot, identity: Identity | None, name: str) -> bool:
+    policy = snapshot.namespaces[name]
+    return policy.visibility == "public" or (
+        identity is not None
+        and snapshot.find_account(identity.account) is not None
+        and snapshot.owns(identity.account, policy)
     )
+
+
+def _gives_pull(grant: Grant) -> bool:
+    return not grant.is_deny and Action.PULL in grant.actions
+
+
+def _beginning(pattern: str) -> str:
+    prefix = literal_prefix(pattern)
+    return prefix if not prefix or prefix.endswith("/") else f"{prefix}*"
+
+
+def _without_overlaps(prefixes: set[str]) -> list[str]:
+    kept: list[str] = []
+    # A star sorts before whatever a name can hold, so that what is within something comes behind it.
+    for prefix in sorted(prefixes):
+        if not kept or not _holds(kept[-1], prefix):
+            kept.append(prefix)
+    return kept
+
+
+def _holds(outer: str, inner: str) -> bool:
+    is_range = not outer or outer.endswith(("/", "*"))
+    return is_range and inner.startswith(outer.removesuffix("*"))

@@ -17,10 +17,10 @@ from entrepot.domain.errors import AccountUnknown
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName
 from entrepot.metadata import events, grants, namespaces, policy
-from entrepot.metadata.grants import GrantRow
+from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
 
-RoleName = Literal["reader", "writer", "owner"]
+RoleName = Literal["reader", "writer", "maintainer", "owner"]
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ async def list_members(
 
     async def collect(tx: Tx) -> list[tuple[str, str]]:
         await _require_there(tx, resource)
-        return await grants.list_grants(tx, resource)
+        return await grants.list_roles(tx, resource)
 
     found = [
         Member(user, cast("RoleName", role))
@@ -56,9 +56,9 @@ async def put_member(registry: Registry, caller: Caller, resource: str, member: 
     async def record(tx: Tx) -> None:
         await _require_there(tx, resource)
         account = await get_row(tx, member.user)
-        if (member.user, member.role) in await grants.list_grants(tx, resource):
+        row = NewGrantRow(("account", account.id), resource, member.role)
+        if not await grants.put_role(tx, row, act.actor, act.now):
             return
-        await grants.put_grant(tx, GrantRow(account.id, resource, member.role, act.actor), act.now)
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"user": member.user, "role": member.role}
         await events.add_event(tx, Event("grant.given", act.actor, resource, detail), act.now)
@@ -76,7 +76,7 @@ async def remove_member(registry: Registry, caller: Caller, resource: str, user:
     async def record(tx: Tx) -> None:
         await _require_there(tx, resource)
         account = await get_row(tx, user)
-        if not await grants.remove_grant(tx, account.id, resource):
+        if not await grants.remove_roles(tx, ("account", account.id), resource):
             raise AccountUnknown("this user has no role here", user=user)
         await policy.bump_policy_version(tx)
         await events.add_event(tx, Event("grant.taken", act.actor, resource, {"user": user}), act.now)

@@ -146,6 +146,6 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
         for word in asked
         if word in WORDS
         and caller.is_admitted(WORDS[word], repository)
-        and (decide(snapshot, caller.identity, WORDS[word], repository).allowed or word in everybody)
+        and (decide(snapshot, caller.identity, WORDS[word], repository, caller.origin).allowed or word in everybody)
     )
     return Scope("repository", wanted.name, actions) if actions else None

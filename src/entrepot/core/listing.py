@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import msgspec
 
-from entrepot.core.decide import decide, may
+from entrepot.core.decide import decide
 from entrepot.core.registry import Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
@@ -69,7 +69,7 @@ async def list_repositories(
 
 def may_list(registry: Registry, caller: Caller, name: str) -> bool:
     """Whether a repository belongs into this caller's listings; a catalogue token admits listing, not pulling."""
-    return may(Caller(caller.identity, None), registry.policy.snapshot, Action.PULL, name)
+    return decide(registry.policy.snapshot, caller.identity, Action.PULL, name, caller.origin).allowed
 
 
 async def list_referrers(
@@ -83,7 +83,12 @@ async def list_referrers(
     found = await registry.database.read(
         lambda tx: manifests.list_referrers(tx, repository, subject, artifact_type, (page.after, page.limit + 1))
     )
-    if not found and not decide(registry.policy.snapshot, caller.identity, Action.PULL, repository.namespace).allowed:
+    if (
+        not found
+        and not decide(
+            registry.policy.snapshot, caller.identity, Action.PULL, repository.namespace, caller.origin
+        ).allowed
+    ):
         # To strangers a repository that is not there looks like one that is hidden.
         await registry.database.read(lambda tx: get_repository(tx, repository))
     return [descriptor for _, descriptor in found[: page.limit]], _next([digest for digest, _ in found], page)
@@ -99,4 +104,16 @@ def _span(prefix: str) -> tuple[str, str]:
         return "", LAST
     if prefix.endswith("/"):
         return prefix, prefix[:-1] + "0"
-    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST, prefix + "\x01"
+    if prefix.endswith("*"):
+        return _before(prefix[:-1]), prefix[:-1] + LAST
+    return _before(prefix), prefix + "\x01"
+
+
+def within(prefix: str, name: str) -> bool:
+    """Whether a name lies in what `visible_ranges` calls so."""
+    start, end = _span(prefix)
+    return start < name < end
+
+
+def _before(name: str) -> str:
+    return name[:-1] + chr(ord(name[-1]) - 1) + LAST

@@ -5,14 +5,15 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from entrepot.core.decide import require, visible_ranges
+from entrepot.core.decide import require, visible_namespaces, visible_ranges
 from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.core.repositories import unknown_name
-from entrepot.domain.access import Action, Caller, PolicySnapshot, Visibility
+from entrepot.domain.access import Action, Caller, Visibility
 from entrepot.domain.errors import AlreadyExists, InsufficientScope, NameUnknown, Unmet
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, require_free_name
+from entrepot.domain.policy import PolicySnapshot
 from entrepot.metadata import accounts, events, namespaces, policy, repositories
 from entrepot.metadata.accounts import AccountRow
 from entrepot.metadata.namespaces import NamespaceRow
@@ -37,10 +38,16 @@ class NamespaceChange(msgspec.Struct, frozen=True):
 
 def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:
     """Whether the caller may know of a namespace: something in it may be read by them."""
-    ranges = visible_ranges(snapshot, caller)
-    if ranges is None:
+    return name in snapshot.namespaces and _sees(visible_ranges(snapshot, caller), f"{name}/")
+
+
+def _sees(ranges: list[str] | None, beginning: str) -> bool:
+    if ranges is None or "" in ranges:
         return True
-    return any(prefix.startswith(f"{name}/") for prefix in ranges)
+    return any(
+        prefix.startswith(beginning) or (prefix.endswith("*") and beginning.startswith(prefix[:-1]))
+        for prefix in ranges
+    )
 
 
 def unknown_namespace(name: str) -> NameUnknown:
@@ -51,9 +58,8 @@ def unknown_namespace(name: str) -> NameUnknown:
 async def list_namespaces(registry: Registry, caller: Caller, page: Page) -> tuple[list[NamespaceRow], str | None]:
     """Namespaces that the caller may know of, by name, and after which name the next page begins."""
     snapshot = registry.policy.snapshot
-    ranges = visible_ranges(snapshot, caller)
-    known = snapshot.namespaces if ranges is None else {prefix.partition("/")[0] for prefix in ranges}
-    names = sorted(name for name in known if name > page.after)
+    ranges = registry.policy.visible_ranges(caller)
+    names = sorted(name for name in visible_namespaces(snapshot, ranges) if name > page.after)
     wanted = names[: page.limit]
     rows = await registry.database.read(lambda tx: namespaces.list_named_namespaces(tx, wanted))
     return rows, wanted[-1] if len(names) > page.limit else None

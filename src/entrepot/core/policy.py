@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from entrepot.core.decide import visible_ranges
-from entrepot.domain.access import EMPTY_POLICY, Caller, PolicySnapshot
+from entrepot.domain.access import Caller
+from entrepot.domain.policy import EMPTY_POLICY, PolicySnapshot
 from entrepot.metadata import policy as rows
 from entrepot.ports.database import Database
 

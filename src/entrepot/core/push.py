@@ -99,7 +99,8 @@ async def _require_expected(tx: Tx, repository: int, tag: Tag, expected: frozens
 
 
 async def _point(tx: Tx, act: Act, repository: int, name: RepositoryName, move: tags.Move) -> None:
-    require(act.caller, act.snapshot, Action.TAG_MOVE if move.from_digest else Action.TAG_CREATE, name)
+    action = Action.TAG_MOVE if move.from_digest else Action.TAG_CREATE
+    require(act.caller, act.snapshot, action, f"{name}:{move.tag}")
     if move.from_digest != move.to_digest:
         await move_tag(tx, act, repository, name, move)
 

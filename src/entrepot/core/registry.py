@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from entrepot.core.policy import Policy
-from entrepot.domain.access import Caller, PolicySnapshot
+from entrepot.domain.access import Caller
 from entrepot.domain.manifest import EdgeKind
+from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database
 from entrepot.ports.passwords import PasswordHasher

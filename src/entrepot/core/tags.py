@@ -99,7 +99,7 @@ async def put_tag(registry: Registry, caller: Caller, move: TagMove) -> TagDetai
     async def record(tx: Tx) -> TagDetailRow:
         known = await get_repository(tx, move.repository)
         old = await _require_expected(tx, known, move)
-        require(caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, move.repository)
+        require(caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, f"{move.repository}:{move.tag}")
         await _point(tx, act, known, move, old)
         return await _get(tx, known, move.repository, move.tag)
 
@@ -112,7 +112,7 @@ async def remove_tag(registry: Registry, caller: Caller, move: TagMove) -> None:
     Raises NameUnknown, ManifestUnknown, PreconditionFailed, Denied.
     """
     act = _act(registry, caller, VIA)
-    require(caller, act.snapshot, Action.TAG_DELETE, move.repository)
+    require(caller, act.snapshot, Action.TAG_DELETE, f"{move.repository}:{move.tag}")
 
     async def record(tx: Tx) -> None:
         known = await get_repository(tx, move.repository)
@@ -134,7 +134,7 @@ async def roll_back(registry: Registry, caller: Caller, move: TagMove) -> TagDet
     async def record(tx: Tx) -> TagDetailRow:
         known = await get_repository(tx, move.repository)
         old = await _require_expected(tx, known, move)
-        require(caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, move.repository)
+        require(caller, act.snapshot, Action.TAG_MOVE if old else Action.TAG_CREATE, f"{move.repository}:{move.tag}")
         target = await _find_past(tx, known, move, old)
         await _point(tx, act, known, msgspec.structs.replace(move, digest=target), old)
         return await _get(tx, known, move.repository, move.tag)

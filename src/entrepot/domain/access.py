@@ -1,11 +1,14 @@
-"""Who may do what: identities, actions, roles, scopes, and the policy that decisions are made over."""
+"""Who does what: actions, identities, callers and what their tokens admit, scopes, decisions."""
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Final, Literal
 
 import msgspec
+
+from entrepot.domain.patterns import is_pattern, matches
 
 Visibility = Literal["public", "private"]
 
@@ -21,6 +24,8 @@ class Action(StrEnum):
     TAG_CREATE = "tag.create"
     TAG_MOVE = "tag.move"
     TAG_DELETE = "tag.delete"
+    SCAN_READ = "scan.read"
+    POLICY_WRITE = "policy.write"
     REPOSITORY_CREATE = "repository.create"
     REPOSITORY_ADMIN = "repository.admin"
     NAMESPACE_CREATE = "namespace.create"
@@ -29,37 +34,20 @@ class Action(StrEnum):
     ADMIN = "admin"
 
 
-class Role(IntEnum):
-    """What a grant gives on a namespace or repository; each role has what the one before it has."""
-
-    NONE = 0
-    READER = 1
-    WRITER = 2
-    OWNER = 3
-
-
-ROLE_OF_NAME: Final = {"reader": Role.READER, "writer": Role.WRITER, "owner": Role.OWNER}
-
-NEEDS: Final[dict[Action, Role]] = {
-    Action.PULL: Role.READER,
-    Action.PUSH: Role.WRITER,
-    Action.TAG_CREATE: Role.WRITER,
-    Action.TAG_MOVE: Role.WRITER,
-    Action.REPOSITORY_CREATE: Role.WRITER,
-    Action.DELETE: Role.OWNER,
-    Action.TAG_DELETE: Role.OWNER,
-    Action.REPOSITORY_ADMIN: Role.OWNER,
-    Action.NAMESPACE_ADMIN: Role.OWNER,
-}
+_READS: Final = frozenset({Action.PULL, Action.SCAN_READ})
+_WRITES: Final = frozenset({Action.PUSH, Action.TAG_CREATE, Action.TAG_MOVE, Action.REPOSITORY_CREATE})
+_DELETES: Final = frozenset({Action.DELETE, Action.TAG_DELETE})
+_RULES: Final = frozenset({Action.POLICY_WRITE, Action.REPOSITORY_ADMIN, Action.NAMESPACE_ADMIN})
 
 # What a scope word of the Docker token protocol admits; the finer action is judged at the request.
 ADMITS: Final[dict[str, frozenset[Action]]] = {
-    "pull": frozenset({Action.PULL}),
-    "push": frozenset({Action.PUSH, Action.TAG_CREATE, Action.TAG_MOVE, Action.REPOSITORY_CREATE}),
-    "delete": frozenset({Action.DELETE, Action.TAG_DELETE}),
-    "*": frozenset({Action.CATALOG, *NEEDS}),
+    "pull": _READS,
+    "push": _WRITES,
+    "delete": _DELETES,
+    "*": frozenset({Action.CATALOG}) | _READS | _WRITES | _DELETES | _RULES,
 }
 SCOPE_WORD: Final = {action: word for word, actions in ADMITS.items() if word != "*" for action in actions}
+NOTHING: Final[frozenset[Action]] = frozenset()
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -69,59 +57,45 @@ class Identity(msgspec.Struct, frozen=True):
     name: str
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """What a request says of itself that grants may depend on: where it came from, when (microseconds), by which door.
+
+    `client` is the name in a client certificate, `listener` the name of the address it came in by; "" where unknown.
+    """
+
+    address: str = ""
+    now: int = 0
+    client: str = ""
+    listener: str = ""
+
+
+UNKNOWN: Final = Origin()
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Whoever sent a request. `identity` is None for anonymous; `ceiling` is None without a token.
 
-    A ceiling maps a resource (`acme/app`, or `catalog`) to what the token admits there.
+    A ceiling maps a resource (`acme/app`, `catalog`, or a pattern) to what the token admits there. `credential` is the
+    id of the token or secret that was shown, 0 for a password.
     """
 
     identity: Identity | None
-    ceiling: dict[str, frozenset[Action]] | None
+    ceiling: Mapping[str, frozenset[Action]] | None
+    origin: Origin = UNKNOWN
+    credential: int = 0
 
     def is_admitted(self, action: Action, resource: str) -> bool:
         """Whether the token, if there is one, covers the action."""
-        return self.ceiling is None or action in self.ceiling.get(resource, frozenset())
+        ceiling = self.ceiling
+        if ceiling is None or action in ceiling.get(resource, NOTHING):
+            return True
+        return any(
+            action in admitted and is_pattern(pattern) and matches(pattern, resource)
+            for pattern, admitted in ceiling.items()
+        )
 
 
 ANONYMOUS: Final = Caller(None, None)
-
-
-class AccountPolicy(msgspec.Struct, frozen=True):
-    """What decisions need of an account. Credentials made before `credentials_since` (microseconds) are void."""
-
-    name: str
-    is_admin: bool
-    is_disabled: bool
-    credentials_since: int
-
-
-class NamespacePolicy(msgspec.Struct, frozen=True):
-    """What decisions need of a namespace; `owner` is an account or None."""
-
-    owner: int | None
-    visibility: Visibility
-
-
-class PolicySnapshot(msgspec.Struct, frozen=True):
-    """Everything that decisions depend on, as of one version; replaced whole, never changed.
-
-    `repositories` holds only those whose visibility differs from their namespace's default;
-    `grants` maps an account to resources (`acme` or `acme/app`) and roles.
-    """
-
-    version: int
-    accounts: dict[int, AccountPolicy]
-    namespaces: dict[str, NamespacePolicy]
-    repositories: dict[str, Visibility]
-    grants: dict[int, dict[str, Role]]
-
-    def find_account(self, account: int) -> AccountPolicy | None:
-        """The account if it may act at all."""
-        policy = self.accounts.get(account)
-        return None if policy is None or policy.is_disabled else policy
-
-
-EMPTY_POLICY: Final = PolicySnapshot(-1, {}, {}, {}, {})
 
 
 class Decision(msgspec.Struct, frozen=True):

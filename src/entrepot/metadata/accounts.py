@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from entrepot.ports.database import Tx
+from entrepot.domain.policy import AccountKind
+from entrepot.metadata.grants import remove_of
+from entrepot.ports.database import Row, Tx
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -16,24 +18,35 @@ class AccountRow(msgspec.Struct, frozen=True):
     is_admin: bool
     is_disabled: bool
     created_at: int
+    kind: AccountKind
 
 
-COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at"
+class Faceless(msgspec.Struct, frozen=True):
+    """An organisation, or a service account (perhaps of a namespace): nobody logs in as it by a password."""
+
+    name: str
+    kind: AccountKind
+    home: int | None = None
+    description: str = ""
 
 
-def _account(row: tuple[int, str, str, int, int, int]) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
+COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at, kind"
+
+
+def _account(row: Row) -> AccountRow:
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6])
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:
-    """A user by name."""
+    """A user, organisation or service account by name."""
     row = await tx.one(f"select {COLUMNS} from account where name = $1", name)
     return None if row is None else _account(row)
 
 
 async def list_accounts(tx: Tx, after: str, limit: int) -> list[AccountRow]:
     """Users by name, a page after `after`."""
-    rows = await tx.all(f"select {COLUMNS} from account where name > $1 order by name limit $2", after, limit)
+    sql = f"select {COLUMNS} from account where kind = 'user' and name > $1 order by name limit $2"
+    rows = await tx.all(sql, after, limit)
     return [_account(row) for row in rows]
 
 
@@ -50,6 +63,20 @@ async def add_account(tx: Tx, name: str, password_hash: str, *, is_admin: bool, 
     return int(row[0]) if row else 0
 
 
+async def add_faceless(tx: Tx, new: Faceless, now: int) -> int:
+    """A new organisation or service account; its id."""
+    row = await tx.one(
+        "insert into account (name, password_hash, kind, home, description, credentials_since, created_at) "
+        "values ($1, '', $2, $3, $4, $5, $5) returning id",
+        new.name,
+        new.kind,
+        new.home,
+        new.description,
+        now,
+    )
+    return int(row[0]) if row else 0
+
+
 async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:
     """Change a password; every token made before is void."""
     await tx.execute(
@@ -59,8 +86,10 @@ async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> No
 
 async def remove_account(tx: Tx, account: int) -> None:
     """Forget a user with their grants; what they own is left without an owner."""
-    await tx.execute('delete from "grant" where account = $1', account)
+    await remove_of(tx, ("account", account))
     await tx.execute("update namespace set owner = null where owner = $1", account)
+    for table in ("organisation_member", "team_member", "credential"):
+        await tx.execute(f"delete from {table} where account = $1", account)
     await tx.execute("delete from account where id = $1", account)
 
 

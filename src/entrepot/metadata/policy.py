@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from entrepot.domain.access import (
-    ROLE_OF_NAME,
-    AccountPolicy,
-    NamespacePolicy,
-    PolicySnapshot,
-    Role,
-)
-from entrepot.ports.database import Tx
+import msgspec
+
+from entrepot.domain.access import Action
+from entrepot.domain.grants import ROLES, Conditions, Grant, Subject
+from entrepot.domain.policy import AccountPolicy, NamespacePolicy, PolicySnapshot
+from entrepot.ports.database import Row, Tx
+
+_GRANTS = 'select id, subject_kind, subject, effect, role, actions, resource, tags, conditions from "grant" order by id'
 
 
 async def get_policy_version(tx: Tx) -> int:
@@ -27,8 +27,8 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
     """The whole policy. The version is read first: a change that comes between only costs another read."""
     version = await get_policy_version(tx)
     accounts = {
-        row[0]: AccountPolicy(row[1], bool(row[2]), bool(row[3]), row[4])
-        for row in await tx.all("select id, name, is_admin, is_disabled, credentials_since from account")
+        row[0]: AccountPolicy(row[1], bool(row[2]), bool(row[3]), row[4], row[5])
+        for row in await tx.all("select id, name, is_admin, is_disabled, credentials_since, kind from account")
     }
     namespaces = {
         row[0]: NamespacePolicy(row[1], row[2]) for row in await tx.all("select name, owner, visibility from namespace")
@@ -36,7 +36,49 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
     repositories = {
         row[0]: row[1] for row in await tx.all("select name, visibility from repository where visibility is not null")
     }
-    grants: dict[int, dict[str, Role]] = {}
-    for account, resource, role in await tx.all('select account, resource, role from "grant"'):
-        grants.setdefault(account, {})[resource] = ROLE_OF_NAME[role]
-    return PolicySnapshot(version, accounts, namespaces, repositories, grants)
+    roles = ROLES | {row[0]: read_actions(row[1]) for row in await tx.all("select name, actions from role")}
+    grants: dict[Subject, list[Grant]] = {}
+    for row in await tx.all(_GRANTS):
+        grant = _grant(row, roles)
+        grants.setdefault(grant.subject, []).append(grant)
+    return PolicySnapshot(
+        version=version,
+        accounts=accounts,
+        namespaces=namespaces,
+        repositories=repositories,
+        grants=grants,
+        has_conditions=any(grant.conditions for held in grants.values() for grant in held),
+        teams=await _sets(tx, "select account, team from team_member"),
+        owners=await _sets(tx, "select organisation, account from organisation_member where role = 'owner'"),
+        revoked=frozenset(
+            row[0] for row in await tx.all("select id from credential where revoked_at is not null order by id")
+        ),
+    )
+
+
+def read_actions(text: str) -> frozenset[Action]:
+    """Actions out of a stored list; a word that this version does not know gives nothing."""
+    known = {action.value: action for action in Action}
+    return frozenset(known[word] for word in msgspec.json.decode(text, type=list[str]) if word in known)
+
+
+def _grant(row: Row, roles: dict[str, frozenset[Action]]) -> Grant:
+    number, kind, subject, effect, role, actions, resource, tags, conditions = row
+    allowed = roles.get(role, frozenset()) if role else read_actions(actions)
+    return Grant(
+        number,
+        (kind, subject),
+        allowed,
+        resource,
+        role or ", ".join(sorted(allowed)),
+        effect == "deny",
+        tags,
+        msgspec.json.decode(conditions, type=Conditions) if conditions else None,
+    )
+
+
+async def _sets(tx: Tx, sql: str) -> dict[int, frozenset[int]]:
+    found: dict[int, set[int]] = {}
+    for key, value in await tx.all(sql):
+        found.setdefault(key, set()).add(value)
+    return {key: frozenset(values) for key, values in found.items()}

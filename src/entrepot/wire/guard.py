@@ -5,7 +5,7 @@ from __future__ import annotations
 from entrepot.core.decide import decide, is_open
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
-from entrepot.domain.access import Action, Caller, PolicySnapshot
+from entrepot.domain.access import Action, Caller, Origin
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -14,6 +14,7 @@ from entrepot.domain.errors import (
     Unavailable,
 )
 from entrepot.domain.names import RepositoryName
+from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
 from entrepot.wire.routing import Endpoint
@@ -26,24 +27,37 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
 
     Raises Unauthenticated, InsufficientScope, NameUnknown, Denied.
     """
+    policy = context.registry.policy
     caller = await authenticate(context.registry, context.genuine, request.header(b"authorization"))
+    if policy.snapshot.has_conditions:
+        caller = _placed(context, request, caller)
     request.caller = caller
     action = endpoint.needs
     if action in OPEN:
         _admit_open(caller, action)
         return
-    policy = context.registry.policy
-    refusal = _judge(policy.snapshot, caller, action, request.resource)
+    if request.tag and action is Action.DELETE:
+        action = Action.TAG_DELETE
+    refusal = _judge(policy.snapshot, caller, action, request)
     if refusal is not None and await policy.refresh():
         # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
-        refusal = _judge(policy.snapshot, caller, action, request.resource)
+        request.caller = _placed(context, request, caller)
+        refusal = _judge(policy.snapshot, request.caller, action, request)
     if refusal is not None:
         raise refusal
 
 
-def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, name: RepositoryName) -> EntrepotError | None:
+def _placed(context: Context, request: Request, caller: Caller) -> Caller:
+    """The caller with what grants may ask about their request."""
+    origin = Origin(context.addresses.client(request), context.registry.clock.now())
+    return Caller(caller.identity, caller.ceiling, origin, caller.credential)
+
+
+def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request) -> EntrepotError | None:
     """What the caller is to be told, if it is not yes."""
-    decision = decide(snapshot, caller.identity, action, name)
+    name = request.resource
+    asked = f"{name}:{request.tag}" if request.tag else name
+    decision = decide(snapshot, caller.identity, action, asked, caller.origin)
     if decision.allowed and caller.is_admitted(action, name):
         return None
     if caller.identity is None:
@@ -51,8 +65,8 @@ def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, name: Repos
     if decision.allowed:
         return InsufficientScope("the token does not cover this; ask for one with the scope named in the challenge")
     is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace)
-    if is_open_write or decide(snapshot, caller.identity, Action.PULL, name).allowed:
-        return Denied(f"{action.value} on {name} is refused", reasons=list(decision.reasons))
+    if is_open_write or decide(snapshot, caller.identity, Action.PULL, name, caller.origin).allowed:
+        return Denied(f"{action.value} on {asked} is refused", reasons=list(decision.reasons))
     return _hidden(name, action)
 
 
@@ -65,7 +79,9 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
     is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)
     if is_settled or endpoint.needs is not Action.PULL or not is_open(snapshot, name.namespace):
         return error
-    if decide(snapshot, caller.identity, Action.PULL, name.namespace).allowed or await is_known(context.registry, name):
+    if decide(snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed or await is_known(
+        context.registry, name
+    ):
         return error
     return unknown_name(name) if caller.identity else _anonymous(name, endpoint.needs)
 

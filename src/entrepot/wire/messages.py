@@ -33,11 +33,11 @@ HARMLESS: Final[Headers] = [
 class Request:
     """One HTTP request as a face sees it.
 
-    `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository they
-    name and `caller` whoever the guard found, both set before a handler runs.
+    `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository and `tag` the
+    tag that they name, and `caller` whoever the guard found, all set before a handler runs.
     """
 
-    __slots__ = ("_headers", "caller", "is_read", "method", "parameters", "path", "receive", "resource", "scope")
+    __slots__ = ("_headers", "caller", "is_read", "method", "parameters", "path", "receive", "resource", "scope", "tag")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -46,6 +46,7 @@ class Request:
         self.path: str = scope["path"]
         self.parameters: dict[str, str] = {}
         self.resource = NOWHERE
+        self.tag = ""
         self.caller: Caller = ANONYMOUS
         self.is_read = False
         self._headers: dict[bytes, bytes] | None = None

@@ -243,7 +243,7 @@ def test_a_grant_taken_back_counts_at_once(world: World, alice: Client) -> None:
     assert carol.request("GET", "/v2/priv/app/manifests/v1").status == 200
 
     async def record(tx: Tx) -> None:
-        await tx.execute('delete from "grant" where account = $1', world.ids["carol"])
+        await tx.execute('delete from "grant" where subject = $1', world.ids["carol"])
         await policy.bump_policy_version(tx)
 
     world.transact(record)

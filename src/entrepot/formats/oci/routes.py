@@ -56,8 +56,10 @@ ENDPOINTS: Final = [
 
 
 def identify(request: Request) -> None:
-    """Parse the repository name, with the namespace `library` before a single segment."""
+    """Parse the repository name, with the namespace `library` before a single segment, and note the tag, if any."""
     request.resource = parse_repository_name(request.parameters[NAME])
+    reference = request.parameters.get("reference", "")
+    request.tag = "" if ":" in reference else reference
 
 
 def scope_of(request: Request, endpoint: Endpoint) -> str:

@@ -1,0 +1,133 @@
+"""Grants: who (a subject) may or may not do what (actions) where (a resource, perhaps tags), on which conditions."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from entrepot.domain.access import ADMITS, Action, Origin
+from entrepot.domain.patterns import is_pattern, matches
+
+SubjectKind = Literal["account", "team", "everyone", "signed-in"]
+Effect = Literal["allow", "deny"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_READER: Final = ADMITS["pull"]
+_WRITER: Final = _READER | ADMITS["push"]
+_MAINTAINER: Final = _WRITER | ADMITS["delete"] | {Action.POLICY_WRITE}
+_OWNER: Final = _MAINTAINER | {Action.REPOSITORY_ADMIN, Action.NAMESPACE_ADMIN}
+
+# Each has what the one before it has.
+ROLES: Final[dict[str, frozenset[Action]]] = {
+    "reader": _READER,
+    "writer": _WRITER,
+    "maintainer": _MAINTAINER,
+    "owner": _OWNER,
+}
+GRANTABLE: Final = _OWNER | {Action.NAMESPACE_CREATE}
+# What a deny never takes from whoever owns the namespace or administers the instance: they could not undo it.
+UNDENIABLE: Final = frozenset({Action.ADMIN, Action.NAMESPACE_ADMIN, Action.REPOSITORY_ADMIN})
+# What a grant for certain tags is about; the rest of a push has no tag yet.
+OF_TAGS: Final = frozenset({Action.TAG_CREATE, Action.TAG_MOVE, Action.TAG_DELETE})
+
+Subject = tuple[SubjectKind, int]
+EVERYONE: Final[Subject] = ("everyone", 0)
+SIGNED_IN: Final[Subject] = ("signed-in", 0)
+
+
+class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A time of day from and to (`08:00`, `18:30`; over midnight where `to` is earlier), in a time zone (IANA)."""
+
+    start: str
+    end: str
+    zone: str = "UTC"
+
+
+class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What must hold besides; all that are given. Networks are CIDR, times RFC 3339."""
+
+    networks: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    days: tuple[Day, ...] = ()
+    hours: Hours | None = None
+    clients: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+
+    def unmet(self, origin: Origin) -> str:
+        """Why they do not hold for a request, or nothing if they do."""
+        if self.networks and not _is_within(self.networks, origin.address):
+            return f"only from {', '.join(self.networks)}, and this came from {origin.address or 'an unknown address'}"
+        if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
+            return f"only for the client certificates {', '.join(self.clients)}"
+        if self.listeners and origin.listener not in self.listeners:
+            return f"only on the listeners {', '.join(self.listeners)}"
+        return self._untimely(origin)
+
+    def _untimely(self, origin: Origin) -> str:
+        now = datetime.fromtimestamp(origin.now / 1_000_000, UTC)
+        if self.not_before is not None and now < self.not_before:
+            return f"only from {self.not_before.isoformat()} on"
+        if self.not_after is not None and now >= self.not_after:
+            return f"only until {self.not_after.isoformat()}"
+        zone = self.hours.zone if self.hours else "UTC"
+        local = now.astimezone(_zone(zone))
+        if self.days and DAYS[local.weekday()] not in self.days:
+            return f"only on {', '.join(self.days)} ({zone})"
+        if self.hours is not None and not _is_between(self.hours, local.strftime("%H:%M")):
+            return f"only from {self.hours.start} to {self.hours.end} ({zone})"
+        return ""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """One grant as decisions read it. `title` is what people call it: a role, or its actions."""
+
+    id: int
+    subject: Subject
+    actions: frozenset[Action]
+    resource: str
+    title: str
+    is_deny: bool = False
+    tags: str = ""
+    conditions: Conditions | None = None
+
+    def covers(self, namespace: str, resource: str) -> bool:
+        """Whether it is about this resource, by itself or from further up: the registry, the namespace."""
+        own = self.resource
+        if own in {"", resource, namespace}:
+            return True
+        return is_pattern(own) and (matches(own, resource) or matches(own, namespace))
+
+    def fits(self, tag: str) -> bool:
+        """Whether it is about this tag, or about none in particular."""
+        return not self.tags or (bool(tag) and matches(self.tags, tag))
+
+
+def _is_within(networks: tuple[str, ...], address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in _network(network) for network in networks)
+
+
+def _is_between(hours: Hours, moment: str) -> bool:
+    if hours.start <= hours.end:
+        return hours.start <= moment < hours.end
+    return moment >= hours.start or moment < hours.end
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text, strict=False)
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)

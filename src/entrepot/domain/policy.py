@@ -1,0 +1,115 @@
+"""The policy that decisions are made over: everything they depend on, as of one version, in memory."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from entrepot.domain.access import Action, Decision, Identity, Visibility
+from entrepot.domain.grants import EVERYONE, SIGNED_IN, Grant, Subject
+from entrepot.domain.patterns import is_pattern, literal_prefix
+
+AccountKind = Literal["user", "organisation", "service"]
+MOST_VERDICTS: Final = 1024
+
+
+class AccountPolicy(msgspec.Struct, frozen=True):
+    """What decisions need of an account. Credentials made before `credentials_since` (microseconds) are void."""
+
+    name: str
+    is_admin: bool
+    is_disabled: bool
+    credentials_since: int
+    kind: AccountKind = "user"
+
+
+class NamespacePolicy(msgspec.Struct, frozen=True):
+    """What decisions need of a namespace; `owner` is an account or None."""
+
+    owner: int | None
+    visibility: Visibility
+
+
+class Rights(msgspec.Struct):
+    """All grants that concern one identity, by where they are looked for; and the verdicts that only depend on them."""
+
+    exact: dict[str, list[Grant]]
+    patterns: dict[str, list[Grant]]
+    has_denies: bool
+    verdicts: dict[tuple[Action, str], Decision]
+
+    def applicable(self, namespace: str, resource: str) -> list[Grant]:
+        """The grants about a resource, those of the registry and of its namespace among them."""
+        exact = self.exact
+        found = [*exact.get("", ()), *exact.get(namespace, ())]
+        if resource != namespace:
+            found += exact.get(resource, ())
+        if self.patterns:
+            candidates = [*self.patterns.get(namespace, ()), *self.patterns.get("", ())]
+            found += [grant for grant in candidates if grant.covers(namespace, resource)]
+        return found
+
+    def keep(self, action: Action, resource: str, decision: Decision) -> Decision:
+        """Remember a verdict that nothing but this policy could change."""
+        if len(self.verdicts) >= MOST_VERDICTS:
+            self.verdicts.clear()
+        self.verdicts[action, resource] = decision
+        return decision
+
+
+class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decisions depend on, as of one version; replaced whole, never changed.
+
+    `repositories` holds only those whose visibility differs from their namespace's default; `teams` are those of an
+    account, `owners` the accounts that own an organisation, `revoked` the credentials that tokens may still come from.
+    `has_conditions` says that some grant looks at the request.
+    What is worked out of them for one identity is kept beside them.
+    """
+
+    version: int
+    accounts: dict[int, AccountPolicy] = {}
+    namespaces: dict[str, NamespacePolicy] = {}
+    repositories: dict[str, Visibility] = {}
+    grants: dict[Subject, list[Grant]] = {}
+    teams: dict[int, frozenset[int]] = {}
+    owners: dict[int, frozenset[int]] = {}
+    revoked: frozenset[int] = frozenset()
+    has_conditions: bool = False
+    compiled: dict[int, Rights] = msgspec.field(default_factory=dict)
+
+    def find_account(self, account: int) -> AccountPolicy | None:
+        """The account if it may act at all."""
+        policy = self.accounts.get(account)
+        return None if policy is None or policy.is_disabled else policy
+
+    def owns(self, account: int, namespace: NamespacePolicy) -> bool:
+        """Whether an account owns a namespace, by itself or as an owner of the organisation that does."""
+        owner = namespace.owner
+        return owner is not None and (owner == account or account in self.owners.get(owner, ()))
+
+    def rights_of(self, identity: Identity | None) -> Rights:
+        """The grants that concern an identity; None, and whoever may not act, has what everyone has."""
+        account = identity.account if identity is not None and self.find_account(identity.account) else 0
+        rights = self.compiled.get(account)
+        if rights is None:
+            rights = self.compiled[account] = self._compile(account)
+        return rights
+
+    def _compile(self, account: int) -> Rights:
+        subjects: list[Subject] = [EVERYONE]
+        if account:
+            subjects += [SIGNED_IN, ("account", account)]
+            subjects += [("team", team) for team in sorted(self.teams.get(account, ()))]
+        rights = Rights({}, {}, has_denies=False, verdicts={})
+        for grant in (grant for subject in subjects for grant in self.grants.get(subject, ())):
+            rights.has_denies = rights.has_denies or grant.is_deny
+            if is_pattern(grant.resource):
+                first, slash, _ = literal_prefix(grant.resource).partition("/")
+                rights.patterns.setdefault(first if slash else "", []).append(grant)
+            else:
+                rights.exact.setdefault(grant.resource, []).append(grant)
+        return rights
+
+
+EMPTY_POLICY: Final = PolicySnapshot(version=-1)
