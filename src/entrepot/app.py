@@ -17,6 +17,7 @@ import structlog
 from entrepot import formats
 from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
+from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
@@ -145,20 +146,22 @@ class _Application:
         await receive()
         try:
             async with open_registry(self._settings) as registry:
-                self._mount(registry)
-                poll = asyncio.create_task(self._poll(registry))
+                denials = DenialLog(registry.token_key)
+                self._mount(registry, denials)
+                poll = asyncio.create_task(self._poll(registry, denials))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 poll.cancel()
                 with suppress(asyncio.CancelledError):
                     await poll
+                await store_denials(registry, denials)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _mount(self, registry: Registry) -> None:
+    def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
@@ -167,7 +170,7 @@ class _Application:
             blob_bytes=settings.limits.blob_bytes,
         )
         addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies)
-        context = Context(registry, limits, addresses, GenuineCache())
+        context = Context(registry, limits, addresses, GenuineCache(), denials)
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))
@@ -185,7 +188,7 @@ class _Application:
             }
         )
 
-    async def _poll(self, registry: Registry) -> None:
+    async def _poll(self, registry: Registry, denials: DenialLog) -> None:
         queues = {"database": registry.database, "passwords": registry.hasher}
         while True:
             for name, adapter in queues.items():
@@ -195,8 +198,9 @@ class _Application:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await registry.policy.refresh()
+                await store_denials(registry, denials)
             except EntrepotError as error:
-                self._log.warning("policy not refreshed", reason=error.message)
+                self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 
 
 def build(settings: Settings, metrics: pathlib.Path | None = None) -> Application:

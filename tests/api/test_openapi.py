@@ -62,23 +62,33 @@ def test_every_failure_is_described(shared: Door) -> None:
         assert content["schema"] == {"$ref": "#/components/schemas/Problems"}
 
 
+def named(part: Any) -> set[str]:
+    """The schemas that a part of the document refers to."""
+    return set(re.findall(r"#/components/schemas/(\w+)", json.dumps(part)))
+
+
 def test_bodies_are_closed_and_answers_open(shared: Door) -> None:
     """What is sent has no further fields; what is answered may have more one day."""
     found = document(shared)
-    sent = {
-        each["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        for each in operations(found).values()
-        if "requestBody" in each
-    }
-    closed = {
-        name for name, schema in found["components"]["schemas"].items() if schema.get("additionalProperties") is False
-    }
-    assert closed == sent
+    schemas = found["components"]["schemas"]
+    sent: set[str] = set()
+    left = {name for each in operations(found).values() for name in named(each.get("requestBody", {}))}
+    while left:
+        sent |= left
+        left = {inner for name in left for inner in named(schemas[name])} - sent
+    assert {name for name, schema in schemas.items() if schema.get("additionalProperties") is False} == sent
 
 
 def test_ids_are_stable() -> None:
     """The ids that generated clients are built on: changing one is a break that this test shows."""
     assert sorted(map(operation_id, ENDPOINTS)) == [
+        "access_check",
+        "access_get_refusal",
+        "access_list_able",
+        "grants_create",
+        "grants_get",
+        "grants_list_page",
+        "grants_remove",
         "jobs_count",
         "jobs_list_dead",
         "members_list_of_namespace",
@@ -114,12 +124,20 @@ def test_the_document_names_no_host(shared: Door) -> None:
     assert "://" not in json.dumps(document(shared))
 
 
+# Their bodies have rules between fields, and texts with a grammar, that a schema cannot say.
+RULED = ("POST /api/v1/grants", "POST /api/v1/access/check")
+
+
 @pytest.mark.timeout(600)
 def test_a_running_server_keeps_to_the_document(tmp_path: pathlib.Path) -> None:
     """Generated requests, legal and illegal, are answered as the document says, with nothing undocumented."""
     program = pathlib.Path(sys.executable).parent / "schemathesis"
     if not program.exists():
         pytest.skip("schemathesis is missing: pip install schemathesis")
+    rows = [
+        f'[[operations]]\ninclude-name = "{name}"\nchecks.positive_data_acceptance.enabled = false\n' for name in RULED
+    ]
+    (tmp_path / "schemathesis.toml").write_text("\n".join(rows))
     with Server(tmp_path / "data") as server:
         words = ["run", f"{server.url}/api/v1/openapi.json", "--auth", f"admin:{ADMIN_PASSWORD}"]
         limits = ["--max-examples", "3", "--seed", "1", "--generation-database", "none", "--warnings", "off"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
 import pytest
 
+from entrepot.domain.access import Action
 from entrepot.domain.errors import AlreadyExists
 from entrepot.domain.grants import ROLES, Conditions, Grant
 from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import AccountPolicy, NamespacePolicy
-from entrepot.metadata import accounts, grants, instance, namespaces, policy, repositories
+from entrepot.metadata import accounts, denials, grants, instance, namespaces, policy, repositories, roles, teams
 from entrepot.metadata.accounts import AccountRow, Faceless
+from entrepot.metadata.denials import DenialRow
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.metadata.namespaces import NamespaceRow
 from entrepot.metadata.repositories import RepositoryRow
@@ -189,6 +192,36 @@ def test_grants_with_all_that_they_can_have(held: Held) -> None:
     assert not held.transact(lambda tx: grants.remove_grant(tx, number))
     held.transact(lambda tx: grants.remove_of(tx, ("everyone", 0)))
     assert held.read(lambda tx: grants.list_grants(tx, ("", "~"), 0, 9)) == []
+
+
+def test_roles_and_teams_are_found_by_name(held: Held) -> None:
+    """A role by its own, a team by that of its organisation and its own; a word of a later version gives nothing."""
+    org = held.transact(lambda tx: accounts.add_faceless(tx, Faceless("acme", "organisation"), NOW))
+    held.execute("insert into role (name, actions, created_at) values ('tagger', '[\"tag.move\", \"fly\"]', 0)")
+    held.execute(f"insert into team (organisation, name, created_at) values ({org}, 'devs', 0)")
+    assert held.read(lambda tx: roles.find_role(tx, "tagger")) == {Action.TAG_MOVE}
+    assert held.read(lambda tx: roles.find_role(tx, "none")) is None
+    team = held.read(lambda tx: teams.find_team_id(tx, "acme", "devs"))
+    assert team is not None
+    assert held.read(lambda tx: teams.find_team_id(tx, "other", "devs")) is None
+    held.transact(lambda tx: grants.add_grant(tx, NewGrantRow(("team", team), "acme", "tagger"), "admin", NOW))
+    (row,) = held.read(lambda tx: grants.list_grants(tx, ("", "~"), 0, 9))
+    assert (row.kind, row.name, row.account_kind) == ("team", "acme/devs", "")
+    (grant,) = held.read(policy.get_policy).grants["team", team]
+    assert (grant.actions, grant.title) == ({Action.TAG_MOVE}, "tagger")
+
+
+def test_refusals(held: Held) -> None:
+    """The same refusal adds up, with its last address and reasons; old ones go, so many at a time."""
+    row = DenialRow("id", 7, "bob", "pull", "acme/app", "192.0.2.1", ("no",), NOW, NOW, 2)
+    later = DenialRow("id", 7, "bob", "pull", "acme/app", "192.0.2.2", ("never",), NOW + 5, NOW + 9, 3)
+    for each in (row, later, msgspec.structs.replace(row, id="other")):
+        held.transact(partial(denials.put_denial, denial=each))
+    found = held.read(lambda tx: denials.find_denial(tx, "id"))
+    assert found == msgspec.structs.replace(later, first_at=NOW, count=5)
+    assert held.read(lambda tx: denials.find_denial(tx, "none")) is None
+    assert held.transact(lambda tx: denials.remove_denials(tx, NOW + 1, 9)) == 1
+    assert held.transact(lambda tx: denials.remove_denials(tx, NOW + 99, 9)) == 1
 
 
 def test_the_policy_is_read_whole(held: Held) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from entrepot.core.denials import DenialLog
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
@@ -98,7 +99,9 @@ class World:
         self.sqlite = SqliteDatabase(pathlib.Path(self.folder) / "entrepot.db")
         database = self._wrap_database(self.sqlite)
         self.registry = self.run(self._registry(database))
-        self.context = Context(self.registry, self.limits, self.addresses, GenuineCache())
+        self.context = Context(
+            self.registry, self.limits, self.addresses, GenuineCache(), DenialLog(self.registry.token_key)
+        )
         self.face = Face(self.context, GRAMMAR)
 
     async def _registry(self, database: Database) -> Registry:
@@ -143,7 +146,9 @@ class World:
     def sibling(self) -> Face:
         """The OCI face of another worker over the same data, as it stands before it next looks at the policy."""
         registry = self.run(self._registry(self.sqlite))
-        return Face(Context(registry, self.limits, self.addresses, GenuineCache()), GRAMMAR)
+        return Face(
+            Context(registry, self.limits, self.addresses, GenuineCache(), DenialLog(registry.token_key)), GRAMMAR
+        )
 
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""

@@ -15,8 +15,10 @@ from litestar.exceptions import (
 )
 
 from entrepot.domain import errors as domain
+from entrepot.domain.access import ANONYMOUS
 from entrepot.wire.context import Context
 from entrepot.wire.errors import Entry, Table, find_entry, headers_for
+from entrepot.wire.guard import note
 from entrepot.wire.messages import Receive, Scope
 from entrepot.wire.messages import Request as WireRequest
 
@@ -49,6 +51,7 @@ TABLE: Final[Table] = {
 # Answers are about people and permissions: no cache keeps them, no browser guesses at their type.
 HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 BASIC: Final = 'Basic realm="entrepot", charset="UTF-8"'
+WHO: Final = "entrepot.who"
 CHALLENGE: Final = "entrepot.challenge"
 MOST_NAMED: Final = 10
 BODY: Final = "data"
@@ -76,6 +79,9 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
     entry = find_entry(TABLE, error)
     scope = cast("Scope", request.scope)
     wire = WireRequest(scope, cast("Receive", request.receive))
+    wire.caller = scope.get(WHO, ANONYMOUS)
+    if isinstance(error, domain.Denied):
+        error = note(context, wire, error)
     headers = {**HEADERS, **dict(headers_for(error, context.addresses, wire, scope.get(CHALLENGE, "")))}
     if isinstance(error, domain.Unauthenticated):
         # Basic first: what administers takes no token. A scope is named where a token would do.

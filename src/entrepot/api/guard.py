@@ -9,10 +9,10 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 
-from entrepot.api.errors import CHALLENGE
+from entrepot.api.errors import CHALLENGE, WHO
 from entrepot.api.face import NOTES, PREFIX
 from entrepot.api.paths import restore
-from entrepot.core.decide import decide
+from entrepot.core.decide import decide, denied
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
@@ -21,15 +21,16 @@ from entrepot.domain.errors import (
     Denied,
     EntrepotError,
     InsufficientScope,
+    NameUnknown,
     Unauthenticated,
 )
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
-WHO = "entrepot.who"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,11 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     policy: Policy = state.context.registry.policy
     # Another worker may have changed it by the request before this one, and lists are filtered by it.
     await policy.refresh()
-    judge(policy.snapshot, caller, needs, subject)
+    try:
+        judge(policy.snapshot, caller, needs, subject)
+    except (Unauthenticated, Denied, NameUnknown) as error:
+        decision = decide(policy.snapshot, caller.identity, needs, subject.asked, caller.origin)
+        raise remember(state.context, caller, (needs, subject.asked), (error, decision.reasons)) from None
 
 
 def scope_of(connection: Connection) -> Scope:
@@ -137,8 +142,7 @@ def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: S
     if resource and subject.is_read and not _may_know(snapshot, caller, subject):
         # The same words whether it is there or not, so that nobody can tell.
         return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
-    text = f"{needs.value} on {resource} is refused" if resource else "this is refused"
-    return Denied(text, reasons=list(decision.reasons))
+    return denied(needs, subject.asked, decision)
 
 
 def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> bool:

@@ -7,7 +7,7 @@ from litestar.params import JSONBody
 
 from entrepot.api.request import InPath, Names, TheCaller, TheRegistry
 from entrepot.api.types import Answer, Document
-from entrepot.core import grants
+from entrepot.core import members as verbs
 from entrepot.domain.names import parse_namespace_name, parse_repository_name
 
 
@@ -15,7 +15,7 @@ class Member(Answer, frozen=True):
     """A user and the role that was granted here."""
 
     user: str
-    role: grants.RoleName
+    role: verbs.RoleName
 
 
 class Members(Answer, frozen=True):
@@ -27,10 +27,10 @@ class Members(Answer, frozen=True):
 class NewRole(Document, frozen=True):
     """The role to give: a reader pulls, a writer pushes and moves tags, a maintainer deletes, an owner administers."""
 
-    role: grants.RoleName
+    role: verbs.RoleName
 
 
-def _members(found: list[grants.Member]) -> Members:
+def _members(found: list[verbs.Member]) -> Members:
     return Members([Member(member.user, member.role) for member in found])
 
 
@@ -38,7 +38,7 @@ async def list_of_namespace(
     registry: TheRegistry, caller: TheCaller, namespace: InPath, names: Names
 ) -> Response[Members]:
     """Who has which role on the whole namespace."""
-    found, following = await grants.list_members(registry, caller, parse_namespace_name(namespace), names.page)
+    found, following = await verbs.list_members(registry, caller, parse_namespace_name(namespace), names.page)
     return names.answer(_members(found), following)
 
 
@@ -46,7 +46,7 @@ async def list_of_repository(
     registry: TheRegistry, caller: TheCaller, repository: InPath, names: Names
 ) -> Response[Members]:
     """Who has which role on this repository, beside those with one on its namespace."""
-    found, following = await grants.list_members(registry, caller, parse_repository_name(repository), names.page)
+    found, following = await verbs.list_members(registry, caller, parse_repository_name(repository), names.page)
     return names.answer(_members(found), following)
 
 
@@ -55,7 +55,7 @@ async def put_in_namespace(
 ) -> Member:
     """Give a user a role on the whole namespace; it replaces the one they had."""
     resource = parse_namespace_name(namespace)
-    await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
+    await verbs.put_member(registry, caller, resource, verbs.Member(user, data.role))
     return Member(user, data.role)
 
 
@@ -64,15 +64,15 @@ async def put_in_repository(
 ) -> Member:
     """Give a user a role on this repository alone; it replaces the one they had."""
     resource = parse_repository_name(repository)
-    await grants.put_member(registry, caller, resource, grants.Member(user, data.role))
+    await verbs.put_member(registry, caller, resource, verbs.Member(user, data.role))
     return Member(user, data.role)
 
 
 async def remove_from_namespace(registry: TheRegistry, caller: TheCaller, namespace: InPath, user: InPath) -> None:
     """Take a user's role on the namespace away."""
-    await grants.remove_member(registry, caller, parse_namespace_name(namespace), user)
+    await verbs.remove_member(registry, caller, parse_namespace_name(namespace), user)
 
 
 async def remove_from_repository(registry: TheRegistry, caller: TheCaller, repository: InPath, user: InPath) -> None:
     """Take a user's role on the repository away."""
-    await grants.remove_member(registry, caller, parse_repository_name(repository), user)
+    await verbs.remove_member(registry, caller, parse_repository_name(repository), user)

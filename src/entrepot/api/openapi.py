@@ -12,7 +12,7 @@ from entrepot import __version__
 from entrepot.api.errors import TABLE, Problems
 from entrepot.api.face import PREFIX
 from entrepot.api.routes import Endpoint
-from entrepot.api.types import DIGEST
+from entrepot.api.types import ACTIONS, DIGEST
 from entrepot.domain.access import Action
 from entrepot.domain.json import render_json
 from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
@@ -36,6 +36,7 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "tag"): {"pattern": f"^(?:{TAG.pattern})$", "maxLength": 128},
     ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
+    ("query", "action"): {"enum": ACTIONS},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},
 }
 REASONS: Final = {

@@ -10,9 +10,9 @@ from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from entrepot.api.errors import explain
+from entrepot.api.errors import WHO, explain
 from entrepot.api.face import PREFIX
-from entrepot.api.guard import WHO, scope_of
+from entrepot.api.guard import scope_of
 from entrepot.api.paths import restore
 from entrepot.core.listing import Page
 from entrepot.core.registry import Registry

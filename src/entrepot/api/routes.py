@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import access, grants, jobs, members, namespaces, repositories, tags, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -71,6 +71,13 @@ ENDPOINTS: Final = [
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
+    Endpoint("GET", "/grants", Action.PING, grants.list_page, 200, (403,)),
+    Endpoint("POST", "/grants", Action.PING, grants.create, 201, (403, 409)),
+    Endpoint("GET", "/grants/{grant}", Action.PING, grants.get, 200, (404,)),
+    Endpoint("DELETE", "/grants/{grant}", Action.PING, grants.remove, 204, (404,)),
+    Endpoint("POST", "/access/check", Action.PING, access.check, 200, (403, 404, 409)),
+    Endpoint("GET", "/access/able", Action.PING, access.list_able, 200, (403,)),
+    Endpoint("GET", "/denials/{denial}", Action.PING, access.get_refusal, 200, (404,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
 ]

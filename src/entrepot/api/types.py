@@ -8,8 +8,11 @@ from typing import Annotated, Final
 import msgspec
 
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from entrepot.domain.access import Action
+from entrepot.domain.grants import GRANTABLE
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 
+ACTIONS: Final = [*sorted(action.value for action in GRANTABLE), Action.ADMIN.value]
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
 

@@ -21,6 +21,7 @@ from entrepot.api.face import ApiFace
 from entrepot.app import open_registry
 from entrepot.cli.common import load_settings
 from entrepot.client.api import Answer
+from entrepot.core.denials import DenialLog
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
@@ -58,7 +59,7 @@ class LocalApi:
 
     def __init__(self, runner: asyncio.Runner, registry: Registry) -> None:
         self._runner = runner
-        context = Context(registry, Limits(), Addresses("", []), GenuineCache())
+        context = Context(registry, Limits(), Addresses("", []), GenuineCache(), DenialLog(registry.token_key))
         self._face = ApiFace(context, _operator)
 
     def send(self, method: str, path: str, body: bytes | None) -> Answer:

@@ -71,8 +71,8 @@ def _document(api: Api, answer: Answer) -> Any:
 def _explain(api: Api, answer: Answer) -> str:
     try:
         problem = msgspec.json.decode(answer.body)["errors"][0]
-        reasons = (problem.get("detail") or {}).get("reasons") or []
-        parts = [str(problem["message"]), *(str(reason) for reason in reasons)]
+        detail, message = problem.get("detail") or {}, str(problem["message"])
+        parts = [message, *(str(reason) for reason in detail.get("reasons") or [] if str(reason) not in message)]
     except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
         parts = [f"it answered {answer.status}, and not as an Entrepot would"]
     advice = api.advise(answer.status)

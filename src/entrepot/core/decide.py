@@ -60,7 +60,14 @@ def require(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: 
     """Raise Denied with the reasons unless the policy allows it; tokens are judged at the door."""
     decision = decide(snapshot, caller.identity, action, resource, caller.origin)
     if not decision.allowed:
-        raise Denied(f"{action.value} on {resource} is refused", reasons=list(decision.reasons))
+        raise denied(action, resource, decision)
+
+
+def denied(action: Action, resource: str, decision: Decision) -> Denied:
+    """The error that tells a refusal with its reasons."""
+    what = f"{action.value} on {resource}" if resource else action.value
+    reasons = list(decision.reasons)
+    return Denied(f"{what} is refused: {'; '.join(reasons)}", action=action.value, resource=resource, reasons=reasons)
 
 
 def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None:

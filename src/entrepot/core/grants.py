@@ -1,97 +1,275 @@
-"""Members: who has which role on a namespace or on one repository."""
+"""Grants: given, listed and taken away; nobody gives what they do not have themselves."""
 
 from __future__ import annotations
 
-from typing import Literal, cast
+import ipaddress
+import re
+from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from entrepot.core.accounts import get_row
-from entrepot.core.decide import require
-from entrepot.core.listing import Page
-from entrepot.core.namespaces import unknown_namespace
+from entrepot.core.decide import decide
 from entrepot.core.registry import Act, Registry
-from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
-from entrepot.domain.errors import AccountUnknown
+from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, RequestInvalid, Unknown, Unmet
 from entrepot.domain.events import Event
-from entrepot.domain.names import RepositoryName
-from entrepot.metadata import events, grants, namespaces, policy
-from entrepot.metadata.grants import NewGrantRow
+from entrepot.domain.grants import GRANTABLE, OF_TAGS, ROLES, Conditions, Effect, Subject
+from entrepot.domain.names import parse_namespace_name, parse_repository_name
+from entrepot.domain.patterns import RESOURCE_PATTERN, TAG_PATTERN, is_pattern, literal_prefix, require_pattern
+from entrepot.domain.subjects import SubjectName, parse_subject, subject_of
+from entrepot.metadata import events, grants, policy
+from entrepot.metadata.accounts import find_account
+from entrepot.metadata.grants import GrantRow, NewGrantRow
+from entrepot.metadata.roles import find_role
+from entrepot.metadata.teams import find_team_id
 from entrepot.ports.database import Tx
 
-RoleName = Literal["reader", "writer", "maintainer", "owner"]
+CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+LONGEST_ID: Final = 16
+EVERYTHING: Final = ("", "\x7f")
 
 
-class Member(msgspec.Struct, frozen=True):
-    """A user and the role that a grant on exactly one resource gives them."""
+class NewGrant(msgspec.Struct, frozen=True):
+    """A grant to be given: a role or actions, to a subject, on a resource or a pattern ("" is the registry)."""
 
-    user: str
-    role: RoleName
+    subject: str
+    resource: str
+    role: str = ""
+    actions: tuple[str, ...] = ()
+    effect: Effect = "allow"
+    tags: str = ""
+    conditions: Conditions | None = None
 
 
-async def list_members(
-    registry: Registry, caller: Caller, resource: str, page: Page
-) -> tuple[list[Member], str | None]:
-    """Users with a role on a namespace (`acme`) or repository (`acme/app`). Raises NameUnknown, Denied."""
-    _require_admin(registry.act(caller), resource)
+async def list_grants(
+    registry: Registry, caller: Caller, resource: str, page: tuple[int, int]
+) -> tuple[list[GrantRow], int | None]:
+    """Grants on a resource and below it, a page (after an id, limit), and after which id the next one begins.
 
-    async def collect(tx: Tx) -> list[tuple[str, str]]:
-        await _require_there(tx, resource)
-        return await grants.list_roles(tx, resource)
-
+    Without a resource, all of the registry, for administrators. Raises Denied, InsufficientScope.
+    """
+    after, limit = page
+    _require_authority(registry.act(caller), resource)
+    span = (resource, f"{resource}0") if resource else EVERYTHING
+    rows = await registry.database.read(lambda tx: grants.list_grants(tx, span, after, limit + 1))
     found = [
-        Member(user, cast("RoleName", role))
-        for user, role in await registry.database.read(collect)
-        if user > page.after
+        row for row in rows[:limit] if not resource or row.resource == resource or _is_below(resource, row.resource)
     ]
-    return found[: page.limit], found[page.limit - 1].user if len(found) > page.limit else None
+    return found, rows[limit - 1].id if len(rows) > limit else None
 
 
-async def put_member(registry: Registry, caller: Caller, resource: str, member: Member) -> Member:
-    """Give a role; it replaces the one the user had there. Raises NameUnknown, AccountUnknown, Denied."""
+async def get_grant(registry: Registry, caller: Caller, number: int) -> GrantRow:
+    """One grant, for whoever could take it away. Raises Unknown."""
+    row = await registry.database.read(lambda tx: grants.find_grant(tx, number))
+    if row is None or not _has_authority(registry.act(caller), row.resource):
+        raise _unknown(number)
+    return row
+
+
+async def add_grant(registry: Registry, caller: Caller, new: NewGrant) -> GrantRow:
+    """Give a grant. Raises RequestInvalid, Unmet, AlreadyExists, Denied, InsufficientScope."""
     act = registry.act(caller)
-    _require_admin(act, resource)
+    subject = require_sense(new)
+    _require_authority(act, new.resource)
+
+    async def record(tx: Tx) -> GrantRow:
+        row = NewGrantRow(
+            await resolve(tx, subject), new.resource, new.role, new.actions, new.effect, new.tags, new.conditions
+        )
+        if new.effect == "allow":
+            _require_own(act, new.resource, await actions_of(tx, new))
+        number = await grants.add_grant(tx, row, act.actor, act.now)
+        if number is None:
+            raise AlreadyExists("there is exactly this grant already", subject=new.subject, resource=new.resource)
+        made = await _get(tx, number)
+        await _note(tx, act, "grant.given", made)
+        return made
+
+    made = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return made
+
+
+async def remove_grant(registry: Registry, caller: Caller, number: int) -> None:
+    """Take a grant away. Raises Unknown."""
+    act = registry.act(caller)
 
     async def record(tx: Tx) -> None:
-        await _require_there(tx, resource)
-        account = await get_row(tx, member.user)
-        row = NewGrantRow(("account", account.id), resource, member.role)
-        if not await grants.put_role(tx, row, act.actor, act.now):
-            return
-        await policy.bump_policy_version(tx)
-        detail: dict[str, object] = {"user": member.user, "role": member.role}
-        await events.add_event(tx, Event("grant.given", act.actor, resource, detail), act.now)
+        row = await grants.find_grant(tx, number)
+        if row is None or not _has_authority(act, row.resource):
+            raise _unknown(number)
+        await grants.remove_grant(tx, number)
+        await _note(tx, act, "grant.taken", row)
 
     await registry.database.transact(record)
     await registry.policy.refresh()
-    return member
 
 
-async def remove_member(registry: Registry, caller: Caller, resource: str, user: str) -> None:
-    """Take a role away. Raises NameUnknown, Denied, and AccountUnknown for somebody without one."""
-    act = registry.act(caller)
-    _require_admin(act, resource)
-
-    async def record(tx: Tx) -> None:
-        await _require_there(tx, resource)
-        account = await get_row(tx, user)
-        if not await grants.remove_roles(tx, ("account", account.id), resource):
-            raise AccountUnknown("this user has no role here", user=user)
-        await policy.bump_policy_version(tx)
-        await events.add_event(tx, Event("grant.taken", act.actor, resource, {"user": user}), act.now)
-
-    await registry.database.transact(record)
-    await registry.policy.refresh()
-
-
-def _require_admin(act: Act, resource: str) -> None:
-    action = Action.REPOSITORY_ADMIN if "/" in resource else Action.NAMESPACE_ADMIN
-    require(act.caller, act.snapshot, action, resource)
+def require_sense(new: NewGrant) -> SubjectName:
+    """The subject of a grant whose parts all make sense. Raises RequestInvalid with the path of the field."""
+    subject = parse_subject(new.subject)
+    if bool(new.role) == bool(new.actions):
+        raise RequestInvalid("a grant gives either a role or a list of actions", field="role")
+    for position, word in enumerate(new.actions):
+        if word not in GRANTABLE:
+            allowed = ", ".join(sorted(GRANTABLE))
+            raise RequestInvalid(
+                f"there is no such action; there are: {allowed}", field=f"actions[{position}]", got=word
+            )
+    _require_resource(new.resource)
+    if new.tags:
+        _require_tags(new)
+    if new.conditions is not None:
+        _require_conditions(new.conditions)
+    return subject
 
 
-async def _require_there(tx: Tx, resource: str) -> None:
-    if "/" in resource:
-        await get_repository(tx, RepositoryName(resource))
-    elif await namespaces.find_namespace(tx, resource) is None:
-        raise unknown_namespace(resource)
+async def resolve(tx: Tx, subject: SubjectName) -> Subject:
+    """The row that a subject names. Raises Unmet."""
+    if subject.word in {"everyone", "signed-in"}:
+        return ("everyone" if subject.word == "everyone" else "signed-in", 0)
+    if subject.word == "team":
+        organisation, _, name = subject.name.partition("/")
+        team = await find_team_id(tx, organisation, name)
+        if team is None:
+            raise Unmet("there is no such team", field="subject", team=subject.name)
+        return ("team", team)
+    account = await find_account(tx, subject.name)
+    if account is None or account.kind != subject.word:
+        raise Unmet(f"there is no such {subject.word}", field="subject", name=subject.name)
+    return ("account", account.id)
+
+
+async def actions_of(tx: Tx, new: NewGrant) -> frozenset[Action]:
+    """What a grant is about. Raises Unmet for a role that is not there."""
+    if new.actions:
+        return frozenset(Action(word) for word in new.actions)
+    found = ROLES.get(new.role) or await find_role(tx, new.role)
+    if found is None:
+        raise Unmet("there is no such role", field="role", role=new.role, known=sorted(ROLES))
+    return found
+
+
+def parse_id(text: str) -> int:
+    """The number of a grant in a path. Raises Unknown."""
+    if not (text.isascii() and text.isdigit() and len(text) < LONGEST_ID):
+        raise Unknown("there is no such grant", grant=text[:LONGEST_ID])
+    return int(text)
+
+
+def subject_text(row: GrantRow) -> str:
+    """Who a stored grant is for, as people write it."""
+    return str(subject_of(row.kind, row.name, row.account_kind))
+
+
+def _require_resource(resource: str) -> None:
+    if not resource:
+        return
+    if is_pattern(resource):
+        require_pattern(resource, RESOURCE_PATTERN, "resource")
+    elif "/" in resource:
+        parse_repository_name(resource)
+    else:
+        parse_namespace_name(resource)
+
+
+def _require_tags(new: NewGrant) -> None:
+    require_pattern(new.tags, TAG_PATTERN, "tags")
+    about_tags = {action.value for action in OF_TAGS} | {"pull"}
+    if new.actions and not about_tags & set(new.actions):
+        raise RequestInvalid(
+            f"a grant for certain tags is about one of {', '.join(sorted(about_tags))}",
+            field="actions",
+            got=new.actions,
+        )
+
+
+def _require_conditions(conditions: Conditions) -> None:
+    for position, network in enumerate(conditions.networks):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            message = f"this is no network, such as 10.0.0.0/8 or 2001:db8::/32: {error}"
+            raise RequestInvalid(message, field=f"conditions.networks[{position}]", got=network[:64]) from None
+    for name in ("not_before", "not_after"):
+        moment = getattr(conditions, name)
+        if moment is not None and moment.tzinfo is None:
+            raise RequestInvalid("a time needs its zone, such as 2026-12-01T00:00:00Z", field=f"conditions.{name}")
+    hours = conditions.hours
+    if hours is None:
+        return
+    for name in ("start", "end"):
+        if not CLOCK.fullmatch(getattr(hours, name)):
+            raise RequestInvalid("a time of day is HH:MM, from 00:00 to 23:59", field=f"conditions.hours.{name}")
+    try:
+        ZoneInfo(hours.zone)
+    except (OSError, ValueError, KeyError):
+        message = "there is no such time zone; the IANA names are meant, such as Europe/Berlin"
+        raise RequestInvalid(message, field="conditions.hours.zone", got=hours.zone[:64]) from None
+
+
+def _authority(resource: str) -> tuple[Action, str]:
+    """The action that giving grants on a resource needs, and where."""
+    namespace, slash, _ = literal_prefix(resource).partition("/")
+    if not resource or (is_pattern(resource) and not slash):
+        return Action.ADMIN, ""
+    if slash and not is_pattern(resource):
+        return Action.REPOSITORY_ADMIN, resource
+    return Action.NAMESPACE_ADMIN, namespace
+
+
+def _has_authority(act: Act, resource: str) -> bool:
+    action, where = _authority(resource)
+    caller = act.caller
+    allowed = decide(act.snapshot, caller.identity, action, where, caller.origin).allowed
+    return allowed and caller.is_admitted(action, where)
+
+
+def _require_authority(act: Act, resource: str) -> None:
+    action, where = _authority(resource)
+    decision = decide(act.snapshot, act.caller.identity, action, where, act.caller.origin)
+    if not decision.allowed:
+        raise Denied(f"grants on {resource or 'the whole registry'} are not yours", reasons=list(decision.reasons))
+    if not act.caller.is_admitted(action, where):
+        raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")
+
+
+def _require_own(act: Act, resource: str, actions: frozenset[Action]) -> None:
+    # Else whoever may give roles on a repository would have all of them.
+    where = resource if not is_pattern(resource) else literal_prefix(resource).partition("/")[0]
+    missing = sorted(
+        action
+        for action in actions
+        if not decide(act.snapshot, act.caller.identity, action, where, act.caller.origin).allowed
+    )
+    if missing:
+        raise Denied(
+            "nobody can give what they do not have", reasons=[f"you may not {action} here" for action in missing]
+        )
+
+
+def _is_below(outer: str, inner: str) -> bool:
+    return inner.startswith(f"{outer}/")
+
+
+async def _get(tx: Tx, number: int) -> GrantRow:
+    row = await grants.find_grant(tx, number)
+    if row is None:
+        raise _unknown(number)
+    return row
+
+
+def _unknown(number: int) -> Unknown:
+    return Unknown("there is no such grant", grant=number)
+
+
+async def _note(tx: Tx, act: Act, kind: str, row: GrantRow) -> None:
+    await policy.bump_policy_version(tx)
+    detail: dict[str, object] = {"grant": row.id, "subject": subject_text(row), "effect": row.effect}
+    detail |= {"role": row.role} if row.role else {"actions": list(row.actions)}
+    detail |= {"tags": row.tags} if row.tags else {}
+    if row.conditions is not None:
+        detail["conditions"] = msgspec.to_builtins(row.conditions)
+    given: Event = Event("grant.given" if kind == "grant.given" else "grant.taken", act.actor, row.resource, detail)
+    await events.add_event(tx, given, act.now)

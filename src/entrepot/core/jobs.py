@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.denials import expire_denials
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
@@ -19,13 +20,14 @@ from entrepot.metadata.jobs import JobRow
 from entrepot.ports.database import Tx
 
 EXPIRE: Final = "upload.expire"
+EXPIRE_DENIALS: Final = "denial.expire"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300}
+RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -49,7 +51,13 @@ async def expire(registry: Registry, payload: str) -> None:
     await expire_uploads(registry)
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire}
+async def forget_denials(registry: Registry, payload: str) -> None:
+    """Forget refusals that nobody asks about any more."""
+    del payload
+    await expire_denials(registry)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire, EXPIRE_DENIALS: forget_denials}
 
 
 async def schedule_recurring(registry: Registry) -> None:

@@ -39,13 +39,15 @@ EntrepotError
 class EntrepotError(Exception):
     """The root: a sentence for people, and details that a program can use.
 
-    `message` says what was wrong and, where it helps, what to do; `detail` is JSON-ready.
+    `message` says what was wrong and, where it helps, what to do; `detail` is JSON-ready. `denial` is the id under
+    which a refusal is remembered.
     """
 
     def __init__(self, message: str, **detail: object) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
+        self.denial = ""
 
 
 class Invalid(EntrepotError):

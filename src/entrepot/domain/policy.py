@@ -12,6 +12,8 @@ from entrepot.domain.patterns import is_pattern, literal_prefix
 
 AccountKind = Literal["user", "organisation", "service"]
 MOST_VERDICTS: Final = 1024
+# No account has this id.
+NOBODY: Final = -1
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     def rights_of(self, identity: Identity | None) -> Rights:
         """The grants that concern an identity; None, and whoever may not act, has what everyone has."""
-        account = identity.account if identity is not None and self.find_account(identity.account) else 0
+        account = identity.account if identity is not None and self.find_account(identity.account) else NOBODY
         rights = self.compiled.get(account)
         if rights is None:
             rights = self.compiled[account] = self._compile(account)
@@ -98,7 +100,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     def _compile(self, account: int) -> Rights:
         subjects: list[Subject] = [EVERYONE]
-        if account:
+        if account != NOBODY:
             subjects += [SIGNED_IN, ("account", account)]
             subjects += [("team", team) for team in sorted(self.teams.get(account, ()))]
         rights = Rights({}, {}, has_denies=False, verdicts={})

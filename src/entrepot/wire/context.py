@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entrepot.core.denials import DenialLog
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.wire.addresses import Addresses
@@ -12,9 +13,10 @@ from entrepot.wire.bodies import Limits
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The registry with what only HTTP needs: limits of bodies, the public address, what was found genuine."""
+    """The registry with what only HTTP needs: limits of bodies, the address, what was found genuine or refused."""
 
     registry: Registry
     limits: Limits
     addresses: Addresses
     genuine: GenuineCache
+    denials: DenialLog

@@ -27,6 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 Table = Mapping[type[EntrepotError], Entry]
 RETRY_SECONDS = 1
+DENIAL = "entrepot-denial"
 
 
 def find_entry(table: Table, error: EntrepotError) -> Entry:
@@ -46,7 +47,12 @@ def render_challenge(base: str, scope: str, reason: str) -> str:
 
 
 def headers_for(error: EntrepotError, addresses: Addresses, request: Request, scope: str) -> list[tuple[str, str]]:
-    """The headers that belong to an error whatever the face: challenge, Retry-After, Range, Allow."""
+    """The headers that belong to an error whatever the face: challenge, Retry-After, Range, Allow, the refusal's id."""
+    denial = [(DENIAL, error.denial)] if error.denial else []
+    return denial + _headers_of(error, addresses, request, scope)
+
+
+def _headers_of(error: EntrepotError, addresses: Addresses, request: Request, scope: str) -> list[tuple[str, str]]:
     if isinstance(error, Unauthenticated):
         return [("www-authenticate", render_challenge(addresses.base(request), scope, _reason(request, error)))]
     if isinstance(error, TooMany):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from entrepot.domain.errors import EntrepotError
+from entrepot.domain.errors import Denied, EntrepotError
 from entrepot.wire.bodies import drain
 from entrepot.wire.context import Context
-from entrepot.wire.guard import admit, conceal
+from entrepot.wire.guard import admit, conceal, note
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
 from entrepot.wire.routing import Endpoint, Router
 
@@ -75,6 +75,8 @@ class Face:
             return self._grammar.render_error(self._context, request, error, "")
         try:
             shown = await conceal(self._context, request, endpoint, error)
+            if isinstance(shown, Denied):
+                shown = note(self._context, request, shown)
         except EntrepotError as failure:
             shown = failure
         return self._grammar.render_error(self._context, request, shown, self._grammar.scope_of(request, endpoint))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from entrepot.core.decide import decide, is_open
+from typing import Final, TypeVar
+
+from entrepot.core.decide import decide, denied, is_open
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
-from entrepot.domain.access import Action, Caller, Origin
+from entrepot.domain.access import Action, Caller, Origin, refuse
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -19,7 +21,9 @@ from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
 from entrepot.wire.routing import Endpoint
 
-OPEN = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
+E = TypeVar("E", bound=EntrepotError)
+NOT_THERE: Final = ("there is no such repository",)
+OPEN: Final = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
 
 
 async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
@@ -39,12 +43,47 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     if request.tag and action is Action.DELETE:
         action = Action.TAG_DELETE
     refusal = _judge(policy.snapshot, caller, action, request)
-    if refusal is not None and await policy.refresh():
-        # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
-        request.caller = _placed(context, request, caller)
-        refusal = _judge(policy.snapshot, request.caller, action, request)
+    if refusal is None:
+        return
+    request.caller = _placed(context, request, caller)
+    # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
+    await policy.refresh()
+    refusal = _judge(policy.snapshot, request.caller, action, request)
     if refusal is not None:
-        raise refusal
+        raise _noted(context, request, action, refusal)
+
+
+def note(context: Context, request: Request, error: Denied) -> Denied:
+    """A refusal by a verb, under an id that can be asked about."""
+    action, reasons = error.detail.get("action"), error.detail.get("reasons")
+    if error.denial or not isinstance(action, str) or not isinstance(reasons, list):
+        return error
+    caller = _placed(context, request, request.caller)
+    return remember(context, caller, (Action(action), str(error.detail["resource"])), (error, tuple(reasons)))
+
+
+def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusal: tuple[E, tuple[str, ...]]) -> E:
+    """An error with the id under which its reasons are remembered.
+
+    The id is a header, which looks alike whatever is behind it, and in the body only where nothing is hidden.
+    """
+    error, reasons = refusal
+    error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
+    snapshot, name = context.registry.policy.snapshot, asked[1].partition(":")[0]
+    namespace = name.partition("/")[0]
+    # Where everybody reads by default, who may read a repository tells that it is there and not hidden.
+    known = namespace if is_open(snapshot, namespace) else name
+    if isinstance(error, Denied) and decide(snapshot, caller.identity, Action.PULL, known, caller.origin).allowed:
+        error.detail["denial"] = error.denial
+    return error
+
+
+def _noted(context: Context, request: Request, action: Action, refusal: tuple[E, tuple[str, ...]]) -> E:
+    return remember(context, request.caller, (action, _asked(request)), refusal)
+
+
+def _asked(request: Request) -> str:
+    return f"{request.resource}:{request.tag}" if request.tag else request.resource
 
 
 def _placed(context: Context, request: Request, caller: Caller) -> Caller:
@@ -53,21 +92,23 @@ def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     return Caller(caller.identity, caller.ceiling, origin, caller.credential)
 
 
-def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request) -> EntrepotError | None:
-    """What the caller is to be told, if it is not yes."""
-    name = request.resource
-    asked = f"{name}:{request.tag}" if request.tag else name
+def _judge(
+    snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request
+) -> tuple[EntrepotError, tuple[str, ...]] | None:
+    """What the caller is to be told, if it is not yes, and the reasons that only others may hear."""
+    name, asked = request.resource, _asked(request)
     decision = decide(snapshot, caller.identity, action, asked, caller.origin)
     if decision.allowed and caller.is_admitted(action, name):
         return None
     if caller.identity is None:
-        return _anonymous(name, action)
+        return _anonymous(name, action), decision.reasons
     if decision.allowed:
-        return InsufficientScope("the token does not cover this; ask for one with the scope named in the challenge")
+        message = "the token does not cover this; ask for one with the scope named in the challenge"
+        return InsufficientScope(message), (message,)
     is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace)
     if is_open_write or decide(snapshot, caller.identity, Action.PULL, name, caller.origin).allowed:
-        return Denied(f"{action.value} on {asked} is refused", reasons=list(decision.reasons))
-    return _hidden(name, action)
+        return denied(action, asked, decision), decision.reasons
+    return _hidden(name, action), decision.reasons
 
 
 async def conceal(context: Context, request: Request, endpoint: Endpoint, error: EntrepotError) -> EntrepotError:
@@ -83,7 +124,9 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
         context.registry, name
     ):
         return error
-    return unknown_name(name) if caller.identity else _anonymous(name, endpoint.needs)
+    shown = unknown_name(name) if caller.identity else _anonymous(name, endpoint.needs)
+    request.caller = _placed(context, request, caller)
+    return _noted(context, request, endpoint.needs, (shown, NOT_THERE))
 
 
 def _anonymous(name: RepositoryName, action: Action) -> Unauthenticated:
@@ -102,10 +145,8 @@ def _hidden(name: RepositoryName, action: Action) -> EntrepotError:
     # The same words whether the repository is there or not, so that nobody can tell.
     if action is Action.PULL:
         return unknown_name(name)
-    return Denied(
-        f"{action.value} on {name} is refused",
-        reasons=[
-            f"you have no role in the namespace {name.namespace}",
-            f"ask its owner for a grant; an administrator makes one with: entrepot namespace create {name.namespace}",
-        ],
+    reasons = (
+        f"you have no role in the namespace {name.namespace}",
+        f"ask its owner for a grant; an administrator makes one with: entrepot namespace create {name.namespace}",
     )
+    return denied(action, name, refuse(*reasons))

@@ -1,0 +1,170 @@
+"""Questions about the policy: may they, who may, and what a grant would change before it is given."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.core.decide import decide
+from entrepot.core.grants import NewGrant, actions_of, require_sense, resolve
+from entrepot.core.registry import Registry
+from entrepot.domain.access import Action, Caller, Decision, Identity, Origin
+from entrepot.domain.errors import AccountUnknown, Denied, InsufficientScope, RequestInvalid
+from entrepot.domain.grants import GRANTABLE, Grant, Subject
+from entrepot.domain.policy import PolicySnapshot
+from entrepot.domain.subjects import ROBOT
+from entrepot.ports.database import Tx
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Whether `who` (None: nobody who is signed in) may do this to that, coming from `origin`."""
+
+    who: str | None
+    action: Action
+    resource: str
+    origin: Origin
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The verdict, with the reasons against it, or with what allows it."""
+
+    allowed: bool
+    reasons: tuple[str, ...]
+
+
+class Able(msgspec.Struct, frozen=True):
+    """Somebody who may, and by what."""
+
+    who: str
+    through: tuple[str, ...]
+
+
+async def check(
+    registry: Registry, caller: Caller, question: Question, suppose: NewGrant | None = None
+) -> tuple[Answer, Answer]:
+    """The answer now, and the one if a grant were given (the same without one).
+
+    About oneself anybody may ask; about others whoever administers the resource. Raises Denied, AccountUnknown.
+    """
+    await registry.policy.refresh()
+    snapshot = registry.policy.snapshot
+    name = _full_name(snapshot, question.who)
+    is_own = caller.identity is not None and name == caller.identity.name
+    if not is_own or suppose is not None:
+        _require_administration(registry, caller, question.resource)
+    identity = _identity(snapshot, name)
+    now = answer(snapshot, identity, question)
+    if suppose is None:
+        return now, now
+    return now, answer(await _supposing(registry, snapshot, suppose), identity, question)
+
+
+async def list_able(registry: Registry, caller: Caller, action: Action, resource: str, origin: Origin) -> list[Able]:
+    """Everybody who may do this to that, by name, `everyone` first. Raises Denied, InsufficientScope."""
+    await registry.policy.refresh()
+    _require_administration(registry, caller, resource)
+    snapshot = registry.policy.snapshot
+    found = []
+    if decide(snapshot, None, action, resource, origin).allowed:
+        found.append(Able("everyone", grounds(snapshot, None, action, resource)))
+    for number, account in sorted(snapshot.accounts.items(), key=lambda item: item[1].name):
+        identity = Identity(number, account.name)
+        if account.kind == "organisation" or account.is_disabled:
+            continue
+        if decide(snapshot, identity, action, resource, origin).allowed:
+            found.append(Able(account.name, grounds(snapshot, identity, action, resource)))
+    return found
+
+
+def parse_action(text: str) -> Action:
+    """An action by its word. Raises RequestInvalid with the words there are."""
+    known = {action.value: action for action in (*sorted(GRANTABLE), Action.ADMIN)}
+    if text not in known:
+        raise RequestInvalid(f"there is no such action; there are: {', '.join(known)}", field="action", got=text[:64])
+    return known[text]
+
+
+def answer(snapshot: PolicySnapshot, identity: Identity | None, question: Question) -> Answer:
+    """The verdict with its reasons either way."""
+    decision: Decision = decide(snapshot, identity, question.action, question.resource, question.origin)
+    if decision.allowed:
+        return Answer(allowed=True, reasons=grounds(snapshot, identity, question.action, question.resource))
+    return Answer(allowed=False, reasons=decision.reasons)
+
+
+def grounds(snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str) -> tuple[str, ...]:
+    """Everything that allows an action: the office, ownership, visibility, and grants."""
+    name = resource.partition(":")[0]
+    namespace = name.partition("/")[0]
+    account = snapshot.find_account(identity.account) if identity else None
+    policy = snapshot.namespaces.get(namespace)
+    found = []
+    if account is not None and account.is_admin:
+        found.append("instance administrator")
+    if identity is not None and account is not None and policy is not None and snapshot.owns(identity.account, policy):
+        found.append(f"owner of {namespace}")
+    if account is not None and policy is None and namespace == account.name:
+        found.append("their own name")
+    is_public = policy is not None and snapshot.repositories.get(name, policy.visibility) == "public"
+    if action is Action.PULL and is_public and "/" in name:
+        found.append("public")
+    rights = snapshot.rights_of(identity).applicable(namespace, name)
+    found += [_describe(grant) for grant in rights if action in grant.actions and not grant.is_deny]
+    return tuple(found)
+
+
+def _describe(grant: Grant) -> str:
+    kind = grant.subject[0]
+    through = {"team": " of a team", "everyone": " for everyone", "signed-in": " for all who are signed in"}.get(
+        kind, ""
+    )
+    limits = f" for tags like {grant.tags}" if grant.tags else ""
+    limits += " under conditions" if grant.conditions else ""
+    return f"{grant.title} on {grant.resource or 'the registry'}{limits}{through} (grant {grant.id})"
+
+
+async def _supposing(registry: Registry, snapshot: PolicySnapshot, new: NewGrant) -> PolicySnapshot:
+    subject_name = require_sense(new)
+
+    async def look(tx: Tx) -> tuple[Subject, frozenset[Action]]:
+        return await resolve(tx, subject_name), await actions_of(tx, new)
+
+    subject, actions = await registry.database.read(look)
+    grant = Grant(
+        0,
+        subject,
+        actions,
+        new.resource,
+        new.role or ", ".join(new.actions),
+        new.effect == "deny",
+        new.tags,
+        new.conditions,
+    )
+    grants = {**snapshot.grants, subject: [*snapshot.grants.get(subject, ()), grant]}
+    return msgspec.structs.replace(snapshot, grants=grants, compiled={})
+
+
+def _full_name(snapshot: PolicySnapshot, who: str | None) -> str | None:
+    if who is None or any(account.name == who for account in snapshot.accounts.values()):
+        return who
+    return f"{ROBOT}{who.removeprefix(ROBOT)}"
+
+
+def _identity(snapshot: PolicySnapshot, name: str | None) -> Identity | None:
+    if name is None:
+        return None
+    for number, account in snapshot.accounts.items():
+        if account.name == name:
+            return Identity(number, name)
+    raise AccountUnknown("there is no such user or service account", user=name.removeprefix(ROBOT))
+
+
+def _require_administration(registry: Registry, caller: Caller, resource: str) -> None:
+    namespace = resource.partition(":")[0].partition("/")[0]
+    action = Action.NAMESPACE_ADMIN if namespace else Action.ADMIN
+    decision = decide(registry.policy.snapshot, caller.identity, action, namespace, caller.origin)
+    if not decision.allowed:
+        raise Denied(
+            "you may ask about yourself, and about others where you own the namespace", reasons=decision.reasons
+        )
+    if not caller.is_admitted(action, namespace):
+        raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")

@@ -1,0 +1,301 @@
+"""Grants, questions about them, and refusals that can be asked about: `/grants`, `/access`, `/denials`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from entrepot.core.denials import MOST_HELD, DenialLog, expire_denials, get_denial, store_denials
+from entrepot.domain.access import Action, Caller, Identity, Origin
+from entrepot.domain.errors import Unknown
+from tests.api.door import PRIVATE, Door
+from tests.support.images import image
+from tests.support.world import push_blob, put_manifest
+
+WRITER = {"subject": "user:bob", "resource": "priv/app", "role": "writer"}
+
+
+def test_a_grant_is_given_seen_and_taken(door: Door) -> None:
+    """It holds at once, is listed for whoever owns what it is on, and its end holds at once as well."""
+    made = door.send("alice", "POST", "/grants", WRITER)
+    assert (made["subject"], made["effect"], made["role"], made["granted_by"]) == (
+        "user:bob",
+        "allow",
+        "writer",
+        "alice",
+    )
+    assert door.world.client("bob").request("GET", "/v2/priv/app/tags/list").status == 200
+    assert door.send("alice", "GET", f"/grants/{made['id']}") == made
+    assert made in door.send("alice", "GET", "/grants?resource=priv")["grants"]
+    assert made in door.send("admin", "GET", "/grants")["grants"]
+    assert door.ask("alice", "POST", "/grants", WRITER).status == 409
+    door.send("alice", "DELETE", f"/grants/{made['id']}")
+    assert door.world.client("bob").request("GET", "/v2/priv/app/tags/list").status == 404
+    assert door.ask("alice", "DELETE", f"/grants/{made['id']}").status == 404
+    assert [kind for kind in ("grant.given", "grant.taken") if door.events(kind)] == ["grant.given", "grant.taken"]
+
+
+def test_grants_are_paged(door: Door) -> None:
+    """In the order of their numbers, with a Link; what only sounds alike is left out."""
+    door.send("admin", "POST", "/namespaces", {"name": "priv-2", "owner": "alice"})
+    door.send("alice", "POST", "/grants", {**WRITER, "resource": "priv-2"})
+    first = door.ask("alice", "GET", "/grants?resource=priv&n=1")
+    assert len(first.json["grants"]) == 1
+    assert "resource=priv" in first["link"]
+    everything = door.send("alice", "GET", "/grants?resource=priv")["grants"]
+    assert {grant["resource"] for grant in everything} == {"priv", "priv/app"}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"subject": "bob"}, 400, "subject"),
+        ({"subject": "team:devs"}, 400, "subject"),
+        ({"subject": "user:"}, 400, "subject"),
+        ({"subject": "user:nobody"}, 409, "subject"),
+        ({"subject": "service:bob"}, 409, "subject"),
+        ({"subject": "team:acme/devs"}, 409, "subject"),
+        ({"role": ""}, 400, "role"),
+        ({"actions": ["pull"]}, 400, "role"),
+        ({"role": "king"}, 409, "role"),
+        ({"role": "", "actions": ["pull", "fly"]}, 400, "actions[1]"),
+        ({"resource": "priv/***"}, 400, "resource"),
+        ({"resource": "priv/*a*b*c*d*"}, 400, "resource"),
+        ({"resource": "priv/a*A"}, 400, "resource"),
+        ({"tags": "v:*"}, 400, "tags"),
+        ({"tags": "v*", "role": "", "actions": ["push"]}, 400, "actions"),
+        ({"conditions": {"networks": ["10.0.0.0/8", "10.0.0.1/8"]}}, 400, "conditions.networks[1]"),
+        ({"conditions": {"networks": ["10.0.0.0/33"]}}, 400, "conditions.networks[0]"),
+        ({"conditions": {"hours": {"start": "8:00", "end": "18:00"}}}, 400, "conditions.hours.start"),
+        ({"conditions": {"hours": {"start": "08:00", "end": "24:00"}}}, 400, "conditions.hours.end"),
+        (
+            {"conditions": {"hours": {"start": "08:00", "end": "18:00", "zone": "Mars/Base"}}},
+            400,
+            "conditions.hours.zone",
+        ),
+        ({"conditions": {"hours": {"start": "08:00", "end": "18:00", "zone": "../x"}}}, 400, "conditions.hours.zone"),
+        ({"conditions": {"not_after": "2026-12-01T00:00:00"}}, 400, "conditions.not_after"),
+        ({"conditions": {"days": ["mon", "someday"]}}, 400, "conditions.days[1]"),
+        ({"conditions": {"weather": "fine"}}, 400, "conditions.weather"),
+        ({"effect": "maybe"}, 400, "effect"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_path(
+    shared: Door, change: dict[str, Any], status: int, field: str
+) -> None:
+    """The field is named, and what would be allowed; nothing is stored."""
+    answer = shared.ask("alice", "POST", "/grants", {**WRITER, **change})
+    assert (answer.status, answer.json["errors"][0]["detail"]["field"]) == (status, field), answer
+
+
+@pytest.mark.parametrize(
+    ("who", "resource", "status"),
+    [
+        ("alice", "", 403),
+        ("alice", "*", 403),
+        ("alice", "pr*", 403),
+        ("alice", "lost", 403),
+        ("alice", "priv/*", 201),
+        ("alice", "priv", 201),
+        ("carol", "priv", 403),
+        ("dora", "priv/app", 403),
+        ("bob", "priv/app", 403),
+        ("admin", "", 201),
+        ("admin", "*/app", 201),
+        ("admin", "none/app", 201),
+    ],
+)
+def test_who_may_give(door: Door, who: str, resource: str, status: int) -> None:
+    """Whoever owns what it is on; patterns across namespaces and the registry are for administrators."""
+    answer = door.ask(who, "POST", "/grants", {**WRITER, "resource": resource, "role": "reader"})
+    assert answer.status == status, answer
+    assert door.ask(who, "GET", f"/grants?resource={resource}").status == (200 if status == 201 else 403)
+
+
+def test_nobody_gives_what_they_do_not_have(door: Door) -> None:
+    """Who may give roles on one repository, and pull, makes readers, not owners."""
+    door.send("alice", "POST", "/grants", {**WRITER, "role": "", "actions": ["pull", "repository.admin"]})
+    assert door.ask("bob", "POST", "/grants", {**WRITER, "subject": "user:carol", "role": "reader"}).status == 403
+    pull = {**WRITER, "subject": "user:carol", "role": "", "actions": ["pull"]}
+    assert door.ask("bob", "POST", "/grants", pull).status == 201
+    refused = door.ask("bob", "POST", "/grants", {**WRITER, "subject": "user:bob", "role": "owner"})
+    assert refused.status == 403
+    assert "you may not push here" in refused.json["errors"][0]["detail"]["reasons"]
+    assert door.ask("bob", "POST", "/grants", {**pull, "effect": "deny", "actions": ["push"]}).status == 201
+
+
+def test_a_token_gives_only_what_it_covers(door: Door) -> None:
+    """A pull token of an owner gives nothing."""
+    token = door.world.token("alice", "repository:priv/app:pull")
+    answer = door.client(token=token).request("GET", "/api/v1/grants?resource=priv")
+    assert (answer.status, "insufficient" in answer["www-authenticate"] or answer.status == 401) == (401, True)
+
+
+def test_grants_of_others_are_not_there(door: Door) -> None:
+    """A number that is somebody else's, that is none, or that is no number: the same 404."""
+    made = door.send("alice", "POST", "/grants", WRITER)
+    there = door.ask("bob", "GET", f"/grants/{made['id']}")
+    absent = door.ask("bob", "GET", "/grants/999999")
+    assert there.status == absent.status == 404
+    assert there.body.replace(str(made["id"]).encode(), b"999999") == absent.body
+    assert door.ask("bob", "GET", "/grants/one").status == door.ask("bob", "DELETE", "/grants/-1").status == 404
+
+
+def test_tags_and_networks_narrow(door: Door) -> None:
+    """A push of one kind of tag from one network, and a denial that beats the role of an owner."""
+    narrow = {**WRITER, "tags": "dev-*", "conditions": {"networks": ["198.51.100.0/24"]}}
+    door.send("alice", "POST", "/grants", narrow)
+    bob, other = door.world.client("bob"), image((b"another",))
+    for content in other.blobs:
+        push_blob(bob, PRIVATE, content)
+    assert put_manifest(bob, PRIVATE, other, "dev-1").status == 201
+    refused = put_manifest(bob, PRIVATE, other, "v1")
+    assert refused.status == 403
+    assert "only for tags like dev-*" in refused.json["errors"][0]["message"]
+    outside = bob.with_scope(client=("192.0.2.1", 1))
+    assert outside.request("GET", "/v2/priv/app/manifests/dev-1").status == 404
+
+    door.send(
+        "alice",
+        "POST",
+        "/grants",
+        {"subject": "everyone", "resource": "priv/**", "role": "", "actions": ["tag.delete"], "effect": "deny"},
+    )
+    denied = door.world.client("alice").request("DELETE", "/v2/priv/app/manifests/dev-1")
+    assert (denied.status, "is denied on priv/**" in denied.json["errors"][0]["message"]) == (403, True)
+
+
+def test_a_question_is_answered_with_reasons(door: Door) -> None:
+    """About oneself anybody asks; about others whoever owns the namespace; a supposed grant changes nothing."""
+    own = door.send("carol", "POST", "/access/check", {"action": "push", "resource": "priv/app"})
+    assert (own["allowed"], own["reasons"][1], own["supposed"]) == (False, "carol has reader there", None)
+    ask = {"action": "push", "resource": "priv/app", "who": "bob"}
+    assert door.ask("carol", "POST", "/access/check", ask).status == 403
+    suppose = {**ask, "suppose": WRITER}
+    verdict = door.send("alice", "POST", "/access/check", suppose)
+    assert (verdict["allowed"], verdict["supposed"]["allowed"]) == (False, True)
+    assert verdict["supposed"]["reasons"] == ["writer on priv/app (grant 0)"]
+    assert not door.send("alice", "POST", "/access/check", ask)["allowed"]
+    given = {**WRITER, "role": "", "actions": ["push"], "effect": "deny"}
+    door.send("alice", "POST", "/grants", WRITER)
+    verdict = door.send("alice", "POST", "/access/check", {**ask, "suppose": given})
+    assert (verdict["allowed"], verdict["supposed"]["allowed"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "resource", "reasons"),
+    [
+        ("alice", "push", "priv/app", ["owner of priv"]),
+        ("admin", "push", "priv/app", ["instance administrator"]),
+        ("bob", "push", "bob/app", ["their own name"]),
+        ("", "pull", "pub/app", ["public"]),
+        ("carol", "pull", "priv/app:v1", ["reader on priv (grant 1)"]),
+    ],
+)
+def test_what_allows_is_told(shared: Door, who: str, action: str, resource: str, reasons: list[str]) -> None:
+    """The office, ownership, visibility, and the grants with their numbers."""
+    verdict = shared.send("admin", "POST", "/access/check", {"action": action, "resource": resource, "who": who})
+    assert (verdict["allowed"], verdict["reasons"]) == (True, reasons)
+
+
+def test_who_can(shared: Door) -> None:
+    """Everybody with what allows it, and what everybody may; for those who own the namespace."""
+    found = shared.send("alice", "GET", "/access/able?action=push&resource=priv/app")["able"]
+    assert [each["who"] for each in found] == ["admin", "alice", "dora"]
+    found = shared.send("alice", "GET", "/access/able?action=pull&resource=pub/app")["able"]
+    assert found[0] == {"who": "everyone", "through": ["public"]}
+    assert shared.ask("carol", "GET", "/access/able?action=push&resource=priv/app").status == 403
+    assert shared.ask("alice", "GET", "/access/able?action=push").status == 403
+    assert (
+        shared.ask("alice", "GET", "/access/able?action=fly&resource=priv").json["errors"][0]["detail"]["field"]
+        == "action"
+    )
+    token = shared.world.token("alice", "repository:priv/app:pull")
+    narrow = shared.client(token=token).request("GET", "/api/v1/access/able?action=push&resource=priv/app")
+    assert narrow.status == 401
+
+
+@pytest.mark.parametrize(
+    ("question", "status"),
+    [
+        ({"action": "fly", "resource": "priv"}, 400),
+        ({"action": "push", "resource": "priv", "who": "ghost"}, 404),
+        ({"action": "push", "resource": "priv", "suppose": {**WRITER, "role": "king"}}, 409),
+        ({"action": "push", "resource": "priv", "at": "2026-11-25T10:00:00"}, 400),
+    ],
+)
+def test_questions_that_make_no_sense(shared: Door, question: dict[str, Any], status: int) -> None:
+    """They are refused with what is wrong."""
+    assert shared.ask("admin", "POST", "/access/check", question).status == status
+
+
+def test_place_and_time_are_part_of_a_question(door: Door) -> None:
+    """Conditions are judged for the address and the moment that are asked about."""
+    conditions = {"networks": ["10.0.0.0/8"], "not_after": "2026-12-01T00:00:00Z"}
+    door.send("alice", "POST", "/grants", {**WRITER, "conditions": conditions})
+    ask = {"action": "push", "resource": "priv/app", "who": "bob"}
+    inside = {**ask, "address": "10.1.2.3", "at": "2026-11-30T00:00:00Z"}
+    assert door.send("alice", "POST", "/access/check", inside)["allowed"]
+    late = door.send("alice", "POST", "/access/check", {**inside, "at": "2026-12-02T00:00:00Z"})
+    assert any("only until 2026-12-01" in reason for reason in late["reasons"])
+    assert not door.send("alice", "POST", "/access/check", ask)["allowed"]
+
+
+def test_a_refusal_can_be_asked_about(door: Door) -> None:
+    """Whoever owns the namespace reads the reasons, whoever was refused no more than they were told, others nothing."""
+    carol = door.world.client("carol")
+    refused = carol.request("POST", "/v2/priv/app/blobs/uploads/")
+    detail = refused.json["errors"][0]["detail"]
+    denial = refused["entrepot-denial"]
+    assert (detail["denial"], detail["reasons"][1]) == (denial, "carol has reader there")
+    assert carol.request("POST", "/v2/priv/app/blobs/uploads/")["entrepot-denial"] == denial
+    for _ in range(2):
+        found = door.send("alice", "GET", f"/denials/{denial}")
+        assert (found["who"], found["action"], found["resource"], found["count"]) == ("carol", "push", "priv/app", 2)
+        assert (found["reasons"], found["address"]) == (detail["reasons"], "198.51.100.7")
+        assert door.send("carol", "GET", f"/denials/{denial}")["reasons"] == []
+        assert door.ask("bob", "GET", f"/denials/{denial}").status == 404
+        door.world.run(store_denials(door.world.registry, door.world.context.denials))
+    carol.request("POST", "/v2/priv/app/blobs/uploads/")
+    door.world.run(store_denials(door.world.registry, door.world.context.denials))
+    assert door.send("alice", "GET", f"/denials/{denial}")["count"] == 3
+
+
+def test_hidden_refusals_have_an_id_that_says_nothing(door: Door) -> None:
+    """A stranger's 404 and an anonymous 401 carry it as a header; the owner learns what it was about."""
+    hidden = door.world.client("bob").request("GET", "/v2/priv/app/manifests/latest")
+    assert (hidden.status, "denial" in hidden.json["errors"][0]["detail"]) == (404, False)
+    found = door.send("alice", "GET", f"/denials/{hidden['entrepot-denial']}")
+    assert (found["who"], found["resource"]) == ("bob", "priv/app:latest")
+    anonymous = door.world.client().request("GET", "/v2/priv/app/manifests/latest")
+    assert anonymous.status == 401
+    assert door.send("alice", "GET", f"/denials/{anonymous['entrepot-denial']}")["who"] == ""
+    from_api = door.ask("bob", "PATCH", "/namespaces/priv", {"visibility": "public"})
+    assert door.send("alice", "GET", f"/denials/{from_api['entrepot-denial']}")["action"] == "namespace.admin"
+    made = door.ask("bob", "POST", "/namespaces", {"name": "mine"})
+    assert made["entrepot-denial"]
+    missing = door.world.client("bob").request("GET", "/v2/pub/none/tags/list")
+    assert (missing.status, bool(missing["entrepot-denial"])) == (404, True)
+
+
+def test_old_refusals_are_forgotten(door: Door) -> None:
+    """After thirty days, by a job; until then they are kept."""
+    refused = door.world.client("carol").request("POST", "/v2/priv/app/blobs/uploads/")["entrepot-denial"]
+    door.world.run(store_denials(door.world.registry, door.world.context.denials))
+    door.world.clock.advance(seconds=29 * 86_400)
+    assert door.world.run(expire_denials(door.world.registry)) == 0
+    door.world.clock.advance(seconds=2 * 86_400)
+    assert door.world.run(expire_denials(door.world.registry)) == 1
+    with pytest.raises(Unknown):
+        door.world.run(get_denial(door.world.registry, DenialLog(b""), door.world.caller("alice"), refused))
+
+
+def test_a_flood_of_refusals_is_bounded() -> None:
+    """Beyond ten thousand different ones between two looks they still have ids, and are not kept."""
+    log = DenialLog(b"key")
+    caller = Caller(Identity(1, "bob"), None, Origin("192.0.2.1"))
+    ids = {log.note(caller, (Action.PULL, f"acme/{number}"), ("no",), number) for number in range(MOST_HELD + 5)}
+    assert len(ids) == MOST_HELD + 5
+    assert len(log.take()) == MOST_HELD
+    assert log.take() == []
