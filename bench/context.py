@@ -128,6 +128,14 @@ class Bench:
         """Ten layers of 10 KiB."""
         return self.image(registry, "small", lambda: [body_of(bytes([n]) * 10 * KIB) for n in range(10)])
 
+    def public_image(self, registry: Registry) -> Image:
+        """The same in a namespace from which anybody pulls."""
+        key = (f"{registry.name}:{registry.port}", "public")
+        if key not in self.images:
+            layers = [body_of(bytes([n]) * 10 * KIB) for n in range(10)]
+            self.images[key] = put_image(registry, "open/small", layers)
+        return self.images[key]
+
     def large_image(self, registry: Registry) -> Image:
         """One layer of 100 MiB."""
         file = self.large_file

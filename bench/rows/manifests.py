@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bench.client import Operation
 from bench.context import Bench
 from bench.crowd import Crowd, requesting, tokens
+from bench.decisions import decision_microseconds
 from bench.images import ACCEPT, Caller, Steps
 from bench.load import Outcome
 from bench.measure import Line, Sample, median
@@ -15,6 +16,7 @@ from bench.rows import Row
 from bench.servers import Nginx, Registry
 
 UNSEEN_LIMIT_MICROSECONDS = 25
+JUDGED_LIMIT_MICROSECONDS = 10
 MANIFEST_BYTES = 2048
 
 
@@ -108,9 +110,32 @@ def unseen(bench: Bench) -> Iterator[Line]:
     yield line.at_most(UNSEEN_LIMIT_MICROSECONDS)
 
 
+def judged(bench: Bench) -> Iterator[Line]:
+    """What authorisation costs: a private manifest with a token beside a public one without; and with 10,000 grants."""
+    registry = bench.entrepot
+    image = bench.small_image(registry)
+    registry.request("POST", "/api/v1/namespaces", {"name": "open", "visibility": "public"})
+    public = bench.public_image(registry)
+    bearer = registry.bearer(f"repository:{image.repository}:pull")
+    accept = f"Accept: {ACCEPT}\r\n"
+
+    def asking(name: str, authorization: str) -> list[Sample]:
+        crowd = Crowd(registry, authorization)
+        ask = requesting("GET", f"/v2/{name}/manifests/single", fields=accept)
+        return [bench.measure(registry, lambda: crowd.for_seconds(bench.seconds, ask)) for _ in range(bench.rounds)]
+
+    open_, known = asking(public.repository, ""), asking(image.repository, bearer)
+    extra = 1000 * (median(known, "cpu_per_1000") - median(open_, "cpu_per_1000"))
+    line = Line("judged", "CPU of a token beside anonymous", "<= +10 us", " us", ours=known, value=extra)
+    yield line.at_most(JUDGED_LIMIT_MICROSECONDS)
+    value = decision_microseconds(20_000)
+    yield Line("judged", "a decision among 10,000 grants", "<= 50 us", " us", value=value).at_most(50)
+
+
 ROWS = (
     Row("manifests", "manifest GET and HEAD, 32 keep-alive connections", keep_alive),
     Row("manifests-new", "the same, a connection per request", new_connection),
     Row("manifests-tls", "the same over TLS 1.3, connection and token each", over_tls),
     Row("unseen", "manifest GET with a token never seen", unseen),
+    Row("judged", "what authorisation costs; a decision among 10,000 grants", judged),
 )

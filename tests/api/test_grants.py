@@ -9,6 +9,8 @@ import pytest
 from entrepot.core.denials import MOST_HELD, DenialLog, expire_denials, get_denial, store_denials
 from entrepot.domain.access import Action, Caller, Identity, Origin
 from entrepot.domain.errors import Unknown
+from entrepot.metadata import accounts, policy, teams
+from entrepot.ports.database import Tx
 from tests.api.door import PRIVATE, Door
 from tests.support.images import image
 from tests.support.world import push_blob, put_manifest
@@ -197,6 +199,26 @@ def test_what_allows_is_told(shared: Door, who: str, action: str, resource: str,
     """The office, ownership, visibility, and the grants with their numbers."""
     verdict = shared.send("admin", "POST", "/access/check", {"action": action, "resource": resource, "who": who})
     assert (verdict["allowed"], verdict["reasons"]) == (True, reasons)
+
+
+def test_a_team_has_what_it_was_given(door: Door) -> None:
+    """Its members have it, an organisation itself is nobody who could, and its grant is shown by both names."""
+    now, bob = door.world.clock.now(), door.world.ids["bob"]
+
+    async def record(tx: Tx) -> None:
+        acme = await accounts.add_faceless(tx, accounts.Faceless("acme", "organisation"), now)
+        await tx.execute("insert into team (organisation, name, created_at) values ($1, 'devs', 0)", acme)
+        team = await teams.find_team_id(tx, "acme", "devs")
+        await tx.execute("insert into team_member (team, account, added_at) values ($1, $2, 0)", team, bob)
+        await policy.bump_policy_version(tx)
+
+    door.world.transact(record)
+    made = door.send("alice", "POST", "/grants", {**WRITER, "subject": "team:acme/devs", "resource": "priv"})
+    assert made["subject"] == "team:acme/devs"
+    assert door.world.client("bob").request("GET", "/v2/priv/app/tags/list").status == 200
+    found = door.send("alice", "GET", "/access/able?action=push&resource=priv/app")["able"]
+    assert {"who": "bob", "through": [f"writer on priv of a team (grant {made['id']})"]} in found
+    assert "acme" not in [each["who"] for each in found]
 
 
 def test_who_can(shared: Door) -> None:

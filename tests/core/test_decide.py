@@ -79,6 +79,8 @@ def _grants() -> dict[Subject, list[Grant]]:
         (account("robot"), "lost", ROLES["writer"], "writer", False, "", Conditions(clients=("spiffe://acme/*",))),
         (EVERYONE, "acme/sealed", set(GRANTABLE), "sealed", NO, "", None),
         (SIGNED_IN, "signed/app", ROLES["reader"], "reader", False, "", None),
+        (account("robot"), "taken", ROLES["reader"], "reader", False, "", Conditions(listeners=("private",))),
+        (account("robot"), "", {Action.SCAN_READ}, "scan.read", False, "", None),
     ]
     found: dict[Subject, list[Grant]] = {}
     for number, (subject, resource, actions, title, is_deny, tags, conditions) in enumerate(rows, 1):

@@ -81,7 +81,7 @@ def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None
     if _is_admin(snapshot, identity) and not rights.has_denies:
         return None
     readable = [grant for grants in rights.exact.values() for grant in grants if _gives_pull(grant)]
-    globs = [grant for grants in rights.patterns.values() for grant in grants if _gives_pull(grant)]
+    globs = [grant for grants in rights.patterns.values() for _, grant in grants if _gives_pull(grant)]
     if _is_admin(snapshot, identity) or any(not grant.resource for grant in readable):
         return [""]
     prefixes = {f"{name}/" for name in snapshot.namespaces if _reads_namespace(snapshot, identity, name)}

@@ -82,7 +82,8 @@ async def add_grant(registry: Registry, caller: Caller, new: NewGrant) -> GrantR
         number = await grants.add_grant(tx, row, act.actor, act.now)
         if number is None:
             raise AlreadyExists("there is exactly this grant already", subject=new.subject, resource=new.resource)
-        made = await _get(tx, number)
+        made = await grants.find_grant(tx, number)
+        assert made is not None, "a grant that was just stored"
         await _note(tx, act, "grant.given", made)
         return made
 
@@ -251,13 +252,6 @@ def _require_own(act: Act, resource: str, actions: frozenset[Action]) -> None:
 
 def _is_below(outer: str, inner: str) -> bool:
     return inner.startswith(f"{outer}/")
-
-
-async def _get(tx: Tx, number: int) -> GrantRow:
-    row = await grants.find_grant(tx, number)
-    if row is None:
-        raise _unknown(number)
-    return row
 
 
 def _unknown(number: int) -> Unknown:

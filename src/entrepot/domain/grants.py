@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from entrepot.domain.access import ADMITS, Action, Origin
-from entrepot.domain.patterns import is_pattern, matches
+from entrepot.domain.patterns import matches
 
 SubjectKind = Literal["account", "team", "everyone", "signed-in"]
 Effect = Literal["allow", "deny"]
@@ -98,11 +98,8 @@ class Grant(msgspec.Struct, frozen=True):
     conditions: Conditions | None = None
 
     def covers(self, namespace: str, resource: str) -> bool:
-        """Whether it is about this resource, by itself or from further up: the registry, the namespace."""
-        own = self.resource
-        if own in {"", resource, namespace}:
-            return True
-        return is_pattern(own) and (matches(own, resource) or matches(own, namespace))
+        """Whether its pattern is about this resource, or about all of the namespace that it is in."""
+        return matches(self.resource, resource) or matches(self.resource, namespace)
 
     def fits(self, tag: str) -> bool:
         """Whether it is about this tag, or about none in particular."""

@@ -37,7 +37,7 @@ class Rights(msgspec.Struct):
     """All grants that concern one identity, by where they are looked for; and the verdicts that only depend on them."""
 
     exact: dict[str, list[Grant]]
-    patterns: dict[str, list[Grant]]
+    patterns: dict[str, list[tuple[str, Grant]]]
     has_denies: bool
     verdicts: dict[tuple[Action, str], Decision]
 
@@ -49,7 +49,11 @@ class Rights(msgspec.Struct):
             found += exact.get(resource, ())
         if self.patterns:
             candidates = [*self.patterns.get(namespace, ()), *self.patterns.get("", ())]
-            found += [grant for grant in candidates if grant.covers(namespace, resource)]
+            found += [
+                grant
+                for prefix, grant in candidates
+                if resource.startswith(prefix) and grant.covers(namespace, resource)
+            ]
         return found
 
     def keep(self, action: Action, resource: str, decision: Decision) -> Decision:
@@ -107,8 +111,9 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
         for grant in (grant for subject in subjects for grant in self.grants.get(subject, ())):
             rights.has_denies = rights.has_denies or grant.is_deny
             if is_pattern(grant.resource):
-                first, slash, _ = literal_prefix(grant.resource).partition("/")
-                rights.patterns.setdefault(first if slash else "", []).append(grant)
+                prefix = literal_prefix(grant.resource)
+                first, slash, _ = prefix.partition("/")
+                rights.patterns.setdefault(first if slash else "", []).append((prefix, grant))
             else:
                 rights.exact.setdefault(grant.resource, []).append(grant)
         return rights
