@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import access, grants, jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import access, grants, jobs, members, namespaces, policy, repositories, tags, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -75,6 +75,9 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/grants", Action.PING, grants.create, 201, (403, 409)),
     Endpoint("GET", "/grants/{grant}", Action.PING, grants.get, 200, (404,)),
     Endpoint("DELETE", "/grants/{grant}", Action.PING, grants.remove, 204, (404,)),
+    Endpoint("GET", "/policy", Action.PING, policy.get, 200, (403,)),
+    Endpoint("PUT", "/policy", Action.PING, policy.put, 200, (403, 409, 412)),
+    Endpoint("POST", "/policy/plan", Action.PING, policy.plan, 200, (403, 409)),
     Endpoint("POST", "/access/check", Action.PING, access.check, 200, (403, 404, 409)),
     Endpoint("GET", "/access/able", Action.PING, access.list_able, 200, (403,)),
     Endpoint("GET", "/denials/{denial}", Action.PING, access.get_refusal, 200, (404,)),

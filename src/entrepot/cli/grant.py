@@ -107,12 +107,17 @@ def document_of(subject: str, what: str, resource: str) -> dict[str, Any]:
     return {"subject": subject, "resource": resource, **given}
 
 
-def _row(grant: dict[str, Any]) -> dict[str, Any]:
+def what_of(grant: dict[str, Any]) -> tuple[str, str]:
+    """What a grant gives and what narrows it, for people."""
     limits = [f"tags {grant['tags']}"] if grant["tags"] else []
     for name, value in (grant["conditions"] or {}).items():
         limits.append(f"{name.replace('_', ' ')} {_plain(value)}")
-    what = grant["role"] or ", ".join(grant["actions"])
-    return {**grant, "what": what, "resource": grant["resource"] or "(registry)", "limits": "; ".join(limits)}
+    return grant["role"] or ", ".join(grant["actions"]), "; ".join(limits)
+
+
+def _row(grant: dict[str, Any]) -> dict[str, Any]:
+    what, limits = what_of(grant)
+    return {**grant, "what": what, "resource": grant["resource"] or "(registry)", "limits": limits}
 
 
 def _plain(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -50,7 +50,7 @@ async def list_grants(
     Without a resource, all of the registry, for administrators. Raises Denied, InsufficientScope.
     """
     after, limit = page
-    _require_authority(registry.act(caller), resource)
+    require_authority(registry.act(caller), resource)
     span = (resource, f"{resource}0") if resource else EVERYTHING
     rows = await registry.database.read(lambda tx: grants.list_grants(tx, span, after, limit + 1))
     found = [
@@ -70,25 +70,25 @@ async def get_grant(registry: Registry, caller: Caller, number: int) -> GrantRow
 async def add_grant(registry: Registry, caller: Caller, new: NewGrant) -> GrantRow:
     """Give a grant. Raises RequestInvalid, Unmet, AlreadyExists, Denied, InsufficientScope."""
     act = registry.act(caller)
-    subject = require_sense(new)
-    _require_authority(act, new.resource)
-
-    async def record(tx: Tx) -> GrantRow:
-        row = NewGrantRow(
-            await resolve(tx, subject), new.resource, new.role, new.actions, new.effect, new.tags, new.conditions
-        )
-        if new.effect == "allow":
-            _require_own(act, new.resource, await actions_of(tx, new))
-        number = await grants.add_grant(tx, row, act.actor, act.now)
-        if number is None:
-            raise AlreadyExists("there is exactly this grant already", subject=new.subject, resource=new.resource)
-        made = await grants.find_grant(tx, number)
-        assert made is not None, "a grant that was just stored"
-        await _note(tx, act, "grant.given", made)
-        return made
-
-    made = await registry.database.transact(record)
+    require_sense(new)
+    require_authority(act, new.resource)
+    made = await registry.database.transact(lambda tx: record_grant(tx, act, new))
     await registry.policy.refresh()
+    return made
+
+
+async def record_grant(tx: Tx, act: Act, new: NewGrant) -> GrantRow:
+    """Store a grant that makes sense. Raises Unmet, AlreadyExists, Denied."""
+    subject = await resolve(tx, require_sense(new))
+    if new.effect == "allow":
+        require_own(act, new.resource, await actions_of(tx, new))
+    row = NewGrantRow(subject, new.resource, new.role, new.actions, new.effect, new.tags, new.conditions)
+    number = await grants.add_grant(tx, row, act.actor, act.now)
+    if number is None:
+        raise AlreadyExists("there is exactly this grant already", subject=new.subject, resource=new.resource)
+    made = await grants.find_grant(tx, number)
+    assert made is not None, "a grant that was just stored"
+    await note(tx, act, "grant.given", made)
     return made
 
 
@@ -101,7 +101,7 @@ async def remove_grant(registry: Registry, caller: Caller, number: int) -> None:
         if row is None or not _has_authority(act, row.resource):
             raise _unknown(number)
         await grants.remove_grant(tx, number)
-        await _note(tx, act, "grant.taken", row)
+        await note(tx, act, "grant.taken", row)
 
     await registry.database.transact(record)
     await registry.policy.refresh()
@@ -227,7 +227,8 @@ def _has_authority(act: Act, resource: str) -> bool:
     return allowed and caller.is_admitted(action, where)
 
 
-def _require_authority(act: Act, resource: str) -> None:
+def require_authority(act: Act, resource: str) -> None:
+    """Raises Denied or InsufficientScope unless the caller may give grants on a resource."""
     action, where = _authority(resource)
     decision = decide(act.snapshot, act.caller.identity, action, where, act.caller.origin)
     if not decision.allowed:
@@ -236,7 +237,8 @@ def _require_authority(act: Act, resource: str) -> None:
         raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")
 
 
-def _require_own(act: Act, resource: str, actions: frozenset[Action]) -> None:
+def require_own(act: Act, resource: str, actions: frozenset[Action]) -> None:
+    """Raises Denied unless the caller has all these actions there."""
     # Else whoever may give roles on a repository would have all of them.
     where = resource if not is_pattern(resource) else literal_prefix(resource).partition("/")[0]
     missing = sorted(
@@ -258,12 +260,12 @@ def _unknown(number: int) -> Unknown:
     return Unknown("there is no such grant", grant=number)
 
 
-async def _note(tx: Tx, act: Act, kind: str, row: GrantRow) -> None:
+async def note(tx: Tx, act: Act, kind: Literal["grant.given", "grant.taken"], row: GrantRow) -> None:
+    """Write down that a grant was given or taken, and that the policy is another one."""
     await policy.bump_policy_version(tx)
     detail: dict[str, object] = {"grant": row.id, "subject": subject_text(row), "effect": row.effect}
     detail |= {"role": row.role} if row.role else {"actions": list(row.actions)}
     detail |= {"tags": row.tags} if row.tags else {}
     if row.conditions is not None:
         detail["conditions"] = msgspec.to_builtins(row.conditions)
-    given: Event = Event("grant.given" if kind == "grant.given" else "grant.taken", act.actor, row.resource, detail)
-    await events.add_event(tx, given, act.now)
+    await events.add_event(tx, Event(kind, act.actor, row.resource, detail), act.now)

@@ -1,0 +1,71 @@
+"""`entrepot apply` and `entrepot policy`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.caller import Caller
+
+ACCESS = """
+resources: [applied, "applied/*"]
+grants:
+  - {subject: user:hugo, resource: applied, role: writer, tags: "dev-*"}
+  - {subject: everyone, resource: "applied/*", actions: [tag.delete], effect: deny}
+"""
+
+
+@pytest.fixture
+def file(admin: Caller) -> str:
+    """A file of grants about a namespace and a user that are there."""
+    if "hugo" not in [user["name"] for user in admin.ask("user", "list")]:
+        admin.run("user", "add", "hugo", "--generate")
+        admin.run("namespace", "create", "applied")
+    (admin.home / "access.yaml").write_text(ACCESS)
+    return "access.yaml"
+
+
+def test_a_file_is_planned_and_applied(admin: Caller, file: str) -> None:
+    """The difference first, then all of it; nobody is asked where nobody can answer."""
+    planned = admin.run("apply", "-f", file, "--plan")
+    assert planned.splitlines() == [
+        "+ user:hugo has writer on applied tags dev-*",
+        "+ everyone may not tag.delete on applied/*",
+        "2 to add, 0 to take away, 0 as they are",
+    ]
+    assert "give --yes" in admin.call("apply", "-f", file).stderr
+    assert admin.ask("grant", "list", "applied") == []
+    assert admin.run("apply", "-f", file, "--yes").splitlines()[-1] == "applied"
+    again = admin.ask("apply", "-f", file, "--yes")
+    assert (again["add"], again["kept"], again["applied"]) == ([], 2, False)
+    document = admin.run("policy", "applied/*")
+    assert json.loads(document)["Statement"][0]["Action"] == ["entrepot:tag.delete"]
+    (admin.home / "policy.json").write_text(document)
+    assert admin.run("apply", "-f", "policy.json", "--resource", "applied/*", "--plan").startswith(
+        "0 to add, 0 to take"
+    )
+    emptied = "resources: [applied, 'applied/*']\n"
+    removed = admin.run("apply", "-f", "-", "--yes", stdin=emptied)
+    assert "- user:hugo has writer on applied tags dev-*" in removed
+
+
+def test_a_policy_of_ecr_is_pasted(admin: Caller, file: str) -> None:
+    """Principals are translated by hand."""
+    statement = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:user/h"}, "Action": "ecr:BatchGetImage"}
+    (admin.home / "ecr.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    words = ("apply", "-f", "ecr.json", "--resource", "applied/web", "--plan")
+    assert "say who this is here" in admin.fail(*words)
+    planned = admin.run(*words, "--principal", "arn:aws:iam::1:user/h=user:hugo")
+    assert planned.splitlines()[0] == "+ user:hugo has pull on applied/web"
+    assert "FOREIGN=SUBJECT" in admin.fail(*words, "--principal", "user:hugo")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("[1", "neither YAML nor JSON"), ("- 1", "must hold"), ("a: 1", "unknown field")]
+)
+def test_files_that_are_refused(admin: Caller, file: str, text: str, reason: str) -> None:
+    """In one line, with what is wrong."""
+    (admin.home / "bad.yaml").write_text(text)
+    assert reason in admin.fail("apply", "-f", "bad.yaml", "--plan")
+    assert "cannot read nowhere.yaml" in admin.fail("apply", "-f", "nowhere.yaml")
