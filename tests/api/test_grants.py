@@ -69,6 +69,7 @@ def test_grants_are_paged(door: Door) -> None:
         ({"tags": "v*", "role": "", "actions": ["push"]}, 400, "actions"),
         ({"conditions": {"networks": ["10.0.0.0/8", "10.0.0.1/8"]}}, 400, "conditions.networks[1]"),
         ({"conditions": {"networks": ["10.0.0.0/33"]}}, 400, "conditions.networks[0]"),
+        ({"conditions": {"not_networks": ["ten"]}}, 400, "conditions.not_networks[0]"),
         ({"conditions": {"hours": {"start": "8:00", "end": "18:00"}}}, 400, "conditions.hours.start"),
         ({"conditions": {"hours": {"start": "08:00", "end": "24:00"}}}, 400, "conditions.hours.end"),
         (

@@ -81,6 +81,8 @@ def _grants() -> dict[Subject, list[Grant]]:
         (SIGNED_IN, "signed/app", ROLES["reader"], "reader", False, "", None),
         (account("robot"), "taken", ROLES["reader"], "reader", False, "", Conditions(listeners=("private",))),
         (account("robot"), "", {Action.SCAN_READ}, "scan.read", False, "", None),
+        (EVERYONE, "inner", set(GRANTABLE), "owner", NO, "", Conditions(not_networks=("10.0.0.0/8", "fd00::/8"))),
+        (account("night"), "shy/app", ROLES["reader"], "reader", False, "", Conditions(not_networks=("192.0.2.0/24",))),
     ]
     found: dict[Subject, list[Grant]] = {}
     for number, (subject, resource, actions, title, is_deny, tags, conditions) in enumerate(rows, 1):
@@ -103,6 +105,8 @@ def snapshot_of(grants: dict[Subject, list[Grant]]) -> PolicySnapshot:
             "pub": NamespacePolicy(WHO["alice"].account, "public"),
             "lost": NamespacePolicy(None, "private"),
             "taken": NamespacePolicy(None, "private"),
+            "inner": NamespacePolicy(WHO["alice"].account, "public"),
+            "shy": NamespacePolicy(None, "private"),
             **{name: NamespacePolicy(WHO["acme"].account, "private") for name in ("acme", "acme-dev", "acme-prod")},
         },
         repositories={"priv/show": "public", "pub/hide": "private"},
@@ -190,12 +194,12 @@ def test_a_refusal_is_raised_with_its_reasons() -> None:
     [
         ("admin", [""]),
         ("scanner", [""]),
-        ("alice", ["priv/", "pub/", "signed/app"]),
-        ("bob", ["lost/", "priv/app", "priv/open-*", "priv/show", "pub/", "signed/app"]),
-        ("carol", ["lost/app", "priv/", "pub/", "signed/app"]),
-        ("dan", ["acme-dev/", "acme-prod/", "acme/team-*", "priv/open-*", "priv/show", "pub/", "signed/app"]),
-        ("gone", ["priv/open-*", "priv/show", "pub/"]),
-        ("", ["priv/open-*", "priv/show", "pub/"]),
+        ("alice", ["inner/", "priv/", "pub/", "signed/app"]),
+        ("bob", ["inner/", "lost/", "priv/app", "priv/open-*", "priv/show", "pub/", "signed/app"]),
+        ("carol", ["inner/", "lost/app", "priv/", "pub/", "signed/app"]),
+        ("dan", ["acme-dev/", "acme-prod/", "acme/team-*", "inner/", "priv/open-*", "priv/show", "pub/", "signed/app"]),
+        ("gone", ["inner/", "priv/open-*", "priv/show", "pub/"]),
+        ("", ["inner/", "priv/open-*", "priv/show", "pub/"]),
     ],
 )
 def test_where_there_may_be_something_to_read(who: str, expected: list[str] | None) -> None:

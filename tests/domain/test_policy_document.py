@@ -87,7 +87,7 @@ def test_conditions() -> None:
     )
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
     hours = Hours("08:00", "18:00")
-    assert found.conditions == Conditions(("2001:db8::1/128",), start, end, ("mon",), hours)
+    assert found.conditions == Conditions(("2001:db8::1/128",), (), start, end, ("mon",), hours)
     assert found.tags == "v*"
 
 
@@ -144,7 +144,9 @@ STATED = st.builds(
     st.sampled_from(
         [
             None,
-            Conditions(networks=("10.0.0.0/8",), not_after=datetime(2027, 1, 1, tzinfo=UTC)),
+            Conditions(
+                networks=("10.0.0.0/8",), not_networks=("10.9.0.0/16",), not_after=datetime(2027, 1, 1, tzinfo=UTC)
+            ),
             Conditions(not_before=datetime(2026, 1, 1, tzinfo=UTC), days=("mon", "sun"), clients=("a*",)),
             Conditions(hours=Hours("22:00", "06:00", "Europe/Berlin"), listeners=("private",)),
         ]

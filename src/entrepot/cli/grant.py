@@ -36,6 +36,7 @@ class Limits:
     deny: Annotated[bool, Parameter(help="Forbid it: this beats every grant that allows it.", negative="")] = False
     tags: Annotated[str, Parameter(help='Only for tags like this: "v*".')] = ""
     network: Annotated[tuple[str, ...], Parameter(help="Only from this network (CIDR); repeatable.")] = ()
+    outside: Annotated[tuple[str, ...], Parameter(help="Only from outside this network (CIDR); repeatable.")] = ()
     until: Annotated[str | None, Parameter(help="Only until then, such as 2026-12-31T00:00:00Z.")] = None
     days: Annotated[str, Parameter(help="Only on these days: mon,tue,wed,thu,fri.")] = ""
     hours: Annotated[str, Parameter(help="Only at this time of day: 08:00-18:00, perhaps /Europe/Berlin.")] = ""
@@ -45,6 +46,8 @@ class Limits:
         conditions: dict[str, Any] = {}
         if self.network:
             conditions["networks"] = list(self.network)
+        if self.outside:
+            conditions["not_networks"] = list(self.outside)
         if self.until:
             conditions["not_after"] = self.until
         if self.days:

@@ -187,12 +187,9 @@ def _require_tags(new: NewGrant) -> None:
 
 
 def _require_conditions(conditions: Conditions) -> None:
-    for position, network in enumerate(conditions.networks):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            message = f"this is no network, such as 10.0.0.0/8 or 2001:db8::/32: {error}"
-            raise RequestInvalid(message, field=f"conditions.networks[{position}]", got=network[:64]) from None
+    for field in ("networks", "not_networks"):
+        for position, network in enumerate(getattr(conditions, field)):
+            _require_network(network, f"conditions.{field}[{position}]")
     for name in ("not_before", "not_after"):
         moment = getattr(conditions, name)
         if moment is not None and moment.tzinfo is None:
@@ -208,6 +205,14 @@ def _require_conditions(conditions: Conditions) -> None:
     except (OSError, ValueError, KeyError):
         message = "there is no such time zone; the IANA names are meant, such as Europe/Berlin"
         raise RequestInvalid(message, field="conditions.hours.zone", got=hours.zone[:64]) from None
+
+
+def _require_network(text: str, field: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        message = f"this is no network, such as 10.0.0.0/8 or 2001:db8::/32: {error}"
+        raise RequestInvalid(message, field=field, got=text[:64]) from None
 
 
 def _authority(resource: str) -> tuple[Action, str]:

@@ -50,9 +50,13 @@ class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What must hold besides; all that are given. Networks are CIDR, times RFC 3339."""
+    """What must hold besides; all that are given. Networks are CIDR, times RFC 3339.
+
+    `networks` are those to come from, `not_networks` those not to come from.
+    """
 
     networks: tuple[str, ...] = ()
+    not_networks: tuple[str, ...] = ()
     not_before: datetime | None = None
     not_after: datetime | None = None
     days: tuple[Day, ...] = ()
@@ -64,6 +68,8 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """Why they do not hold for a request, or nothing if they do."""
         if self.networks and not _is_within(self.networks, origin.address):
             return f"only from {', '.join(self.networks)}, and this came from {origin.address or 'an unknown address'}"
+        if self.not_networks and _is_within(self.not_networks, origin.address):
+            return f"not from {', '.join(self.not_networks)}, and this came from {origin.address}"
         if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
             return f"only for the client certificates {', '.join(self.clients)}"
         if self.listeners and origin.listener not in self.listeners:

@@ -51,7 +51,7 @@ ALL: Final[dict[str, frozenset[Action]]] = ECR | {
 }
 ARN: Final = re.compile(r"arn:aws[a-z-]*:ecr:[a-z0-9-]*:\d*:repository/(.+)")
 CONDITIONS: Final = (
-    "IpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, StringLike and StringEquals "
+    "IpAddress and NotIpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, StringLike and StringEquals "
     "entrepot:Tag, and Entrepot with days, hours, clients and listeners"
 )
 
@@ -177,6 +177,8 @@ def _parse_conditions(given: Any, path: str) -> tuple[str, Conditions | None]:
             match (operator, key.lower()):
                 case ("IpAddress", "aws:sourceip" | "entrepot:sourceip"):
                     found["networks"] = [_network(each, where) for each in _listed(value)]
+                case ("NotIpAddress", "aws:sourceip" | "entrepot:sourceip"):
+                    found["not_networks"] = [_network(each, where) for each in _listed(value)]
                 case ("DateGreaterThan" | "DateGreaterThanEquals", "aws:currenttime" | "entrepot:currenttime"):
                     found["not_before"] = _moment(value, where)
                 case ("DateLessThan" | "DateLessThanEquals", "aws:currenttime" | "entrepot:currenttime"):
@@ -194,7 +196,7 @@ def _parse_own(keys: Any, path: str) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise RequestInvalid(f"{error}", field=path) from None
     own: dict[str, Any] = msgspec.to_builtins(conditions)
-    for name in ("networks", "not_before", "not_after"):
+    for name in ("networks", "not_networks", "not_before", "not_after"):
         if name in own:
             raise RequestInvalid(f"this is said by IAM's own operators: {CONDITIONS}", field=f"{path}.{name}")
     return own
@@ -218,6 +220,8 @@ def _render_conditions(found: dict[str, Any]) -> dict[str, Any]:
     rendered: dict[str, Any] = {}
     if "networks" in found:
         rendered["IpAddress"] = {"aws:SourceIp": list(found.pop("networks"))}
+    if "not_networks" in found:
+        rendered["NotIpAddress"] = {"aws:SourceIp": list(found.pop("not_networks"))}
     if "not_before" in found:
         rendered["DateGreaterThanEquals"] = {"aws:CurrentTime": found.pop("not_before")}
     if "not_after" in found:
