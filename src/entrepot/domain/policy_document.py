@@ -51,8 +51,8 @@ ALL: Final[dict[str, frozenset[Action]]] = ECR | {
 }
 ARN: Final = re.compile(r"arn:aws[a-z-]*:ecr:[a-z0-9-]*:\d*:repository/(.+)")
 CONDITIONS: Final = (
-    "IpAddress and NotIpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, StringLike and StringEquals "
-    "entrepot:Tag, and Entrepot with days, hours, clients and listeners"
+    "IpAddress and NotIpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, "
+    "StringLike and StringEquals entrepot:Tag, and Entrepot with days, hours, clients and listeners"
 )
 
 
