@@ -104,10 +104,10 @@ class World:
     async def _registry(self, database: Database) -> Registry:
         hasher = PlainHasher()
         ready = await prepare(self.sqlite, self.clock, hasher, FirstAdministrator(password_of("admin"), ""))
-        held = Policy(database)
+        held = Policy(database, ready.token_key)
         await held.refresh()
         store = self._wrap_store(self.store)
-        return Registry(database, store, self.clock, hasher, held, self.rules, ready.token_key)
+        return Registry(database, store, self.clock, hasher, held, self.rules)
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""
@@ -142,8 +142,12 @@ class World:
 
     def sibling(self) -> Face:
         """The OCI face of another worker over the same data, as it stands before it next looks at the policy."""
+        return Face(self.sibling_context(), GRAMMAR)
+
+    def sibling_context(self) -> Context:
+        """What the faces of such a worker are given."""
         registry = self.run(self._registry(self.sqlite))
-        return Face(Context(registry, self.limits, self.addresses, GenuineCache()), GRAMMAR)
+        return Context(registry, self.limits, self.addresses, GenuineCache())
 
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import jobs, members, namespaces, repositories, signing_keys, tags, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -73,4 +73,6 @@ ENDPOINTS: Final = [
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
+    Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),
+    Endpoint("POST", "/signing-keys", Action.ADMIN, signing_keys.rotate, 200, (403,)),
 ]

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core.registry import SECOND, Registry
+from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata import jobs
@@ -19,13 +20,14 @@ from entrepot.metadata.jobs import JobRow
 from entrepot.ports.database import Tx
 
 EXPIRE: Final = "upload.expire"
+KEYS: Final = "key.rotate"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300}
+RECURRING: Final = {EXPIRE: 300, KEYS: 3600}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -49,7 +51,13 @@ async def expire(registry: Registry, payload: str) -> None:
     await expire_uploads(registry)
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire}
+async def rotate_keys(registry: Registry, payload: str) -> None:
+    """Make the next key of tokens in time, and forget those that are not needed any more."""
+    del payload
+    await keep_keys(registry)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire, KEYS: rotate_keys}
 
 
 async def schedule_recurring(registry: Registry) -> None:
