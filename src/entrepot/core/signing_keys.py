@@ -51,7 +51,8 @@ async def list_keys(registry: Registry, caller: Caller) -> list[KeyView]:
     require_admin(caller, registry.policy.snapshot)
     now = registry.clock.now()
     held = await registry.database.read(signing_keys.list_keys)
-    return [_view(held, key, now) for key in reversed(held)]
+    newest_first = sorted(held, key=lambda key: (key.created_at, key.signs_from), reverse=True)
+    return [_view(held, key, now) for key in newest_first]
 
 
 async def rotate(registry: Registry, caller: Caller, *, is_revoking: bool) -> KeyView:

@@ -1,7 +1,7 @@
 """Tokens: signed claims, and the cache of what was found genuine.
 
 A token is a JWT (RFC 7519) signed with ES256, for whoever has the published keys. This registry itself does not check
-that signature, which costs fifteen times as much as all the rest: the last claim, `mac`, is an HMAC over every byte of
+that signature, which costs ten times as much as all the rest: the last claim, `mac`, is an HMAC over every byte of
 header and claims before it, and is compared as text. Nothing is negotiated, so there is nothing to confuse. Why that
 is enough: docs/decisions/0015.
 """
@@ -49,7 +49,7 @@ class Parties(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Claims(msgspec.Struct, frozen=True):
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says: to everybody in the words of Docker's token specification, and to ourselves below `access`.
 
     `sub` is a user's name, empty for anonymous, and `uid` their account, 0 for anonymous. `exp`, `nbf` and `iat` are
@@ -63,7 +63,7 @@ class Claims(msgspec.Struct, frozen=True):
     nbf: int
     iat: int
     jti: str
-    access: tuple[Access, ...]
+    access: tuple[Access, ...] = ()
     uid: int
     at: int
     use: Use
