@@ -69,6 +69,7 @@ def _rules(settings: Settings) -> Rules:
         optional_edges=_optional_edges(settings),
         token_seconds=settings.auth.token_seconds,
         refresh_days=settings.auth.refresh_days,
+        key_days=settings.auth.key_days,
         open_uploads=settings.limits.open_uploads,
         blob_bytes=settings.limits.blob_bytes,
         upload_seconds=settings.limits.upload_seconds,
@@ -98,9 +99,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
         )
         if ready.generated_password:
             announce_password(settings.data_path, ready.generated_password)
-        policy = Policy(database)
+        policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), ready.token_key)
+        yield Registry(database, store, clock, hasher, policy, _rules(settings))
     finally:
         await store.close()
         await database.close()
@@ -146,7 +147,7 @@ class _Application:
         await receive()
         try:
             async with open_registry(self._settings) as registry:
-                denials = DenialLog(registry.token_key)
+                denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)
                 poll = asyncio.create_task(self._poll(registry, denials))
                 await send({"type": "lifespan.startup.complete"})
@@ -176,7 +177,7 @@ class _Application:
             self._faces.update(dict.fromkeys(grammar.mounts, face))
         self._faces["api"] = ApiFace(context)
         operations = Operations(context, lambda: self._render_metrics(registry))
-        self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics"), operations))
+        self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics", ".well-known"), operations))
 
     async def _render_metrics(self, registry: Registry) -> bytes:
         states = await registry.database.read(count_jobs)

@@ -88,6 +88,7 @@ class Auth(Section, frozen=True):
 
     token_seconds: int = 900
     refresh_days: int = 90
+    key_days: int = 30
 
 
 class Keep(Section, frozen=True):
@@ -236,6 +237,7 @@ def _require_sense(settings: Settings) -> None:
         ("limits.upload_seconds", settings.limits.upload_seconds),
         ("auth.token_seconds", settings.auth.token_seconds),
         ("auth.refresh_days", settings.auth.refresh_days),
+        ("auth.key_days", settings.auth.key_days),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")

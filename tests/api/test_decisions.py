@@ -36,6 +36,8 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("PUT", "/users/alice/password", {"password": "taken-over"}),
     ("GET", "/jobs", None),
     ("GET", "/jobs/dead", None),
+    ("GET", "/signing-keys", None),
+    ("POST", "/signing-keys", {}),
 ]
 OPEN = ["/namespaces", "/repositories", "/whoami"]
 

@@ -107,6 +107,8 @@ def test_ids_are_stable() -> None:
         "repositories_change",
         "repositories_get",
         "repositories_list_page",
+        "signing_keys_list_all",
+        "signing_keys_rotate",
         "tags_get",
         "tags_list_history",
         "tags_list_page",

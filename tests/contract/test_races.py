@@ -40,9 +40,9 @@ class Racers:
     async def _open(self) -> tuple[Registry, Caller]:
         database, clock, hasher = self.held.database, FrozenClock(), PlainHasher()
         ready = await prepare(database, clock, hasher, FirstAdministrator("password", ""))
-        policy = Policy(database)
+        policy = Policy(database, ready.token_key)
         await policy.refresh()
-        registry = Registry(database, MemoryStore(), clock, hasher, policy, Rules(), ready.token_key)
+        registry = Registry(database, MemoryStore(), clock, hasher, policy, Rules())
         admin = await database.read(lambda tx: accounts.find_account(tx, "admin"))
         assert admin is not None
         return registry, Caller(Identity(admin.id, admin.name), None)

@@ -100,17 +100,17 @@ class World:
         database = self._wrap_database(self.sqlite)
         self.registry = self.run(self._registry(database))
         self.context = Context(
-            self.registry, self.limits, self.addresses, GenuineCache(), DenialLog(self.registry.token_key)
+            self.registry, self.limits, self.addresses, GenuineCache(), DenialLog(self.registry.policy.token_key)
         )
         self.face = Face(self.context, GRAMMAR)
 
     async def _registry(self, database: Database) -> Registry:
         hasher = PlainHasher()
         ready = await prepare(self.sqlite, self.clock, hasher, FirstAdministrator(password_of("admin"), ""))
-        held = Policy(database)
+        held = Policy(database, ready.token_key)
         await held.refresh()
         store = self._wrap_store(self.store)
-        return Registry(database, store, self.clock, hasher, held, self.rules, ready.token_key)
+        return Registry(database, store, self.clock, hasher, held, self.rules)
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""
@@ -145,10 +145,12 @@ class World:
 
     def sibling(self) -> Face:
         """The OCI face of another worker over the same data, as it stands before it next looks at the policy."""
+        return Face(self.sibling_context(), GRAMMAR)
+
+    def sibling_context(self) -> Context:
+        """What the faces of such a worker are given."""
         registry = self.run(self._registry(self.sqlite))
-        return Face(
-            Context(registry, self.limits, self.addresses, GenuineCache(), DenialLog(registry.token_key)), GRAMMAR
-        )
+        return Context(registry, self.limits, self.addresses, GenuineCache(), DenialLog(registry.policy.token_key))
 
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""

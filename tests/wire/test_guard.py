@@ -213,7 +213,7 @@ def test_tokens_do_not_tell_what_an_open_namespace_hides(world: World) -> None:
             seen = set()
             for name in names:
                 token = world.token(user, f"repository:{name}:{ALL}")
-                claims = verify(world.registry.token_key, token, world.clock.now(), "access")
+                claims = verify(world.registry.policy.keys, token, world.clock.now(), "access")
                 seen.add(tuple(access.actions for access in claims.access))
             assert len(seen) == 1
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import pytest
+from cryptography import x509
 
 from entrepot.domain.errors import Unavailable
 from entrepot.ports.database import Work
@@ -15,6 +16,7 @@ from entrepot.storage.file import FileStore, open_store
 from entrepot.wire.operations import Operations
 from tests.support.asgi import Client
 from tests.support.faults import FaultyDatabase, Saboteur
+from tests.support.keys import fingerprint, verify_by_jwks
 from tests.support.world import World
 
 T = TypeVar("T")
@@ -109,6 +111,37 @@ def test_metrics_are_text(world: World) -> None:
     assert (away.status, away.code) == (503, "UNAVAILABLE")
 
 
+def test_the_keys_of_tokens_are_published(world: World) -> None:
+    """To anybody, as a JWK Set that verifies a token, to be asked for again after some minutes; nothing secret."""
+    answer = pages(world).request("GET", "/.well-known/jwks.json")
+    assert (answer.status, answer["content-type"]) == (200, "application/json")
+    assert answer["cache-control"] == "public, max-age=300"
+    assert answer["x-content-type-options"] == "nosniff"
+    (key,) = answer.json["keys"]
+    assert set(key) == {"kty", "crv", "alg", "use", "kid", "x", "y"}
+    assert verify_by_jwks(answer.body, world.token("alice"))["sub"] == "alice"
+    assert pages(world).request("HEAD", "/.well-known/jwks.json")["content-length"] == str(len(answer.body))
+
+
+def test_the_keys_are_published_as_certificates(world: World) -> None:
+    """The same keys, for CNCF distribution 2, which knows no JWK Set."""
+    answer = pages(world).request("GET", "/.well-known/token-certificates.pem")
+    assert (answer.status, answer["content-type"]) == (200, "application/x-pem-file")
+    assert answer["cache-control"] == "public, max-age=300"
+    (found,) = x509.load_pem_x509_certificates(answer.body)
+    (key,) = pages(world).request("GET", "/.well-known/jwks.json").json["keys"]
+    assert fingerprint(found.public_key()) == key["kid"]
+    assert b"PRIVATE" not in answer.body
+
+
+def test_the_keys_are_published_without_a_database() -> None:
+    """Verifiers elsewhere go on with what this process knows."""
+    with World(wrap_database=lambda database: Away(database, Saboteur())) as world:
+        before = pages(world).request("GET", "/.well-known/jwks.json")
+        object.__setattr__(world.registry.database, "is_away", True)
+        assert pages(world).request("GET", "/.well-known/jwks.json").body == before.body
+
+
 def test_the_front_page_says_how_to_begin(world: World) -> None:
     """With the address that the request came by, and with what its scheme needs."""
     plain = pages(world).request("GET", "/")
@@ -122,6 +155,8 @@ def test_the_front_page_says_how_to_begin(world: World) -> None:
     [
         ("GET", "/favicon.ico", 404),
         ("GET", "/healthz/", 404),
+        ("GET", "/.well-known/openid-configuration", 404),
+        ("POST", "/.well-known/jwks.json", 405),
         ("GET", "/../etc/passwd", 404),
         ("POST", "/", 405),
         ("DELETE", "/metrics", 405),

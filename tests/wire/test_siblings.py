@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
+from entrepot.core.signing_keys import rotate
 from entrepot.metadata import accounts, grants, policy
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
+from entrepot.wire.operations import Operations
 from tests.api.door import Door
 from tests.support.asgi import Client
 from tests.support.images import image
@@ -67,3 +70,41 @@ def test_the_api_looks_again_too(world: World) -> None:
     door.send("admin", "POST", "/namespaces", {"name": "fresh", "owner": "bob"})
     world.registry.policy.snapshot = stale
     assert door.send("bob", "GET", "/namespaces/fresh")["name"] == "fresh"
+
+
+def test_a_new_key_holds_for_every_worker_at_once(world: World) -> None:
+    """After a revocation, tokens by the new key are taken by a worker that has not heard of it, and the old no more."""
+    world.push("priv/app", image(), "latest")
+    sibling = Client(world.sibling(), world.runner)
+    old = sibling.with_headers(authorization=f"Bearer {world.token('alice', 'repository:priv/app:pull')}")
+    assert old.request("GET", "/v2/priv/app/tags/list").status == 200
+    world.run(rotate(world.registry, world.caller("admin"), is_revoking=True))
+    new = sibling.with_headers(authorization=f"Bearer {world.token('alice', 'repository:priv/app:pull')}")
+    assert new.request("GET", "/v2/priv/app/tags/list").status == 200
+    refused = old.request("GET", "/v2/priv/app/tags/list")
+    assert (refused.status, refused.code) == (401, "UNAUTHORIZED")
+    assert 'error="invalid_token"' in refused["www-authenticate"]
+
+
+def test_a_new_key_is_published_by_every_worker_at_once(world: World) -> None:
+    """A verifier that was shown a token by it may ask any of them."""
+    sibling = Operations(world.sibling_context(), render)
+    made = world.run(rotate(world.registry, world.caller("admin"), is_revoking=True))
+    answer = Client(sibling, world.runner).request("GET", "/.well-known/jwks.json")
+    assert [key["kid"] for key in answer.json["keys"]] == [made.kid]
+
+
+async def render() -> bytes:
+    """No metrics."""
+    return b""
+
+
+def test_a_refresh_token_by_a_revoked_key_is_void(world: World) -> None:
+    """What docker has kept since its login is worth nothing, for any worker."""
+    sibling = Client(world.sibling(), world.runner)
+    refresh = world.client("alice").request("GET", "/token?offline_token=1").json["refresh_token"]
+    form = urlencode({"grant_type": "refresh_token", "refresh_token": refresh}).encode()
+    assert sibling.request("POST", "/token", form).status == 200
+    world.run(rotate(world.registry, world.caller("admin"), is_revoking=True))
+    world.run(world.registry.policy.refresh())
+    assert world.client().request("POST", "/token", form).status == 401

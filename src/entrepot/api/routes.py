@@ -6,7 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import access, grants, jobs, members, namespaces, policy, repositories, tags, users, whoami
+from entrepot.api import (
+    access,
+    grants,
+    jobs,
+    members,
+    namespaces,
+    policy,
+    repositories,
+    signing_keys,
+    tags,
+    users,
+    whoami,
+)
 from entrepot.domain.access import Action
 
 
@@ -83,4 +95,6 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/denials/{denial}", Action.PING, access.get_refusal, 200, (404,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
+    Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),
+    Endpoint("POST", "/signing-keys", Action.ADMIN, signing_keys.rotate, 200, (403,)),
 ]

@@ -47,7 +47,7 @@ def open_local(config: pathlib.Path | None, data: pathlib.Path | None) -> Iterat
         opened = open_registry(settings)
         registry = runner.run(_enter(opened.__aenter__()))
         try:
-            policy = _OperatorPolicy(registry)
+            policy = _OperatorPolicy(registry.database, registry.policy.token_key)
             runner.run(policy.refresh())
             yield LocalApi(runner, replace(registry, policy=policy))
         finally:
@@ -59,7 +59,7 @@ class LocalApi:
 
     def __init__(self, runner: asyncio.Runner, registry: Registry) -> None:
         self._runner = runner
-        context = Context(registry, Limits(), Addresses("", []), GenuineCache(), DenialLog(registry.token_key))
+        context = Context(registry, Limits(), Addresses("", []), GenuineCache(), DenialLog(registry.policy.token_key))
         self._face = ApiFace(context, _operator)
 
     def send(self, method: str, path: str, body: bytes | None) -> Answer:
@@ -86,9 +86,6 @@ class LocalApi:
 
 class _OperatorPolicy(Policy):
     """The policy of the registry, in which whoever sits at this machine administers."""
-
-    def __init__(self, registry: Registry) -> None:
-        super().__init__(registry.database)
 
     async def refresh(self) -> bool:
         is_new = await super().refresh()

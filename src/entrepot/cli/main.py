@@ -17,7 +17,7 @@ from entrepot.settings import SettingsError
 HELP: Final = """A self-hosted registry for container images and packages.
 
 `entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
-`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user` and `namespace` work on `--data DIR` as well.
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user`, `namespace` and `key` work on `--data DIR` as well.
 """
 RUN: Final = cyclopts.Group("Run", sort_key=1)
 MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
@@ -48,6 +48,7 @@ for path, name, group, text in (
     ("access:why", "why", MANAGE, "Explain a refusal by the id that came with it."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
+    ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),

@@ -21,6 +21,14 @@ CATALOG: Final = Scope("registry", "catalog", ("*",))
 WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
+class Service(msgspec.Struct, frozen=True):
+    """Who a token is issued by (a URL) and for; `is_own` says that it is for this registry."""
+
+    issuer: str
+    name: str
+    is_own: bool = True
+
+
 class Issued(msgspec.Struct, frozen=True):
     """An access token, for how long (seconds) and since when (seconds since 1970), perhaps with a refresh token."""
 
@@ -54,19 +62,26 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
 
 
 async def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
-    claims = tokens.verify(registry.token_key, token, now, "access")
-    identity = await _require_standing(registry, claims) if claims.sub else None
+    claims = await _verify(registry, token, now, "access")
+    identity = await _require_standing(registry, claims) if claims.uid else None
     return Caller(identity, tokens.ceiling_of(claims.access)), claims.exp * SECOND
 
 
+async def _verify(registry: Registry, token: str, now: int, use: tokens.Use) -> tokens.Claims:
+    if registry.policy.keys.find(token) is None:
+        # Another process may have begun to sign with a new key a moment ago.
+        await registry.policy.refresh()
+    return tokens.verify(registry.policy.keys, token, now, use)
+
+
 async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
-    if claims.sub not in registry.policy.snapshot.accounts:
+    if claims.uid not in registry.policy.snapshot.accounts:
         # Another process may have made the account a moment ago.
         await registry.policy.refresh()
-    account = registry.policy.snapshot.find_account(claims.sub)
+    account = registry.policy.snapshot.find_account(claims.uid)
     if account is None or account.credentials_since > claims.at:
         raise Unauthenticated("this token has been revoked; log in again")
-    return Identity(claims.sub, account.name)
+    return Identity(claims.uid, account.name)
 
 
 async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes) -> Caller:
@@ -104,24 +119,27 @@ async def _prove(registry: Registry, name: str, password: str) -> Identity:
 
 async def refresh_identity(registry: Registry, token: str) -> Identity:
     """The identity behind a refresh token. Raises Unauthenticated."""
-    return await _require_standing(registry, tokens.verify(registry.token_key, token, registry.clock.now(), "refresh"))
+    return await _require_standing(registry, await _verify(registry, token, registry.clock.now(), "refresh"))
 
 
-async def issue(registry: Registry, caller: Caller, scopes: list[Scope], *, offline: bool) -> Issued:
+async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service: Service, *, offline: bool) -> Issued:
     """A token for what the caller may have of `scopes`; what they may not have is left out, never refused."""
-    now = registry.clock.now()
-    identity = caller.identity
-    account = identity.account if identity else 0
+    now, identity = registry.clock.now(), caller.identity
     granted = _grant(registry, caller, scopes)
     if granted != scopes and await registry.policy.refresh():
         # Another process may have been told a moment ago that they may.
         granted = _grant(registry, caller, scopes)
-    claims = tokens.new_claims(account, now, registry.rules.token_seconds, "access", granted)
+    signer, seconds = registry.policy.keys.get_signer(now), registry.rules.token_seconds
+    account, name = (identity.account, identity.name) if identity else (0, "")
+    parties = tokens.Parties(service.issuer, service.name, account, name)
+    claims = tokens.new_claims(parties, now, seconds, "access" if service.is_own else "elsewhere", granted)
     refresh = None
     if offline and identity is not None and caller.ceiling is None:
-        seconds = registry.rules.refresh_days * DAY // SECOND
-        refresh = tokens.sign(registry.token_key, tokens.new_claims(account, now, seconds, "refresh", []))
-    return Issued(tokens.sign(registry.token_key, claims), registry.rules.token_seconds, claims.iat, refresh)
+        # For ourselves alone, whichever service the access token is for.
+        ours = tokens.Parties(service.issuer, service.issuer, account, name)
+        days = registry.rules.refresh_days * DAY // SECOND
+        refresh = tokens.sign(signer, tokens.new_claims(ours, now, days, "refresh", []))
+    return Issued(tokens.sign(signer, claims), seconds, claims.iat, refresh)
 
 
 def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scope]:

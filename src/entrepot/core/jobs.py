@@ -13,6 +13,7 @@ import msgspec
 
 from entrepot.core.denials import expire_denials
 from entrepot.core.registry import SECOND, Registry
+from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata import jobs
@@ -21,13 +22,14 @@ from entrepot.ports.database import Tx
 
 EXPIRE: Final = "upload.expire"
 EXPIRE_DENIALS: Final = "denial.expire"
+KEYS: Final = "key.rotate"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600}
+RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -57,7 +59,18 @@ async def forget_denials(registry: Registry, payload: str) -> None:
     await expire_denials(registry)
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire, EXPIRE_DENIALS: forget_denials}
+async def rotate_keys(registry: Registry, payload: str) -> None:
+    """Make the next key of tokens in time, and forget those that are not needed any more."""
+    del payload
+    await keep_keys(registry)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    DISCARD: discard,
+    EXPIRE: expire,
+    EXPIRE_DENIALS: forget_denials,
+    KEYS: rotate_keys,
+}
 
 
 async def schedule_recurring(registry: Registry) -> None:

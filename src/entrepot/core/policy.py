@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from entrepot.core.decide import visible_ranges
+from entrepot.core.keyring import Keyring
 from entrepot.domain.access import Caller
 from entrepot.domain.policy import EMPTY_POLICY, PolicySnapshot
 from entrepot.metadata import policy as rows
-from entrepot.ports.database import Database
+from entrepot.metadata.signing_keys import KeyRow, list_keys
+from entrepot.ports.database import Database, Tx
 
 MOST_RANGES: Final = 1000
 
 
 class Policy:
-    """Holds the present snapshot; `refresh` replaces it whole when the version has moved."""
+    """Holds the present snapshot and keys; `refresh` replaces them whole when the version has moved."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, token_key: bytes) -> None:
         self._database = database
+        self.token_key = token_key
         self.snapshot: PolicySnapshot = EMPTY_POLICY
+        self.keys = Keyring()
         self._ranges: dict[int, list[str] | None] = {}
         self._ranges_of: PolicySnapshot = EMPTY_POLICY
 
@@ -27,7 +31,9 @@ class Policy:
         version = await self._database.read(rows.get_policy_version)
         if version == self.snapshot.version:
             return False
-        self.snapshot = await self._database.read(rows.get_policy)
+        snapshot, keys = await self._database.read(_read)
+        # Together: what was found genuine is remembered as long as the snapshot is the same.
+        self.snapshot, self.keys = snapshot, self.keys.renew(keys, self.token_key)
         return True
 
     def visible_ranges(self, caller: Caller) -> list[str] | None:
@@ -43,3 +49,8 @@ class Policy:
         """Take the new policy at once where the namespace that was just pushed to is not known yet."""
         if namespace not in self.snapshot.namespaces:
             await self.refresh()
+
+
+async def _read(tx: Tx) -> tuple[PolicySnapshot, list[KeyRow]]:
+    # The version is read first, with the policy: a change that comes between only costs another look.
+    return await rows.get_policy(tx), await list_keys(tx)

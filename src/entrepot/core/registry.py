@@ -25,6 +25,7 @@ class Rules(msgspec.Struct, frozen=True):
     optional_edges: frozenset[EdgeKind] = frozenset({"manifest"})
     token_seconds: int = 900
     refresh_days: int = 90
+    key_days: int = 30
     open_uploads: int = 10_000
     blob_bytes: int = 0
     upload_seconds: int = 86_400
@@ -45,7 +46,6 @@ class Registry:
     hasher: PasswordHasher
     policy: Policy
     rules: Rules
-    token_key: bytes
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -6,8 +6,9 @@ import secrets
 
 import msgspec
 
+from entrepot.core.signing_keys import make_key
 from entrepot.domain.names import DEFAULT_NAMESPACE
-from entrepot.metadata import accounts, instance, namespaces, policy
+from entrepot.metadata import accounts, instance, namespaces, policy, signing_keys
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database, Tx
 from entrepot.ports.passwords import PasswordHasher
@@ -32,14 +33,22 @@ class Ready(msgspec.Struct, frozen=True):
 
 async def prepare(database: Database, clock: Clock, hasher: PasswordHasher, first: FirstAdministrator) -> Ready:
     """Make what is missing; several processes may do so at once."""
-    fallback = secrets.token_hex(32)
+    key = await database.read(lambda tx: instance.find_value(tx, TOKEN_KEY))
+    signing = await database.read(signing_keys.list_keys)
     is_new = not await database.read(accounts.has_any_account)
+    if key is not None and signing and not is_new:
+        return Ready(bytes.fromhex(key), "")
+    fallback = secrets.token_hex(32)
     encoded = await hasher.hash(first.configured or first.generated) if is_new else ""
     now = clock.now()
+    signing_key = make_key(now, now)
 
     async def record(tx: Tx) -> tuple[str, bool]:
         await instance.add_value(tx, TOKEN_KEY, fallback)
         key = await instance.find_value(tx, TOKEN_KEY) or fallback
+        if not await signing_keys.list_keys(tx):
+            await signing_keys.add_key(tx, signing_key)
+            await policy.bump_policy_version(tx)
         if await accounts.has_any_account(tx):
             return key, False
         account = await accounts.add_account(tx, ADMINISTRATOR, encoded, is_admin=True, now=now)
@@ -47,8 +56,5 @@ async def prepare(database: Database, clock: Clock, hasher: PasswordHasher, firs
         await policy.bump_policy_version(tx)
         return key, True
 
-    key = await database.read(lambda tx: instance.find_value(tx, TOKEN_KEY))
-    if key is not None and not is_new:
-        return Ready(bytes.fromhex(key), "")
     kept, is_made = await database.transact(record)
     return Ready(bytes.fromhex(kept), first.generated if is_made and not first.configured else "")

@@ -1,7 +1,9 @@
 """Tokens: signed claims, and the cache of what was found genuine.
 
-The form is a JWT (RFC 7519) with one fixed header and HMAC-SHA-256, checked by comparing bytes: there is no
-algorithm to negotiate and so none to confuse. Measured beside a general JOSE library in docs/decisions/0008.
+A token is a JWT (RFC 7519) signed with ES256, for whoever has the published keys. This registry itself does not check
+that signature, which costs ten times as much as all the rest: the last claim, `mac`, is an HMAC over every byte of
+header and claims before it, and is compared as text. Nothing is negotiated, so there is nothing to confuse. Why that
+is enough: docs/decisions/0015.
 """
 
 from __future__ import annotations
@@ -10,24 +12,24 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from entrepot.core.keyring import Key, Keyring, encode
 from entrepot.domain.access import ADMITS, Action, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
 from entrepot.domain.names import parse_repository_name
 
-HEADER: Final = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
-TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 LONGEST: Final = 16_384
+LEEWAY_SECONDS: Final = 60
+MAC: Final = b',"mac":"%s"}'
 T = TypeVar("T")
-Use = Literal["access", "refresh"]
+Use = Literal["access", "refresh", "elsewhere"]
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -38,54 +40,111 @@ class Access(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-class Claims(msgspec.Struct, frozen=True):
-    """What a token says: `sub` is an account, 0 for anonymous; `exp` and `iat` are seconds, `at` microseconds."""
+class Parties(msgspec.Struct, frozen=True):
+    """Between whom a token stands: who issues it (a URL), the service it is for, and whom it speaks about."""
 
-    sub: int
-    iat: int
+    issuer: str
+    service: str
+    account: int = 0
+    name: str = ""
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says: to everybody in the words of Docker's token specification, and to ourselves below `access`.
+
+    `sub` is a user's name, empty for anonymous, and `uid` their account, 0 for anonymous. `exp`, `nbf` and `iat` are
+    seconds, `at` microseconds. `use` "elsewhere" is an access token for another service than this registry.
+    """
+
+    iss: str
+    sub: str
+    aud: str
     exp: int
-    at: int
+    nbf: int
+    iat: int
     jti: str
-    use: Use
     access: tuple[Access, ...] = ()
+    uid: int
+    at: int
+    use: Use
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Claims)
 
 
-def new_claims(account: int, now: int, seconds: int, use: Use, scopes: list[Scope]) -> Claims:
+def new_claims(parties: Parties, now: int, seconds: int, use: Use, scopes: list[Scope]) -> Claims:
     """Claims that begin now (microseconds) and hold for `seconds`."""
-    granted = tuple(Access(scope.type, scope.name, scope.actions) for scope in scopes)
     second = now // 1_000_000
-    return Claims(account, second, second + seconds, now, secrets.token_urlsafe(9), use, granted)
+    return Claims(
+        iss=parties.issuer,
+        sub=parties.name,
+        aud=parties.service,
+        exp=second + seconds,
+        nbf=second,
+        iat=second,
+        jti=secrets.token_urlsafe(9),
+        access=tuple(Access(scope.type, scope.name, scope.actions) for scope in scopes),
+        uid=parties.account,
+        at=now,
+        use=use,
+    )
 
 
-def sign(key: bytes, claims: Claims) -> str:
+def sign(key: Key, claims: Claims) -> str:
     """The claims as a token."""
-    body = HEADER + _encode(_encoder.encode(claims))
-    return (body + b"." + _encode(hmac.digest(key, body, "sha256"))).decode()
+    text = _encoder.encode(claims)[:-1]
+    # In whole groups of base64, which the tail then does not share: the HMAC covers everything before it.
+    covered = key.header.encode() + b"." + encode(text + b" " * (-len(text) % 3))
+    content = covered + _tail(key, covered)
+    return (content + b"." + encode(key.sign(content))).decode()
 
 
-def _encode(content: bytes) -> bytes:
-    # base64url without padding (RFC 7515, section 2); the library's own function does this through three others.
-    return b2a_base64(content, newline=False).rstrip(b"=").translate(TO_URL)
+def _tail(key: Key, covered: bytes) -> bytes:
+    return encode(MAC % encode(key.seal(covered)))
 
 
-def verify(key: bytes, token: str, now: int, use: Use) -> Claims:
+TAIL_LENGTH: Final = len(encode(MAC % encode(bytes(32))))
+SIGNATURE_LENGTH: Final = len(encode(bytes(64)))
+
+
+def verify(keys: Keyring, token: str, now: int, use: Use) -> Claims:
     """The claims of a genuine, unexpired token. Raises Unauthenticated."""
-    encoded = token.encode("ascii", "replace")
-    body, _, signature = encoded.rpartition(b".")
-    expected = _encode(hmac.digest(key, body, "sha256"))
-    if len(encoded) > LONGEST or not body.startswith(HEADER) or not hmac.compare_digest(signature, expected):
-        raise Unauthenticated("this token was not made by this registry")
-    payload = body[len(HEADER) :].translate(FROM_URL)
-    claims = _decoder.decode(a2b_base64(payload + b"=" * (-len(payload) % 4)))
-    if claims.use != use:
-        raise Unauthenticated(f"this is not the {use} token that belongs here")
+    key = keys.find(token)
+    content, _, signature = token.encode("ascii", "replace").rpartition(b".")
+    if key is None or len(token) > LONGEST or len(signature) != SIGNATURE_LENGTH:
+        raise _foreign()
+    covered, tail = content[:-TAIL_LENGTH], content[-TAIL_LENGTH:]
+    if not hmac.compare_digest(tail, _tail(key, covered)):
+        raise _foreign()
+    claims = _read(content[len(key.header) + 1 :])
+    _require_use(claims, use)
     if claims.exp * 1_000_000 <= now:
         raise Unauthenticated("the token has expired; log in again or ask for a new one")
+    if (claims.nbf - LEEWAY_SECONDS) * 1_000_000 > now:
+        raise Unauthenticated("the token is not valid yet: the clocks of this registry's machines differ")
     return claims
+
+
+def _foreign() -> Unauthenticated:
+    return Unauthenticated("this token was not made by this registry, or its key is void; log in again")
+
+
+def _read(payload: bytes) -> Claims:
+    try:
+        return _decoder.decode(a2b_base64(payload.translate(FROM_URL) + b"=" * (-len(payload) % 4)))
+    except msgspec.MsgspecError:
+        raise Unauthenticated("this token was made by another version of the registry; ask for a new one") from None
+
+
+def _require_use(claims: Claims, use: Use) -> None:
+    if claims.use == use:
+        return
+    if claims.use == "elsewhere" and use == "access":
+        raise Unauthenticated(
+            "this token is for another service; ask with the service of the challenge, or with none", service=claims.aud
+        )
+    raise Unauthenticated(f"this is not the {use} token that belongs here")
 
 
 @lru_cache(maxsize=4096)

@@ -23,6 +23,10 @@ EventKind = Literal[
     "user.created",
     "user.password",
     "user.removed",
+    "key.made",
+    "key.hastened",
+    "key.revoked",
+    "key.removed",
 ]
 
 

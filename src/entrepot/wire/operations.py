@@ -1,8 +1,9 @@
-"""The pages of the machine room: health, readiness, metrics, and a plain front page."""
+"""The pages of the machine room: health, readiness, metrics, the keys of tokens, and a plain front page."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.json import render_json
@@ -10,6 +11,8 @@ from entrepot.metadata.policy import get_policy_version
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send, document
 
+# New keys are published at least two hours before they sign: time for this, and an hour in a verifier's own cache.
+KEYS_SECONDS = 300
 FRONT = """entrepot: a registry for container images and packages
 
 Log in, push and pull (the first password is printed at the first start and kept in <data>/admin-password):
@@ -42,6 +45,9 @@ class Operations:
             return document(
                 405, "application/json", _problem("UNSUPPORTED", "only GET is supported here"), ("allow", "GET")
             )
+        return await self._page(request)
+
+    async def _page(self, request: Request) -> Response:
         match request.path:
             case "/healthz":
                 return document(200, "application/json", b'{"status":"alive"}')
@@ -49,6 +55,8 @@ class Operations:
                 return await self._ready(is_full=request.query_value("full") not in {None, "0"})
             case "/metrics":
                 return document(200, "text/plain; version=0.0.4; charset=utf-8", await self._render_metrics())
+            case "/.well-known/jwks.json" | "/.well-known/token-certificates.pem":
+                return await self._keys(request.path)
             case "/":
                 return self._front(request)
         return document(404, "application/json", _problem("UNSUPPORTED", "no such page"))
@@ -73,6 +81,17 @@ class Operations:
         if is_full:
             report |= {"away": away, "freeBytes": free_bytes}
         return document(503 if status == "away" else 200, "application/json", render_json(report))
+
+    async def _keys(self, path: str) -> Response:
+        """What tokens are checked by, for whoever wants to: a JWK Set, or certificates for CNCF distribution 2."""
+        policy = self._context.registry.policy
+        with suppress(Unavailable):
+            # Whoever was just shown a token by a new key comes to whichever worker, and keeps what it answers.
+            await policy.refresh()
+        headers = ("cache-control", f"public, max-age={KEYS_SECONDS}"), ("x-content-type-options", "nosniff")
+        if path.endswith(".pem"):
+            return document(200, "application/x-pem-file", policy.keys.certificates, *headers)
+        return document(200, "application/json", policy.keys.jwks, *headers)
 
     def _front(self, request: Request) -> Response:
         scheme, _, host = self._context.addresses.base(request).partition("://")

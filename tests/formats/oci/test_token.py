@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -12,6 +13,7 @@ from entrepot.metadata import accounts, policy
 from entrepot.ports.database import Tx
 from tests.support.asgi import Answer, Client
 from tests.support.images import image
+from tests.support.keys import verify_by_jwks
 from tests.support.world import World, basic, password_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -28,7 +30,7 @@ def claims_of(world: World, answer: Answer) -> Claims:
     """What the token in an answer says."""
     assert answer.status == 200, answer
     assert answer.json["token"] == answer.json["access_token"]
-    return verify(world.registry.token_key, answer.json["token"], world.clock.now(), "access")
+    return verify(world.registry.policy.keys, answer.json["token"], world.clock.now(), "access")
 
 
 def access_of(world: World, answer: Answer) -> list[str]:
@@ -56,7 +58,7 @@ def test_a_token_document(world: World, alice: Client) -> None:
     assert answer.json["expires_in"] == 900
     assert answer.json["issued_at"] == "2026-09-21T14:13:20Z"
     claims = claims_of(world, answer)
-    assert (claims.sub, claims.use) == (world.ids["alice"], "access")
+    assert (claims.uid, claims.use) == (world.ids["alice"], "access")
     assert claims.exp - claims.iat == 900
 
 
@@ -66,7 +68,10 @@ def test_a_token_document(world: World, alice: Client) -> None:
         # docker and podman login ask for no scope at all.
         ("account=alice&client_id=docker&offline_token=true&service=registry.test", []),
         # skopeo and podman: account beside the scope; crane: push before pull; the slash may be escaped.
-        ("account=alice&scope=repository%3Apriv%2Fapp%3Apull%2Cpush&service=x", ["repository:priv/app:pull,push"]),
+        (
+            "account=alice&scope=repository%3Apriv%2Fapp%3Apull%2Cpush&service=registry.test",
+            ["repository:priv/app:pull,push"],
+        ),
         ("scope=repository:priv/app:push,pull", ["repository:priv/app:push,pull"]),
         # crane and docker mount with two scopes, repeated or in one parameter.
         (
@@ -92,6 +97,72 @@ def test_scopes_by_get(world: World, alice: Client, query: str, expected: list[s
     assert access_of(world, alice.request("GET", f"/token?{query}")) == expected
 
 
+def published(world: World, token: str) -> Any:
+    """The claims of a token as another service reads them."""
+    return verify_by_jwks(world.registry.policy.keys.jwks, token)
+
+
+@pytest.mark.parametrize(
+    ("query", "service"),
+    [
+        ("", "registry.test"),
+        ("?service=", "registry.test"),
+        ("?service=registry.test", "registry.test"),
+        ("?service=Registry.TEST", "Registry.TEST"),
+        ("?service=other.test", "other.test"),
+        ("?service=other.test&service=registry.test", "other.test"),
+        ("?service=%22%2C%22uid%22%3A1", '","uid":1'),
+    ],
+)
+def test_a_token_is_for_the_service_that_was_asked(world: World, alice: Client, query: str, service: str) -> None:
+    """This registry unless another is named; what is for another is signed as such and does nothing here."""
+    token = alice.request("GET", f"/token{query}").json["token"]
+    claims = published(world, token)
+    assert (claims["iss"], claims["sub"], claims["aud"]) == ("http://registry.test", "alice", service)
+    answer = world.client().request("GET", "/v2/", authorization=f"Bearer {token}")
+    if service.lower() == "registry.test":
+        assert answer.status == 200
+    else:
+        assert answer.status == 401
+        assert "for another service" in answer.json["errors"][0]["message"]
+        trade = world.client().request("GET", "/token", authorization=f"Bearer {token}")
+        assert trade.status == 401
+
+
+def test_a_token_for_another_service_by_form(world: World, alice: Client) -> None:
+    """By password and by refresh token alike, with no more than the user may have here."""
+    scope = "repository:priv/app:pull repository:bob/app:pull"
+    form = password_form(access_type="offline", service="other.test", scope=scope)
+    answer = post(world.client(), *form)
+    claims = published(world, answer.json["token"])
+    assert claims["aud"] == "other.test"
+    assert claims["access"] == [{"type": "repository", "name": "priv/app", "actions": ["pull"]}]
+    refresh = answer.json["refresh_token"]
+    form = [("grant_type", "refresh_token"), ("refresh_token", refresh), ("service", "other.test"), ("scope", scope)]
+    assert published(world, post(world.client(), *form).json["token"])["access"] == claims["access"]
+
+
+def test_a_refresh_token_is_for_nobody_else(world: World, alice: Client) -> None:
+    """Its audience is who issued it, and there is no access in it."""
+    answer = alice.request("GET", "/token?offline_token=1&service=other.test&scope=repository:priv/app:pull")
+    claims = published(world, answer.json["refresh_token"])
+    assert (claims["aud"], claims["iss"], claims["access"]) == ("http://registry.test", "http://registry.test", [])
+
+
+def test_a_service_has_a_name_of_some_length(world: World) -> None:
+    """Whoever asks decides what stands in the token, but not how long it is."""
+    assert world.client().request("GET", f"/token?service={'a' * 255}").status == 200
+    answer = world.client().request("GET", f"/token?service={'a' * 256}")
+    assert (answer.status, answer.json["errors"][0]["detail"]) == (400, {"field": "service"})
+
+
+def test_the_issuer_is_the_public_address() -> None:
+    """As the settings have it, whatever address the request came by."""
+    with World(public_url="https://registry.example.com/") as world:
+        claims = published(world, world.client("alice").request("GET", "/token").json["token"])
+        assert (claims["iss"], claims["aud"]) == ("https://registry.example.com", "registry.example.com")
+
+
 def test_names_are_granted_as_they_were_asked(world: World) -> None:
     """`alpine` is in the token as it was asked for, and covers `library/alpine`."""
     world.push("alpine", image(), "v1")
@@ -107,7 +178,7 @@ def test_strangers_have_tokens_too(world: World) -> None:
         query = "scope=repository:pub/app:pull,push&scope=repository:priv/app:pull&offline_token=true"
         answer = client.request("GET", f"/token?{query}")
         assert access_of(world, answer) == ["repository:pub/app:pull"]
-        assert claims_of(world, answer).sub == 0
+        assert claims_of(world, answer).uid == 0
         assert "refresh_token" not in answer.json
 
 
@@ -125,7 +196,7 @@ def test_containerd_posts_the_password(world: World, alice: Client) -> None:
 def test_a_refresh_token_by_get(world: World, alice: Client, query: str) -> None:
     """Docker logs in once, and then asks for each token with what it was given."""
     refresh = alice.request("GET", f"/token?account=alice&client_id=docker&{query}").json["refresh_token"]
-    form = [("grant_type", "refresh_token"), ("refresh_token", refresh), ("client_id", "docker"), ("service", "x")]
+    form = [("grant_type", "refresh_token"), ("refresh_token", refresh), ("service", "registry.test")]
     answer = post(world.client(), *form, ("scope", "repository:priv/app:push,pull"))
     assert access_of(world, answer) == ["repository:priv/app:push,pull"]
     assert answer.json["refresh_token"] == refresh

@@ -7,13 +7,15 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from entrepot.core.identify import Issued, issue, log_in, refresh_identity
+from entrepot.core.identify import Issued, Service, issue, log_in, refresh_identity
 from entrepot.domain.access import Caller, parse_scopes
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
 from entrepot.wire.bodies import read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request, Response, document
+
+LONGEST_SERVICE = 255
 
 
 class TokenDocument(msgspec.Struct, omit_defaults=True):
@@ -31,7 +33,8 @@ async def get(context: Context, request: Request) -> Response:
     """`GET /token`: a token for the Basic credentials, or for anonymous; `offline_token=true` adds a refresh token."""
     is_offline = request.query_value("offline_token") in {"true", "1"}
     scopes = parse_scopes(request.query_values("scope"))
-    return _answer(await issue(context.registry, request.caller, scopes, offline=is_offline))
+    service = _service(context, request, request.query_value("service"))
+    return _answer(await issue(context.registry, request.caller, scopes, service, offline=is_offline))
 
 
 async def post(context: Context, request: Request) -> Response:
@@ -44,9 +47,19 @@ async def post(context: Context, request: Request) -> Response:
     fields = dict(form)
     caller, is_offline = await _caller(context, fields)
     scopes = parse_scopes([value for key, value in form if key == "scope"])
-    issued = await issue(context.registry, caller, scopes, offline=is_offline)
+    service = _service(context, request, fields.get("service"))
+    issued = await issue(context.registry, caller, scopes, service, offline=is_offline)
     given = fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
     return _answer(issued, given, fields.get("scope", ""))
+
+
+def _service(context: Context, request: Request, asked: str | None) -> Service:
+    """What a token is for: this registry, by the name that its challenges have, unless another service is asked for."""
+    issuer = context.addresses.base(request)
+    own = issuer.partition("://")[2]
+    if asked and len(asked) > LONGEST_SERVICE:
+        raise RequestInvalid(f"a service has a name of at most {LONGEST_SERVICE} characters", field="service")
+    return Service(issuer, asked or own, not asked or asked.casefold() == own.casefold())
 
 
 async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, bool]:
