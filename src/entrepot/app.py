@@ -68,6 +68,7 @@ def _rules(settings: Settings) -> Rules:
         optional_edges=_optional_edges(settings),
         token_seconds=settings.auth.token_seconds,
         refresh_days=settings.auth.refresh_days,
+        create_organisations=settings.auth.create_organisations,
         open_uploads=settings.limits.open_uploads,
         blob_bytes=settings.limits.blob_bytes,
         upload_seconds=settings.limits.upload_seconds,

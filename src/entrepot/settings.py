@@ -84,10 +84,11 @@ class Push(Section, frozen=True):
 
 
 class Auth(Section, frozen=True):
-    """Tokens."""
+    """Tokens, and what whoever has an account may do by that."""
 
     token_seconds: int = 900
     refresh_days: int = 90
+    create_organisations: bool = False
 
 
 class Keep(Section, frozen=True):

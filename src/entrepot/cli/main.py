@@ -17,7 +17,8 @@ from entrepot.settings import SettingsError
 HELP: Final = """A self-hosted registry for container images and packages.
 
 `entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
-`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user` and `namespace` work on `--data DIR` as well.
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user`, `namespace`, `organisation`, `team` and `role` work on
+`--data DIR` as well.
 """
 RUN: Final = cyclopts.Group("Run", sort_key=1)
 MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
@@ -40,6 +41,9 @@ for path, name, group, text in (
     ("config:app", "config", RUN, "Check and show the settings that a server here would have."),
     ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),
     ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
+    ("organisation:app", "organisation", MANAGE, "Make organisations, and say who is in them."),
+    ("team:app", "team", MANAGE, "Make teams of an organisation, and say who is in them."),
+    ("role:app", "role", MANAGE, "Make roles of your own beside the built-in ones."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
