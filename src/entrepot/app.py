@@ -70,6 +70,7 @@ def _rules(settings: Settings) -> Rules:
         token_seconds=settings.auth.token_seconds,
         refresh_days=settings.auth.refresh_days,
         key_days=settings.auth.key_days,
+        create_organisations=settings.auth.create_organisations,
         open_uploads=settings.limits.open_uploads,
         blob_bytes=settings.limits.blob_bytes,
         upload_seconds=settings.limits.upload_seconds,

@@ -84,11 +84,12 @@ class Push(Section, frozen=True):
 
 
 class Auth(Section, frozen=True):
-    """Tokens."""
+    """Tokens, and what whoever has an account may do by that."""
 
     token_seconds: int = 900
     refresh_days: int = 90
     key_days: int = 30
+    create_organisations: bool = False
 
 
 class Keep(Section, frozen=True):

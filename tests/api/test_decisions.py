@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from entrepot.api.routes import ENDPOINTS
+from tests.api import company
 from tests.api.door import NEW, PRIVATE, PUBLIC, Door, at, tag_at
 
 ROLE = {"role": "reader"}
@@ -34,12 +35,15 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("GET", "/users/alice", None),
     ("DELETE", "/users/alice", None),
     ("PUT", "/users/alice/password", {"password": "taken-over"}),
+    ("POST", "/roles", {"name": "ci", "actions": ["pull"]}),
+    ("PATCH", "/roles/reader", {"actions": ["pull"]}),
+    ("DELETE", "/roles/reader", None),
     ("GET", "/jobs", None),
     ("GET", "/jobs/dead", None),
     ("GET", "/signing-keys", None),
     ("POST", "/signing-keys", {}),
 ]
-OPEN = ["/namespaces", "/repositories", "/whoami"]
+OPEN = ["/namespaces", "/repositories", "/whoami", "/organisations", "/invitations", "/roles", "/roles/reader"]
 
 
 @pytest.mark.parametrize(("method", "path"), READS)
@@ -168,6 +172,8 @@ def test_every_endpoint_is_in_this_table() -> None:
     tested += [(method, f"/namespaces/x{path}") for method, path, _ in NAMESPACE_WRITES]
     tested += [("GET", "/namespaces/x"), ("GET", "/namespaces/x/members")]
     tested += [(method, path) for method, path, _ in REGISTRY] + [("GET", path) for path in OPEN]
+    inside = [*company.READS, *company.RUNS]
+    tested += [(method, f"/organisations/x{path.partition('?')[0]}") for method, path, _ in inside] + company.OPEN
     left = [
         (endpoint.method, endpoint.path)
         for endpoint in ENDPOINTS

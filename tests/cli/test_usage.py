@@ -102,7 +102,8 @@ def test_help_names_every_command(nobody: Caller) -> None:
     """`entrepot --help` lists what there is, a line each, without importing any of it."""
     done = nobody.spawn("--help")
     assert done.returncode == 0
-    for name in ("serve", "config", "user", "namespace", "repository", "tag", "login", "logout", "whoami"):
+    managed = ("user", "namespace", "organisation", "team", "role", "repository", "tag")
+    for name in ("serve", "config", *managed, "login", "logout", "whoami"):
         assert f"│ {name} " in done.stdout
 
 

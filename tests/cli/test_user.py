@@ -29,7 +29,8 @@ def test_a_password_comes_by_standard_input(admin: Caller, server: Server) -> No
     output = admin.run("user", "add", "frank", "--password-stdin", stdin="frank-password\nmore")
     assert output == "user frank made\n"
     frank = admin.having(ENTREPOT_USERNAME="frank", ENTREPOT_PASSWORD="frank-password")
-    assert frank.ask("whoami") == {"server": server.url, "name": "frank", "administrator": False, "token": False}
+    me = {"server": server.url, "name": "frank", "administrator": False, "token": False}
+    assert frank.ask("whoami") == {**me, "organisations": [], "teams": []}
 
 
 def test_users_are_listed_and_removed(admin: Caller) -> None:

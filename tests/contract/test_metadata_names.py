@@ -199,7 +199,9 @@ def test_roles_and_teams_are_found_by_name(held: Held) -> None:
     org = held.transact(lambda tx: accounts.add_faceless(tx, Faceless("acme", "organisation"), NOW))
     held.execute("insert into role (name, actions, created_at) values ('tagger', '[\"tag.move\", \"fly\"]', 0)")
     held.execute(f"insert into team (organisation, name, created_at) values ({org}, 'devs', 0)")
-    assert held.read(lambda tx: roles.find_role(tx, "tagger")) == {Action.TAG_MOVE}
+    tagger = held.read(lambda tx: roles.find_role(tx, "tagger"))
+    assert tagger is not None
+    assert tagger.actions == {Action.TAG_MOVE}
     assert held.read(lambda tx: roles.find_role(tx, "none")) is None
     team = held.read(lambda tx: teams.find_team_id(tx, "acme", "devs"))
     assert team is not None

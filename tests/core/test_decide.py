@@ -112,6 +112,8 @@ def snapshot_of(grants: dict[Subject, list[Grant]]) -> PolicySnapshot:
         repositories={"priv/show": "public", "pub/hide": "private"},
         grants=grants,
         teams={WHO["dan"].account: frozenset({1}), WHO["mia"].account: frozenset({2})},
+        organisations={"acme": WHO["acme"].account},
+        memberships={WHO[name].account: frozenset({WHO["acme"].account}) for name in ("olga", "mia", "gone")},
         owners={WHO["acme"].account: frozenset({WHO["olga"].account})},
     )
 

@@ -14,6 +14,7 @@ from entrepot.domain.errors import DigestInvalid, NameInvalid, TagInvalid
 from entrepot.domain.names import (
     RepositoryName,
     Tag,
+    parse_label,
     parse_namespace_name,
     parse_reference,
     parse_repository_name,
@@ -138,3 +139,11 @@ def test_package_paths_are_kept_for_packages(text: str) -> None:
 def test_other_paths_are_free_for_images(text: str) -> None:
     """The name of a format elsewhere in a path means nothing."""
     require_image_repository(parse_repository_name(text))
+
+
+def test_teams_and_roles_are_named_like_namespaces() -> None:
+    """What a namespace may be called, a team and a role may be too, and the message says which of them it is about."""
+    assert parse_label("dev-ops", "team") == "dev-ops"
+    for text in ("Devs", "", "a/b", "x" * 64):
+        with pytest.raises(NameInvalid, match="a role is at most 63"):
+            parse_label(text, "role")

@@ -16,7 +16,14 @@ from entrepot.api.errors import HEADERS, render_domain, render_framework
 from entrepot.api.face import PREFIX, Authenticate
 from entrepot.api.guard import admit
 from entrepot.api.openapi import CONFIG, describe, operation_id
-from entrepot.api.request import ApiRequest, provide_caller, provide_ids, provide_names, provide_registry
+from entrepot.api.request import (
+    ApiRequest,
+    provide_caller,
+    provide_ids,
+    provide_names,
+    provide_registry,
+    provide_team,
+)
 from entrepot.api.routes import ENDPOINTS, Endpoint
 from entrepot.domain.errors import EntrepotError
 from entrepot.wire.context import Context
@@ -36,6 +43,7 @@ def build(context: Context, who: Authenticate) -> Application:
             "caller": Provide(provide_caller, sync_to_thread=False),
             "names": Provide(provide_names, sync_to_thread=False),
             "ids": Provide(provide_ids, sync_to_thread=False),
+            "place": Provide(provide_team, sync_to_thread=False),
         },
         request_class=ApiRequest,
     )

@@ -14,6 +14,7 @@ from entrepot.api.face import NOTES, PREFIX
 from entrepot.api.paths import restore
 from entrepot.core.decide import decide, denied
 from entrepot.core.namespaces import is_visible, unknown_namespace
+from entrepot.core.organisations import unknown_organisation
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
 from entrepot.domain.access import SCOPE_WORD, Action, Caller, Origin
@@ -35,11 +36,15 @@ ROUTE, CALLER = NOTES
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a request is about: `acme/app` and perhaps a tag of it, `acme`, or empty for the registry itself."""
+    """What a request is about: `acme/app` and perhaps a tag of it, `acme`, or empty for the registry itself.
+
+    With `is_organisation`, `acme` is the organisation and not the namespace.
+    """
 
     resource: str
     is_read: bool
     tag: str = ""
+    is_organisation: bool = False
 
     @property
     def asked(self) -> str:
@@ -121,6 +126,8 @@ def _subject(connection: Connection) -> Subject:
         # A dictionary of its own: the framework shares the one it found among requests.
         connection.scope["path_params"] = {**parameters, "repository": name}
         return Subject(name, is_read, parameters.get("tag", ""))
+    if "organisation" in parameters:
+        return Subject(parse_namespace_name(parameters["organisation"]), is_read, is_organisation=True)
     return Subject(parse_namespace_name(parameters["namespace"]) if "namespace" in parameters else "", is_read)
 
 
@@ -139,7 +146,9 @@ def _require_identity(caller: Caller) -> None:
 def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> EntrepotError:
     resource = subject.resource
     decision = decide(snapshot, caller.identity, needs, subject.asked, caller.origin)
-    if resource and subject.is_read and not _may_know(snapshot, caller, subject):
+    if subject.is_organisation and not _is_inside(snapshot, caller, resource):
+        return unknown_organisation(resource)
+    if resource and subject.is_read and not subject.is_organisation and not _may_know(snapshot, caller, subject):
         # The same words whether it is there or not, so that nobody can tell.
         return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
     return denied(needs, subject.asked, decision)
@@ -149,3 +158,7 @@ def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> boo
     if subject.is_repository:
         return decide(snapshot, caller.identity, Action.PULL, subject.resource, caller.origin).allowed
     return is_visible(snapshot, caller, subject.resource)
+
+
+def _is_inside(snapshot: PolicySnapshot, caller: Caller, organisation: str) -> bool:
+    return decide(snapshot, caller.identity, Action.ORGANISATION_READ, organisation).allowed

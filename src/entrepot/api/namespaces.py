@@ -32,7 +32,11 @@ class Namespaces(Answer, frozen=True):
 
 
 class NewNamespace(Document, frozen=True):
-    """A namespace to be made; without `owner` it belongs to the user of its name, else to whoever makes it."""
+    """A namespace to be made. `owner` is a user, or an organisation that you own.
+
+    Without it, the namespace belongs to the user of its name, else to your organisation whose name begins it
+    (`acme-prod`), else to you.
+    """
 
     name: FreeName
     visibility: Visibility = "private"
@@ -62,7 +66,7 @@ async def get(registry: TheRegistry, namespace: InPath) -> Namespace:
 
 
 async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewNamespace]) -> Response[Namespace]:
-    """Make a namespace: administrators any, others the one of their own name."""
+    """Make a namespace: administrators any, others that of their own name, or those that their organisation begins."""
     new = namespaces.NewNamespace(data.name, data.visibility, data.owner)
     made = await namespaces.create_namespace(registry, caller, new)
     return created(f"/namespaces/{made.name}", _namespace(made))

@@ -20,8 +20,8 @@ from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_
 CONFIG: Final = OpenAPIConfig(title="Entrepot", version=__version__, render_plugins=[], create_examples=False)
 REFERENCE: Final = "#/components/schemas/{name}"
 DESCRIPTION: Final = (
-    "Users, namespaces, roles, repositories and tags of one registry. The name of a repository is one path parameter: "
-    "write its slashes as %2F. Times are RFC 3339, in UTC."
+    "Users, organisations, namespaces, roles, repositories and tags of one registry. The name of a repository is one "
+    "path parameter: write its slashes as %2F. Times are RFC 3339, in UTC."
 )
 # Read by messages of the domain, said here for those who generate requests.
 PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
@@ -34,6 +34,10 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
         ],
     },
     ("path", "tag"): {"pattern": f"^(?:{TAG.pattern})$", "maxLength": 128},
+    ("path", "organisation"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
+    ("path", "team"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+    ("path", "role"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+    ("query", "give_to"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},

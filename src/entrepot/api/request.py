@@ -16,6 +16,7 @@ from entrepot.api.guard import scope_of
 from entrepot.api.paths import restore
 from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
+from entrepot.core.teams import TeamName
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.names import LONGEST_NAMESPACE
@@ -30,6 +31,7 @@ LARGEST_ID: Final = 2**53 - 1
 JSON: Final = "application/json"
 
 AnyRequest = Request[Any, Any, Any]
+InPath = FromPath[str]
 Entries = Annotated[
     int, QueryParameter(name="n", ge=1, le=MOST_ENTRIES, description="How many entries a page has at most.")
 ]
@@ -98,6 +100,11 @@ def provide_ids(request: AnyRequest, n: Entries = DEFAULT_ENTRIES, last: LastId 
     return Listing(request, last, n)
 
 
+def provide_team(organisation: InPath, team: InPath) -> TeamName:
+    """The team that a path names."""
+    return TeamName(organisation, team)
+
+
 def provide_registry(request: AnyRequest) -> Registry:
     """The registry that verbs take."""
     registry: Registry = request.app.state.context.registry
@@ -110,11 +117,11 @@ def provide_caller(request: AnyRequest) -> Caller:
     return caller
 
 
-InPath = FromPath[str]
 TheRegistry = NamedDependency[Registry]
 TheCaller = NamedDependency[Caller]
 Names = NamedDependency[Listing[str]]
 Ids = NamedDependency[Listing[int]]
+TheTeam = NamedDependency[TeamName]
 
 
 def created(path: str, content: T) -> Response[T]:

@@ -9,13 +9,17 @@ from typing import Any, Final
 from entrepot.api import (
     access,
     grants,
+    invitations,
     jobs,
     members,
     namespaces,
+    organisations,
     policy,
     repositories,
+    roles,
     signing_keys,
     tags,
+    teams,
     users,
     whoami,
 )
@@ -40,6 +44,10 @@ class Endpoint:
 NAMESPACE: Final = "/namespaces/{namespace}"
 REPOSITORY: Final = "/repositories/{repository}"
 TAG: Final = f"{REPOSITORY}/tags/{{tag}}"
+ORGANISATION: Final = "/organisations/{organisation}"
+TEAM: Final = f"{ORGANISATION}/teams/{{team}}"
+INVITED: Final = f"{ORGANISATION}/invitations/{{user}}"
+READ, RUN = Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -97,4 +105,31 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),
     Endpoint("POST", "/signing-keys", Action.ADMIN, signing_keys.rotate, 200, (403,)),
+    Endpoint("GET", "/organisations", Action.PING, organisations.list_page),
+    Endpoint("POST", "/organisations", Action.PING, organisations.create, 201, (403, 409)),
+    Endpoint("GET", ORGANISATION, READ, organisations.get, 200, (404,)),
+    Endpoint("PATCH", ORGANISATION, RUN, organisations.change, 200, (403, 404)),
+    Endpoint("DELETE", ORGANISATION, RUN, organisations.remove, 200, (403, 404, 409)),
+    Endpoint("GET", f"{ORGANISATION}/members", READ, organisations.list_members, 200, (404,)),
+    Endpoint("PUT", f"{ORGANISATION}/members/{{user}}", RUN, organisations.put_member, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{ORGANISATION}/members/{{user}}", READ, organisations.remove_member, 204, (403, 404, 409)),
+    Endpoint("GET", f"{ORGANISATION}/teams", READ, teams.list_page, 200, (404,)),
+    Endpoint("POST", f"{ORGANISATION}/teams", RUN, teams.create, 201, (403, 404, 409)),
+    Endpoint("GET", TEAM, READ, teams.get, 200, (404,)),
+    Endpoint("PATCH", TEAM, RUN, teams.change, 200, (403, 404)),
+    Endpoint("DELETE", TEAM, RUN, teams.remove, 204, (403, 404)),
+    Endpoint("GET", f"{TEAM}/members", READ, teams.list_members, 200, (404,)),
+    Endpoint("PUT", f"{TEAM}/members/{{user}}", RUN, teams.put_member, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{TEAM}/members/{{user}}", RUN, teams.remove_member, 204, (403, 404)),
+    Endpoint("GET", f"{ORGANISATION}/invitations", RUN, invitations.list_page, 200, (403, 404)),
+    Endpoint("PUT", INVITED, RUN, invitations.put, 200, (403, 404, 409)),
+    Endpoint("DELETE", INVITED, RUN, invitations.withdraw, 204, (403, 404)),
+    Endpoint("GET", "/invitations", Action.PING, invitations.list_own),
+    Endpoint("POST", "/invitations/{organisation}/accept", Action.PING, invitations.accept, 200, (404,)),
+    Endpoint("DELETE", "/invitations/{organisation}", Action.PING, invitations.decline, 204, (404,)),
+    Endpoint("GET", "/roles", Action.PING, roles.list_page),
+    Endpoint("POST", "/roles", Action.ADMIN, roles.create, 201, (403, 409)),
+    Endpoint("GET", "/roles/{role}", Action.PING, roles.get, 200, (404,)),
+    Endpoint("PATCH", "/roles/{role}", Action.ADMIN, roles.change, 200, (403, 404, 409)),
+    Endpoint("DELETE", "/roles/{role}", Action.ADMIN, roles.remove, 204, (403, 404, 409)),
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from entrepot.core.changes import LONGEST_DESCRIPTION
 from entrepot.domain.access import Action
 from entrepot.domain.grants import GRANTABLE
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
@@ -29,7 +30,13 @@ def _described(pattern: str, longest: int, text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text, extra_json_schema={"pattern": f"^(?:{pattern})$", "maxLength": longest})
 
 
-Name = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a user or namespace.")]
+Name = Annotated[
+    str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a user, organisation or namespace.")
+]
+Label = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a team or role.")]
+Description = Annotated[
+    str, _described("[^\\u0000-\\u001f\\u007f]*", LONGEST_DESCRIPTION, "What people should know of it, in one line.")
+]
 FreeName = Annotated[
     str,
     msgspec.Meta(

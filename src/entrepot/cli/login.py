@@ -67,6 +67,10 @@ def whoami(*, where: Where = THERE) -> None:
         print_json({"server": server.address, **me})
         return
     print(f"{clean(me['name'])}{' (administrator)' if me['administrator'] else ''} on {server.address}")
+    for organisation in me.get("organisations") or []:
+        print(f"{organisation['role']} of {clean(organisation['name'])}")
+    for team in me.get("teams") or []:
+        print(f"in the team {clean(team)}")
 
 
 def _required(address: str | None) -> str:

@@ -17,7 +17,7 @@ from entrepot.settings import SettingsError
 HELP: Final = """A self-hosted registry for container images and packages.
 
 `entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
-`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user`, `namespace` and `key` work on `--data DIR` as well.
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; all but `repository` and `tag` work on `--data DIR` as well.
 """
 RUN: Final = cyclopts.Group("Run", sort_key=1)
 MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
@@ -46,6 +46,9 @@ for path, name, group, text in (
     ("access:can_i", "can-i", MANAGE, "Say whether you, or somebody else, may do something, and why."),
     ("access:who_can", "who-can", MANAGE, "List everybody who may do something, and through what."),
     ("access:why", "why", MANAGE, "Explain a refusal by the id that came with it."),
+    ("organisation:app", "organisation", MANAGE, "Make organisations, and say who is in them."),
+    ("team:app", "team", MANAGE, "Make teams of an organisation, and say who is in them."),
+    ("role:app", "role", MANAGE, "Make roles of your own beside the built-in ones."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),

@@ -26,10 +26,10 @@ def create(
     /,
     *,
     public: Public = False,
-    owner: Annotated[str | None, Parameter(help="The user who owns it.")] = None,
+    owner: Annotated[str | None, Parameter(help="The user or organisation who owns it.")] = None,
     where: Anywhere = HERE,
 ) -> None:
-    """Make a namespace, private unless --public; it belongs to --owner, else to you."""
+    """Make a namespace, private unless --public; it belongs to --owner, else to you or to your organisation."""
     new = {"name": name, "visibility": "public" if public else "private"}
     if owner is not None:
         new["owner"] = owner
@@ -55,7 +55,7 @@ def set_(
     *,
     public: Public = False,
     private: Annotated[bool, Parameter(help="Only members may pull.", negative="")] = False,
-    owner: Annotated[str | None, Parameter(help='The user who owns it; "" for nobody.')] = None,
+    owner: Annotated[str | None, Parameter(help='The user or organisation who owns it; "" for nobody.')] = None,
     where: Anywhere = HERE,
 ) -> None:
     """Change the owner or the default visibility of a namespace."""

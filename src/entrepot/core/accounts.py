@@ -22,7 +22,7 @@ from entrepot.domain.errors import (
 from entrepot.domain.events import Event
 from entrepot.domain.names import parse_namespace_name, require_free_name
 from entrepot.domain.policy import PolicySnapshot
-from entrepot.metadata import accounts, events, namespaces, policy
+from entrepot.metadata import accounts, events, namespaces, organisations, policy
 from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.database import Tx
 
@@ -60,9 +60,9 @@ async def get_account(registry: Registry, caller: Caller, name: str) -> AccountR
 
 
 async def get_row(tx: Tx, name: str) -> AccountRow:
-    """The row of a user. Raises AccountUnknown."""
+    """The row of whoever can have roles: a user, and no organisation. Raises AccountUnknown."""
     row = await accounts.find_account(tx, name)
-    if row is None:
+    if row is None or row.kind == "organisation":
         raise AccountUnknown("there is no such user", user=name)
     return row
 
@@ -76,7 +76,7 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
     encoded = await registry.hasher.hash(new.password)
 
     async def record(tx: Tx) -> AccountRow:
-        await _require_free(tx, new.name)
+        await require_free(tx, new.name)
         await accounts.add_account(tx, new.name, encoded, is_admin=new.is_admin, now=act.now)
         await _note(tx, act, Event("user.created", act.actor, new.name, {"administrator": new.is_admin}))
         return await get_row(tx, new.name)
@@ -113,7 +113,8 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
 async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
     """Remove a user with their grants; their namespaces stay, without an owner.
 
-    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for the last administrator.
+    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for the last administrator, or the last owner of an
+    organisation.
     """
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
@@ -123,6 +124,7 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
         can_administer = account.is_admin and not account.is_disabled
         if can_administer and await accounts.count_administrators(tx) == 1:
             raise Conflict("this is the last administrator; make another one first", user=name)
+        await _require_other_owners(tx, account)
         await accounts.remove_account(tx, account.id)
         await _note(tx, act, Event("user.removed", act.actor, name))
 
@@ -150,7 +152,7 @@ def _is_self(caller: Caller, name: str) -> bool:
 
 async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange) -> None:
     if change.current is None:
-        raise RequestInvalid("to change your own password, give the present one too", field="current")
+        raise Denied("to change your own password, give the present one too", field="current")
     if not await registry.hasher.verify(row.password_hash, change.current):
         raise Denied("the present password is wrong", field="current")
 
@@ -165,10 +167,23 @@ def _require_good_password(password: str, field: str) -> None:
         raise RequestInvalid("a password has no control characters", field=field)
 
 
-async def _require_free(tx: Tx, name: str) -> None:
-    # Users and namespaces share one pool of names; a namespace that nobody owns waits for its user.
-    if await accounts.find_account(tx, parse_namespace_name(name)) is not None:
-        raise AlreadyExists("there is a user of this name", user=name)
+async def _require_other_owners(tx: Tx, account: AccountRow) -> None:
+    if names := await organisations.list_owned_alone(tx, account.id):
+        raise Conflict(
+            f"nobody else owns {', '.join(names)}: make somebody an owner first, with: "
+            f"entrepot organisation add {names[0]} USER owner",
+            user=account.name,
+            organisations=names,
+        )
+
+
+async def require_free(tx: Tx, name: str) -> None:
+    """Raise AlreadyExists unless nobody and no owned namespace has a name. Raises NameInvalid."""
+    # Users, organisations and namespaces share one pool of names; a namespace that nobody owns waits for its user.
+    account = await accounts.find_account(tx, parse_namespace_name(name))
+    if account is not None:
+        kind = "an organisation" if account.kind == "organisation" else "a user"
+        raise AlreadyExists(f"there is {kind} of this name", user=name)
     namespace = await namespaces.find_namespace(tx, name)
     if namespace is not None and namespace.owner is not None:
         raise AlreadyExists(

@@ -16,6 +16,10 @@ from entrepot.domain.policy import AccountPolicy, PolicySnapshot
 TAGLESS: Final = frozenset({Action.PULL, Action.SCAN_READ, Action.PUSH, Action.REPOSITORY_CREATE})
 
 
+# Judged by what somebody is in the organisation of that name; no grant gives or denies them.
+OF_ORGANISATIONS: Final = frozenset({Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN})
+
+
 class _Question(msgspec.Struct, frozen=True):
     """An action on a repository or namespace, perhaps on one of its tags, by somebody."""
 
@@ -32,6 +36,8 @@ def decide(
     snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str, origin: Origin = UNKNOWN
 ) -> Decision:
     """Judge one action on a tag (`acme/app:v1`), a repository (`acme/app`), a namespace (`acme`) or "", the registry.
+
+    What begins with `organisation.` is about the organisation of that name.
 
     Of an unknown origin, no condition of an allowing grant holds and every one of a denying grant does.
     """
@@ -111,6 +117,8 @@ def _judge(snapshot: PolicySnapshot, question: _Question, grants: list[Grant]) -
     is_admin = question.account is not None and question.account.is_admin
     if action is Action.ADMIN:
         return ALLOWED if is_admin else refuse("only instance administrators may do this")
+    if action in OF_ORGANISATIONS:
+        return ALLOWED if is_admin else _judge_organisation(snapshot, question)
     is_owner = is_admin or _is_owner(snapshot, question)
     denials = [grant for grant in grants if grant.is_deny and _denies(grant, question)]
     if denials and not (is_owner and action in UNDENIABLE):
@@ -124,11 +132,11 @@ def _weigh(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant])
     # Who pushes to a namespace that is not there makes it, which grants do not give.
     is_new = question.namespace not in snapshot.namespaces
     if is_new and question.action in {Action.PUSH, Action.REPOSITORY_CREATE}:
-        return _refuse_new_namespace(question)
+        return _refuse_new_namespace(snapshot, question)
     if any(not _hinders(grant, question) for grant in allowing):
         return ALLOWED
     if question.action is Action.NAMESPACE_CREATE:
-        return _refuse_new_namespace(question)
+        return ALLOWED if _patrons(snapshot, question) else _refuse_new_namespace(snapshot, question)
     return _refuse(snapshot, question, allowing)
 
 
@@ -158,7 +166,8 @@ def _explain_denial(grant: Grant, question: _Question) -> str:
 def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
     action, name = question.action.value, question.name
     needed = next((role for role, actions in ROLES.items() if question.action in actions), "owner")
-    who = question.identity.name if question.identity else "anonymous"
+    # Whoever may not act shares the verdicts of anybody: no name of theirs may stay in them.
+    who = question.identity.name if question.identity and question.account else "anonymous"
     held = sorted(
         {
             grant.title
@@ -174,11 +183,39 @@ def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]
     return refuse(*reasons)
 
 
-def _refuse_new_namespace(question: _Question) -> Decision:
+def _judge_organisation(snapshot: PolicySnapshot, question: _Question) -> Decision:
+    action, name = question.action, question.name
+    standing = None
+    if question.identity is not None and question.account is not None:
+        standing = snapshot.membership(question.identity.account, name)
+    if standing == "owner" or (standing and action is Action.ORGANISATION_READ):
+        return ALLOWED
+    # Whoever may not act shares the verdicts of anybody: no name of theirs may stay in them.
+    who = question.identity.name if question.identity and question.account else "anonymous"
+    needed = "a member" if action is Action.ORGANISATION_READ else "an owner"
     return refuse(
-        f"you have no role in the namespace {question.namespace}",
-        f"an administrator can make it with: entrepot namespace create {question.namespace}",
+        f"{action.value} on {name} is for whoever is {needed} of the organisation",
+        f"{who} is {f'a {standing}' if standing else 'no member'} of it",
     )
+
+
+def _refuse_new_namespace(snapshot: PolicySnapshot, question: _Question) -> Decision:
+    name = question.namespace
+    first = f"you have no role in the namespace {name}"
+    for patron in _patrons(snapshot, question):
+        return refuse(
+            first, f"as an owner of {patron}, make it with: entrepot namespace create {name} --owner {patron}"
+        )
+    account = question.identity.account if question.identity and question.account else 0
+    beginnings = [f"{patron}-" for patron in snapshot.owned_by(account)]
+    own = [f"you can make namespaces whose names begin with {' or '.join(beginnings)}"] if beginnings else []
+    return refuse(first, f"an administrator can make it with: entrepot namespace create {name}", *own)
+
+
+def _patrons(snapshot: PolicySnapshot, question: _Question) -> list[str]:
+    if question.identity is None or question.account is None:
+        return []
+    return snapshot.patrons(question.identity.account, question.namespace)
 
 
 def _is_owner(snapshot: PolicySnapshot, question: _Question) -> bool:

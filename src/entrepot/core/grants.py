@@ -146,10 +146,12 @@ async def actions_of(tx: Tx, new: NewGrant) -> frozenset[Action]:
     """What a grant is about. Raises Unmet for a role that is not there."""
     if new.actions:
         return frozenset(Action(word) for word in new.actions)
-    found = ROLES.get(new.role) or await find_role(tx, new.role)
-    if found is None:
+    if new.role in ROLES:
+        return ROLES[new.role]
+    row = await find_role(tx, new.role)
+    if row is None:
         raise Unmet("there is no such role", field="role", role=new.role, known=sorted(ROLES))
-    return found
+    return row.actions
 
 
 def parse_id(text: str) -> int:

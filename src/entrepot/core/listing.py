@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +18,7 @@ from entrepot.metadata import manifests, repositories, tags
 from entrepot.metadata.repositories import RepositoryRow
 from entrepot.ports.database import Tx
 
+T = TypeVar("T")
 LAST = "\U0010ffff"
 
 
@@ -117,3 +120,9 @@ def within(prefix: str, name: str) -> bool:
 
 def _before(name: str) -> str:
     return name[:-1] + chr(ord(name[-1]) - 1) + LAST
+
+
+def cut(rows: list[T], page: Page, name_of: Callable[[T], str]) -> tuple[list[T], str | None]:
+    """A page out of rows that were read with one more than it holds, and after which name the next page begins."""
+    kept = rows[: page.limit]
+    return kept, name_of(kept[-1]) if len(rows) > page.limit else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from entrepot.core.decide import require, visible_namespaces, visible_ranges
+from entrepot.core.decide import decide, require, visible_namespaces, visible_ranges
 from entrepot.core.listing import Page
-from entrepot.core.registry import Registry
+from entrepot.core.registry import Act, Registry
 from entrepot.core.repositories import unknown_name
 from entrepot.domain.access import Action, Caller, Visibility
-from entrepot.domain.errors import AlreadyExists, InsufficientScope, NameUnknown, Unmet
+from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, NameUnknown, Unmet
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, require_free_name
 from entrepot.domain.policy import PolicySnapshot
@@ -22,11 +22,22 @@ from entrepot.ports.database import Tx
 
 
 class NewNamespace(msgspec.Struct, frozen=True):
-    """A namespace to be made; without an `owner` it belongs to the user of its name, else to whoever makes it."""
+    """A namespace to be made. `owner` is a user or an organisation.
+
+    Without one it belongs to the user of its name, else to the organisation of whoever makes it whose name begins it
+    (`acme-prod`), else to whoever makes it.
+    """
 
     name: str
     visibility: Visibility = "private"
     owner: str | UnsetType = UNSET
+
+
+class NamespaceState(msgspec.Struct, frozen=True):
+    """What a namespace is to be."""
+
+    owner: AccountRow | None
+    visibility: Visibility
 
 
 class NamespaceChange(msgspec.Struct, frozen=True):
@@ -79,7 +90,7 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
         raise InsufficientScope("a token does not do this; send the user name and password")
 
     async def record(tx: Tx) -> NamespaceRow:
-        owner = await _owner_of_new(tx, caller, new)
+        owner = await _owner_of_new(tx, act, new)
         if not await namespaces.add_namespace(tx, new.name, owner, new.visibility, act.now):
             raise AlreadyExists("there is a namespace of this name", namespace=new.name)
         await policy.bump_policy_version(tx)
@@ -101,23 +112,40 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     async def record(tx: Tx) -> NamespaceRow:
         old = await _get(tx, name)
         owner = old.owner if change.owner is UNSET else change.owner
-        account = await _get_owner(tx, owner) if owner is not None else None
         visibility = old.visibility if change.visibility is UNSET else change.visibility
         if (owner, visibility) == (old.owner, old.visibility):
             return old
-        await namespaces.set_namespace(tx, name, account.id if account else None, visibility)
-        await policy.bump_policy_version(tx)
-        new = await _get(tx, name)
-        detail: dict[str, object] = {
-            "visibility": [old.visibility, new.visibility],
-            "owner": [old.owner, new.owner],
-        }
-        await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now)
-        return new
+        account = None
+        if owner is not None:
+            is_kept = owner == old.owner
+            account = await (accounts.find_account(tx, owner) if is_kept else get_owner(tx, act, owner, "owner"))
+        await put_owner(tx, act, old, NamespaceState(account, visibility))
+        return await _get(tx, name)
 
     row = await registry.database.transact(record)
     await registry.policy.refresh()
     return row
+
+
+async def put_owner(tx: Tx, act: Act, old: NamespaceRow, new: NamespaceState) -> None:
+    """Change the row of a namespace, and tell."""
+    owner = new.owner
+    await namespaces.set_namespace(tx, old.name, owner.id if owner else None, new.visibility)
+    await policy.bump_policy_version(tx)
+    detail: dict[str, object] = {
+        "visibility": [old.visibility, new.visibility],
+        "owner": [old.owner, owner.name if owner else None],
+    }
+    await events.add_event(tx, Event("namespace.changed", act.actor, old.name, detail), act.now)
+
+
+async def get_owner(tx: Tx, act: Act, name: str, field: str) -> AccountRow:
+    """Who is to own namespaces: a user, or an organisation of which the caller is an owner. Raises Unmet."""
+    account = await accounts.find_account(tx, name)
+    if account is None or account.kind == "service" or not _may_give_to(act, account):
+        # The same words for an organisation that is not there and one that is not the caller's.
+        raise Unmet("there is no such user, nor an organisation that you own", field=field, user=name)
+    return account
 
 
 async def find_repository(registry: Registry, name: RepositoryName) -> RepositoryRow:
@@ -161,21 +189,39 @@ async def _get_repository_row(tx: Tx, name: RepositoryName) -> RepositoryRow:
     return row
 
 
-async def _owner_of_new(tx: Tx, caller: Caller, new: NewNamespace) -> int | None:
+async def _owner_of_new(tx: Tx, act: Act, new: NewNamespace) -> int | None:
     # Users and namespaces share one pool of names: a user's own name is theirs.
     namesake = await accounts.find_account(tx, new.name)
+    identity = act.caller.identity
+    patrons = act.snapshot.patrons(identity.account, new.name) if identity else []
     if new.owner is UNSET:
-        maker = await accounts.find_account(tx, caller.identity.name) if caller.identity else None
-        account = namesake or maker
+        maker = (patrons[0] if patrons else identity.name) if identity else ""
+        account = namesake or await accounts.find_account(tx, maker)
         return account.id if account else None
-    owner = await _get_owner(tx, new.owner)
-    if namesake is not None and namesake.id != owner.id:
+    owner = await get_owner(tx, act, new.owner, "owner")
+    if namesake is None:
+        _require_patron(act, patrons, new.name, owner)
+    elif namesake.id != owner.id:
         raise AlreadyExists("this is the name of a user, who alone can own the namespace", user=new.name)
     return owner.id
 
 
-async def _get_owner(tx: Tx, name: str) -> AccountRow:
-    account = await accounts.find_account(tx, name)
-    if account is None:
-        raise Unmet("there is no such user to own it", field="owner", user=name)
-    return account
+def _require_patron(act: Act, patrons: list[str], name: str, owner: AccountRow) -> None:
+    # An owner of acme makes acme-prod for acme, and not for themselves or a friend.
+    if patrons and owner.name not in patrons and not _is_admin(act):
+        raise Denied(
+            f"a namespace whose name begins with {patrons[0]}- is made for {patrons[0]}",
+            field="owner",
+            reasons=[f"make it with: entrepot namespace create {name} --owner {patrons[0]}"],
+        )
+
+
+def _may_give_to(act: Act, account: AccountRow) -> bool:
+    if account.kind == "user" or _is_admin(act):
+        return True
+    identity = act.caller.identity
+    return identity is not None and act.snapshot.membership(identity.account, account.name) == "owner"
+
+
+def _is_admin(act: Act) -> bool:
+    return decide(act.snapshot, act.caller.identity, Action.ADMIN, "").allowed

@@ -26,6 +26,7 @@ class Rules(msgspec.Struct, frozen=True):
     token_seconds: int = 900
     refresh_days: int = 90
     key_days: int = 30
+    create_organisations: bool = False
     open_uploads: int = 10_000
     blob_bytes: int = 0
     upload_seconds: int = 86_400

@@ -30,6 +30,8 @@ class Action(StrEnum):
     REPOSITORY_ADMIN = "repository.admin"
     NAMESPACE_CREATE = "namespace.create"
     NAMESPACE_ADMIN = "namespace.admin"
+    ORGANISATION_READ = "organisation.read"
+    ORGANISATION_ADMIN = "organisation.admin"
     CATALOG = "catalog"
     ADMIN = "admin"
 

@@ -16,7 +16,11 @@ EntrepotError
 │   ├── BlobUnknown
 │   │   └── Damaged
 │   ├── UploadUnknown
-│   └── AccountUnknown
+│   ├── AccountUnknown
+│   ├── OrganisationUnknown
+│   ├── TeamUnknown
+│   ├── RoleUnknown
+│   └── InvitationUnknown
 ├── Unmet
 │   └── ManifestBlobUnknown
 ├── Conflict
@@ -112,6 +116,22 @@ class UploadUnknown(Unknown):
 
 class AccountUnknown(Unknown):
     """No such user."""
+
+
+class OrganisationUnknown(Unknown):
+    """No such organisation for this caller."""
+
+
+class TeamUnknown(Unknown):
+    """The organisation has no such team."""
+
+
+class RoleUnknown(Unknown):
+    """No such role."""
+
+
+class InvitationUnknown(Unknown):
+    """No such invitation: never made, answered, withdrawn or expired."""
 
 
 class Unmet(EntrepotError):

@@ -107,6 +107,16 @@ def parse_namespace_name(text: str) -> str:
     return text
 
 
+def parse_label(text: str, noun: str) -> str:
+    """A name of a team or role (the `noun` of the message), with the grammar of namespaces. Raises NameInvalid."""
+    if len(text) > LONGEST_NAMESPACE or not NAMESPACE.fullmatch(text):
+        raise NameInvalid(
+            f"a {noun} is at most {LONGEST_NAMESPACE} lower-case letters and digits, single . _ or - between them",
+            name=text[:LONGEST_REPOSITORY],
+        )
+    return text
+
+
 def require_free_name(text: str) -> str:
     """A legal name that is not reserved for the registry's own addresses. Raises NameInvalid."""
     name = parse_namespace_name(text)

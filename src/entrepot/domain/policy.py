@@ -11,6 +11,7 @@ from entrepot.domain.grants import EVERYONE, SIGNED_IN, Grant, Subject
 from entrepot.domain.patterns import is_pattern, literal_prefix
 
 AccountKind = Literal["user", "organisation", "service"]
+Membership = Literal["owner", "member"]
 MOST_VERDICTS: Final = 1024
 # No account has this id.
 NOBODY: Final = -1
@@ -69,6 +70,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `repositories` holds only those whose visibility differs from their namespace's default; `teams` are those of an
     account, `owners` the accounts that own an organisation, `revoked` the credentials that tokens may still come from.
+    `organisations` are found by name, `memberships` are the organisations of an account, those it owns among them.
     `has_conditions` says that some grant looks at the request.
     What is worked out of them for one identity is kept beside them.
     """
@@ -82,6 +84,8 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[int, frozenset[int]] = {}
     revoked: frozenset[int] = frozenset()
     has_conditions: bool = False
+    organisations: dict[str, int] = {}
+    memberships: dict[int, frozenset[int]] = {}
     compiled: dict[int, Rights] = msgspec.field(default_factory=dict)
 
     def find_account(self, account: int) -> AccountPolicy | None:
@@ -93,6 +97,26 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an account owns a namespace, by itself or as an owner of the organisation that does."""
         owner = namespace.owner
         return owner is not None and (owner == account or account in self.owners.get(owner, ()))
+
+    def membership(self, account: int, organisation: str) -> Membership | None:
+        """What an account is in an organisation, or None for an outsider."""
+        number = self.organisations.get(organisation)
+        if number is None or number not in self.memberships.get(account, ()):
+            return None
+        return "owner" if account in self.owners.get(number, ()) else "member"
+
+    def owned_by(self, account: int) -> list[str]:
+        """Names of the organisations that an account owns."""
+        return sorted(
+            self.accounts[number].name
+            for number in self.memberships.get(account, ())
+            if number in self.accounts and account in self.owners.get(number, ())
+        )
+
+    def patrons(self, account: int, namespace: str) -> list[str]:
+        """Which of the organisations of an owner have a name that begins a namespace's, the nearest first."""
+        names = [name for name in self.owned_by(account) if namespace.startswith(f"{name}-")]
+        return sorted(names, key=len, reverse=True)
 
     def rights_of(self, identity: Identity | None) -> Rights:
         """The grants that concern an identity; None, and whoever may not act, has what everyone has."""

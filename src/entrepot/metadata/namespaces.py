@@ -14,7 +14,7 @@ QUESTION_SIZE: Final = 200
 
 
 class NamespaceRow(msgspec.Struct, frozen=True):
-    """A namespace as stored; `owner` is the name of a user or None."""
+    """A namespace as stored; `owner` is the name of a user or organisation, or None."""
 
     id: int
     name: str
@@ -58,6 +58,12 @@ async def add_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibi
 async def set_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility) -> None:
     """Change what can change of a namespace."""
     await tx.execute("update namespace set owner = $1, visibility = $2 where name = $3", owner, visibility, name)
+
+
+async def list_owned(tx: Tx, owner: int) -> list[str]:
+    """Names of the namespaces that an account owns."""
+    rows = await tx.all("select name from namespace where owner = $1 order by name", owner)
+    return [row[0] for row in rows]
 
 
 async def get_untagged_days(tx: Tx, repository: int) -> int:

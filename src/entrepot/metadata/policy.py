@@ -49,6 +49,8 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         grants=grants,
         has_conditions=any(grant.conditions for held in grants.values() for grant in held),
         teams=await _sets(tx, "select account, team from team_member"),
+        organisations={policy.name: number for number, policy in accounts.items() if policy.kind == "organisation"},
+        memberships=await _sets(tx, "select account, organisation from organisation_member"),
         owners=await _sets(tx, "select organisation, account from organisation_member where role = 'owner'"),
         revoked=frozenset(
             row[0] for row in await tx.all("select id from credential where revoked_at is not null order by id")

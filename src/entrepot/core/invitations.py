@@ -1,0 +1,125 @@
+"""Invitations: an owner of an organisation asks somebody to join it, who accepts or declines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from entrepot.core.changes import account_of, note, require_admitted
+from entrepot.core.decide import require
+from entrepot.core.listing import Page, cut
+from entrepot.core.organisations import admit, get_organisation_row, get_user
+from entrepot.core.registry import DAY, Registry
+from entrepot.domain.access import Action, Caller
+from entrepot.domain.errors import Conflict, InvitationUnknown
+from entrepot.domain.events import Event
+from entrepot.domain.policy import Membership
+from entrepot.metadata import invitations, organisations
+from entrepot.metadata.invitations import InvitationRow, NewInvitationRow
+from entrepot.metadata.organisations import MemberRow
+from entrepot.ports.database import Tx
+
+INVITATION_DAYS: Final = 14
+
+
+async def list_invitations(
+    registry: Registry, caller: Caller, organisation: str, page: Page
+) -> tuple[list[InvitationRow], str | None]:
+    """Who is invited into an organisation and has not answered, by name. Raises OrganisationUnknown, Denied."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.ORGANISATION_ADMIN, organisation)
+
+    async def collect(tx: Tx) -> list[InvitationRow]:
+        row = await get_organisation_row(tx, caller, organisation)
+        return await invitations.list_invitations(tx, row.id, act.now, page.after, page.limit + 1)
+
+    return cut(await registry.database.read(collect), page, lambda invitation: invitation.user)
+
+
+async def list_own(registry: Registry, caller: Caller, page: Page) -> tuple[list[InvitationRow], str | None]:
+    """Into what the caller is invited, by name of the organisation. Raises InsufficientScope."""
+    require_admitted(caller, Action.ORGANISATION_READ, "")
+    account, now = account_of(caller), registry.clock.now()
+    rows = await registry.database.read(
+        lambda tx: invitations.list_invitations_of(tx, account, now, page.after, page.limit + 1)
+    )
+    return cut(rows, page, lambda invitation: invitation.organisation)
+
+
+async def invite(registry: Registry, caller: Caller, organisation: str, user: str, role: Membership) -> InvitationRow:
+    """Ask a user to join; it replaces an earlier invitation.
+
+    Raises OrganisationUnknown, Denied, AccountUnknown, and Conflict for a member.
+    """
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.ORGANISATION_ADMIN, organisation)
+    expires_at = act.now + INVITATION_DAYS * DAY
+
+    async def record(tx: Tx) -> InvitationRow:
+        row = await get_organisation_row(tx, caller, organisation)
+        account = await get_user(tx, user)
+        if await organisations.find_member(tx, row.id, account.id) is not None:
+            raise Conflict("this user is in the organisation already", user=user, organisation=organisation)
+        new = NewInvitationRow(row.id, account.id, role, act.actor, act.now, expires_at)
+        await invitations.put_invitation(tx, new)
+        await note(tx, act, Event("invitation.made", act.actor, organisation, {"user": user, "role": role}))
+        return InvitationRow(organisation, user, role, act.actor, act.now, expires_at)
+
+    invitation = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return invitation
+
+
+async def withdraw(registry: Registry, caller: Caller, organisation: str, user: str) -> None:
+    """Take an invitation back. Raises OrganisationUnknown, Denied, AccountUnknown, InvitationUnknown."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.ORGANISATION_ADMIN, organisation)
+
+    async def record(tx: Tx) -> None:
+        row = await get_organisation_row(tx, caller, organisation)
+        account = await get_user(tx, user)
+        await _get(tx, organisation, account.id, act.now)
+        await invitations.remove_invitation(tx, row.id, account.id)
+        await note(tx, act, Event("invitation.withdrawn", act.actor, organisation, {"user": user}))
+
+    await registry.database.transact(record)
+    await registry.policy.refresh()
+
+
+async def accept(registry: Registry, caller: Caller, organisation: str) -> MemberRow:
+    """Join, as what one was invited as. Raises InvitationUnknown, InsufficientScope."""
+    require_admitted(caller, Action.ORGANISATION_READ, organisation)
+    act = registry.act(caller)
+
+    async def record(tx: Tx) -> MemberRow:
+        invitation = await _get(tx, organisation, account_of(caller), act.now)
+        row = await get_organisation_row(tx, caller, organisation)
+        account = await get_user(tx, invitation.user)
+        await note(tx, act, Event("invitation.accepted", act.actor, organisation, {"role": invitation.role}))
+        return await admit(tx, act, row, (account, invitation.role))
+
+    member = await registry.database.transact(record)
+    await registry.policy.refresh()
+    return member
+
+
+async def decline(registry: Registry, caller: Caller, organisation: str) -> None:
+    """Refuse an invitation. Raises InvitationUnknown, InsufficientScope."""
+    require_admitted(caller, Action.ORGANISATION_READ, organisation)
+    act = registry.act(caller)
+
+    async def record(tx: Tx) -> None:
+        account = account_of(caller)
+        await _get(tx, organisation, account, act.now)
+        row = await get_organisation_row(tx, caller, organisation)
+        await invitations.remove_invitation(tx, row.id, account)
+        await note(tx, act, Event("invitation.declined", act.actor, organisation))
+
+    await registry.database.transact(record)
+    await registry.policy.refresh()
+
+
+async def _get(tx: Tx, organisation: str, account: int, now: int) -> InvitationRow:
+    invitation = await invitations.find_invitation(tx, organisation, account, now)
+    if invitation is None:
+        raise InvitationUnknown("there is no such invitation; it holds for 14 days", organisation=organisation)
+    return invitation
