@@ -12,8 +12,9 @@ from entrepot import __version__
 from entrepot.api.errors import TABLE, Problems
 from entrepot.api.face import PREFIX
 from entrepot.api.routes import Endpoint
-from entrepot.api.types import DIGEST
+from entrepot.api.types import DIGEST, GROUP
 from entrepot.domain.access import Action
+from entrepot.domain.directory import LONGEST_GROUP
 from entrepot.domain.json import render_json
 from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
 
@@ -34,6 +35,9 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
         ],
     },
     ("path", "tag"): {"pattern": f"^(?:{TAG.pattern})$", "maxLength": 128},
+    ("path", "organisation"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
+    ("path", "team"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
+    ("query", "group"): {"minLength": 1, "maxLength": LONGEST_GROUP, "pattern": GROUP},
     ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import jobs, members, namespaces, repositories, tags, team_groups, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -27,6 +27,7 @@ class Endpoint:
 
 NAMESPACE: Final = "/namespaces/{namespace}"
 REPOSITORY: Final = "/repositories/{repository}"
+TEAM_GROUPS: Final = "/organisations/{organisation}/teams/{team}/groups"
 TAG: Final = f"{REPOSITORY}/tags/{{tag}}"
 
 ENDPOINTS: Final = [
@@ -71,6 +72,10 @@ ENDPOINTS: Final = [
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
+    # Owners of the organisation are judged by the verb.
+    Endpoint("GET", TEAM_GROUPS, Action.PING, team_groups.list_page, 200, (403, 404)),
+    Endpoint("POST", TEAM_GROUPS, Action.PING, team_groups.add, 201, (403, 404, 409)),
+    Endpoint("DELETE", TEAM_GROUPS, Action.PING, team_groups.remove, 204, (403, 404)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
 ]

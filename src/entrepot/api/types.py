@@ -10,6 +10,7 @@ import msgspec
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 
+GROUP: Final = "^[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$"
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
 

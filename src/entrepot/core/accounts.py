@@ -11,6 +11,7 @@ from entrepot.core.decide import decide
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller
+from entrepot.domain.directory import LDAP
 from entrepot.domain.errors import (
     AccountUnknown,
     AlreadyExists,
@@ -76,7 +77,7 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
     encoded = await registry.hasher.hash(new.password)
 
     async def record(tx: Tx) -> AccountRow:
-        await _require_free(tx, new.name)
+        await require_free(tx, new.name)
         await accounts.add_account(tx, new.name, encoded, is_admin=new.is_admin, now=act.now)
         await _note(tx, act, Event("user.created", act.actor, new.name, {"administrator": new.is_admin}))
         return await get_row(tx, new.name)
@@ -89,12 +90,14 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
 async def change_password(registry: Registry, caller: Caller, name: str, change: PasswordChange) -> None:
     """Give a user another password; every token made before is void.
 
-    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid.
+    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid, and Conflict for a user of the directory.
     """
     act = registry.act(caller)
     _require_self_or_admin(caller, act.snapshot, name)
     _require_good_password(change.new, "password")
     row = await registry.database.read(lambda tx: get_row(tx, name))
+    if row.source == LDAP:
+        raise Conflict("the password of this user is in the directory; change it there", user=name)
     if _is_self(caller, name):
         await _require_current(registry, row, change)
     encoded = await registry.hasher.hash(change.new)
@@ -165,7 +168,8 @@ def _require_good_password(password: str, field: str) -> None:
         raise RequestInvalid("a password has no control characters", field=field)
 
 
-async def _require_free(tx: Tx, name: str) -> None:
+async def require_free(tx: Tx, name: str) -> None:
+    """Raises AlreadyExists for a name that somebody has."""
     # Users and namespaces share one pool of names; a namespace that nobody owns waits for its user.
     if await accounts.find_account(tx, parse_namespace_name(name)) is not None:
         raise AlreadyExists("there is a user of this name", user=name)

@@ -23,6 +23,11 @@ EventKind = Literal[
     "user.created",
     "user.password",
     "user.removed",
+    "user.disabled",
+    "user.enabled",
+    "user.teams",
+    "team-group.added",
+    "team-group.removed",
 ]
 
 
