@@ -15,7 +15,7 @@ import pytest
 
 from entrepot import app
 from entrepot.app import SystemClock, build, open_registry
-from entrepot.core.jobs import EXPIRE
+from entrepot.core.jobs import RECURRING
 from entrepot.db.sqlite import open_database
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
@@ -185,7 +185,10 @@ def test_a_worker_runs_what_is_due_until_it_is_stopped(
 
             async def has_run() -> bool:
                 rows = await registry.database.read(lambda tx: tx.all("select kind, attempts, run_at from job"))
-                return {row[0] for row in rows if row[1] or row[2] > registry.clock.now()} == {EXPIRE, "of.the.future"}
+                return {row[0] for row in rows if row[1] or row[2] > registry.clock.now()} == {
+                    *RECURRING,
+                    "of.the.future",
+                }
 
             await eventually(has_run)
             os.kill(os.getpid(), signal.SIGTERM)

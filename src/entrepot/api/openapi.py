@@ -51,7 +51,7 @@ REASONS: Final = {
     412: "The tag does not stand where `expected` says; `detail.found` says where it does.",
     413: "The body is too large.",
     429: "Too many passwords are being checked; `Retry-After` says when to try again.",
-    503: "The database or the store cannot be reached now.",
+    503: "The database, the store or the directory cannot be reached now.",
 }
 EVERYWHERE: Final = (400, 401, 429, 503)
 CREATED: Final = 201

@@ -87,6 +87,7 @@ class _Tls(ldap3.Tls):
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         del do_handshake
+        _send_at_once(connection.socket)
         wrapped = self._context.wrap_socket(
             connection.socket, server_hostname=self._host, do_handshake_on_connect=False
         )
@@ -179,6 +180,7 @@ class Session:
 
     def _open(self) -> None:
         self._connection.open(read_server_info=False)
+        _send_at_once(self._connection.socket)
         if self._is_upgraded:
             self._allot()
             self._connection.start_tls(read_server_info=False)
@@ -207,7 +209,8 @@ class Session:
         wanted = {options.name_attribute, options.email_attribute, options.member_attribute, *IDS, *LOCKS} - {""}
         condition = fill(options.user_filter, name=name)
         found = self._search(options.base, condition, sorted(wanted), "ldap.base", MOST_ENTRIES)
-        return found[0] if len(found) == 1 else None
+        # A bind without a name is a bind as nobody.
+        return found[0] if len(found) == 1 and found[0].dn else None
 
     def _person(self, entry: _Entry) -> Person | None:
         name = entry.text(self._options.name_attribute)
@@ -247,7 +250,7 @@ class Session:
         )
         code, text = self._connection.result["result"], self._connection.result["description"]
         if code == NO_SUCH_OBJECT:
-            _refuse(f"it has no {key} {base}")
+            _refuse(f"it has no {key}, or does not show it to ldap.bind_dn")
         if code != SUCCESS and not (limit and code == SIZE_LIMIT):
             _refuse(f"it does not search {key}: {text}")
         return [_entry(found) for found in self._connection.response or [] if found["type"] == "searchResEntry"]
@@ -280,6 +283,11 @@ def _is_disabled(entry: _Entry) -> bool:
 def _text_or_hex(value: bytes) -> str:
     text = value.decode("ascii", "replace")
     return text.lower() if text.isprintable() and "\ufffd" not in text else value.hex()
+
+
+def _send_at_once(opened: socket.socket) -> None:
+    # A login is small messages in turn: held back to be sent together, some would wait for 40 ms.
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -15,7 +15,7 @@ from entrepot.core.accounts import require_free
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Identity
 from entrepot.domain.directory import LDAP, Person
-from entrepot.domain.errors import AlreadyExists, Denied, NameInvalid, Unavailable
+from entrepot.domain.errors import AlreadyExists, Denied, NameInvalid, TooMany, Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.names import require_free_name
 from entrepot.metadata import directory, events, policy, team_groups
@@ -79,7 +79,8 @@ async def check_accounts(registry: Registry) -> None:
         after = rows[-1].name
         try:
             found = await registry.directory.find([row.name for row in rows])
-        except Unavailable:
+        except (Unavailable, TooMany):
+            # Later, not again and again: what recurs is not to end as a dead letter.
             return
         for row in rows:
             await _follow(registry, row, found.get(row.name))
