@@ -2,6 +2,9 @@
 
 A server that hangs costs a few threads until their time is up: never the event loop, and no other login once it is
 known (see `_circuit`).
+
+ldap3 is the library because it is Python all through: python-ldap and bonsai come without wheels, and whoever installs
+with pip would need a compiler and the headers of OpenLDAP.
 """
 
 from __future__ import annotations
