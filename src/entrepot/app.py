@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -27,9 +28,11 @@ from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.jobs import count_jobs
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
+from entrepot.ports.directory import Directory
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Settings, usable_cores
+from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
+from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
@@ -77,6 +80,35 @@ def _rules(settings: Settings) -> Rules:
         history_days=settings.keep.history_days,
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
+        create_accounts=settings.ldap.create_accounts,
+    )
+
+
+def _open_directory(ldap: Ldap) -> Directory | None:
+    if not ldap.urls:
+        return None
+    from entrepot.authn.ldap import LdapDirectory, LdapOptions  # noqa: PLC0415 - who has no directory needs none of it
+
+    try:
+        password = ldap.read_password()
+    except SettingsError as error:
+        raise Unavailable(str(error)) from None
+    return LdapDirectory(
+        LdapOptions(
+            urls=tuple(ldap.urls),
+            bind_dn=ldap.bind_dn,
+            bind_password=password,
+            base=ldap.base,
+            user_filter=ldap.user_filter,
+            name_attribute=ldap.name_attribute,
+            email_attribute=ldap.email_attribute,
+            member_attribute=ldap.member_attribute,
+            group_base=ldap.group_base,
+            group_filter=ldap.group_filter,
+            ca=ldap.ca,
+            start_tls=ldap.start_tls,
+            timeout_seconds=ldap.timeout_seconds,
+        )
     )
 
 
@@ -91,7 +123,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
     database: Database = await _open_database(settings.database_url)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
+    directory: Directory | None = None
     try:
+        directory = _open_directory(settings.ldap)
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
         hasher = Argon2Hasher(max(1, usable_cores() // 2 // settings.server.worker_count))
         clock = SystemClock()
@@ -102,8 +136,10 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings))
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory)
     finally:
+        if directory is not None:
+            await directory.close()
         await store.close()
         await database.close()
 
@@ -147,7 +183,8 @@ class _Application:
         self._meter.connections = state.get("entrepot.connections", self._meter.connections)
         await receive()
         try:
-            async with open_registry(self._settings) as registry:
+            async with open_registry(self._settings) as opened:
+                registry = self._observed(opened)
                 denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)
                 poll = asyncio.create_task(self._poll(registry, denials))
@@ -162,6 +199,11 @@ class _Application:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _observed(self, registry: Registry) -> Registry:
+        if registry.directory is None:
+            return registry
+        return replace(registry, directory=ObservedDirectory(registry.directory, self._meter))
 
     def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings

@@ -9,12 +9,14 @@ import pathlib
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 PREFIX: Final = "ENTREPOT_"
 LARGEST_PORT: Final = 65535
 MOST_WORKERS: Final = 4
+MOST_LDAP_SECONDS: Final = 60
 CPU_QUOTA: Final = pathlib.Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -92,6 +94,35 @@ class Auth(Section, frozen=True):
     create_organisations: bool = False
 
 
+class Ldap(Section, frozen=True):
+    """A directory that knows people and their passwords; none unless there are urls. See docs/ldap.md."""
+
+    urls: list[str] = []
+    bind_dn: str = ""
+    bind_password: str = ""
+    bind_password_file: str = ""
+    base: str = ""
+    user_filter: str = "(uid={name})"
+    name_attribute: str = "uid"
+    email_attribute: str = "mail"
+    member_attribute: str = "memberOf"
+    group_base: str = ""
+    group_filter: str = ""
+    ca: str = ""
+    start_tls: bool = True
+    timeout_seconds: float = 2.5
+    create_accounts: bool = True
+
+    def read_password(self) -> str:
+        """The password of the service account: as set, or the first line of its file. Raises SettingsError."""
+        if not self.bind_password_file:
+            return self.bind_password
+        try:
+            return pathlib.Path(self.bind_password_file).read_text(encoding="utf-8").partition("\n")[0]
+        except OSError as error:
+            raise SettingsError(f"ldap.bind_password_file: cannot read it: {error.strerror}") from None
+
+
 class Keep(Section, frozen=True):
     """How long what was replaced or deleted can be brought back."""
 
@@ -119,6 +150,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     push: Push = Push()
     auth: Auth = Auth()
+    ldap: Ldap = Ldap()
     keep: Keep = Keep()
     log: Log = Log()
 
@@ -193,6 +225,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
+LISTS: Final = frozenset({"trusted_proxies", "urls"})
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -203,9 +236,7 @@ def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
         if not isinstance(inner, dict):
             raise SettingsError(f"{'.'.join(keys)}: {key} is a value, not a table")
         tree = inner
-    tree[keys[-1]] = (
-        [part.strip() for part in value.split(",") if part.strip()] if keys[-1] == "trusted_proxies" else value
-    )
+    tree[keys[-1]] = [part.strip() for part in value.split(",") if part.strip()] if keys[-1] in LISTS else value
 
 
 def _explain(error: msgspec.ValidationError) -> str:
@@ -223,8 +254,47 @@ def _require_network(text: str) -> None:
         ) from None
 
 
+def _require_directory(ldap: Ldap) -> None:
+    for url in ldap.urls:
+        _require_ldap_url(url)
+    if ldap.urls and not ldap.base:
+        raise SettingsError("ldap.base is needed: where people are looked for, such as ou=people,dc=example,dc=org")
+    if ldap.bind_password and ldap.bind_password_file:
+        raise SettingsError("ldap.bind_password and ldap.bind_password_file exclude each other")
+    if ldap.urls and bool(ldap.bind_dn) != bool(ldap.bind_password or ldap.bind_password_file):
+        raise SettingsError("ldap.bind_dn needs ldap.bind_password or ldap.bind_password_file, and they need it")
+    if not ldap.name_attribute:
+        raise SettingsError("ldap.name_attribute is needed: what names of accounts are made of, such as uid")
+    _require_filter("ldap.user_filter", ldap.user_filter, "{name}")
+    if ldap.group_filter:
+        _require_filter("ldap.group_filter", ldap.group_filter, "{dn}", "{name}")
+    if not 0 < ldap.timeout_seconds <= MOST_LDAP_SECONDS:
+        raise SettingsError(f"ldap.timeout_seconds is more than 0 and at most {MOST_LDAP_SECONDS}")
+
+
+def _require_ldap_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"ldap", "ldaps"} and bool(parts.hostname) and parts.port != 0
+        is_good = is_good and not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        # It may hold a password by mistake.
+        raise SettingsError("ldap.urls: each is ldap://HOST, ldaps://HOST or with :PORT behind it, and nothing more")
+
+
+def _require_filter(key: str, text: str, *placeholders: str) -> None:
+    is_balanced = text.startswith("(") and text.endswith(")") and text.count("(") == text.count(")")
+    if not is_balanced or not any(placeholder in text for placeholder in placeholders):
+        raise SettingsError(
+            f"{key}: an LDAP filter in parentheses with {' or '.join(placeholders)} in it, not {text!r}"
+        )
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
+    _require_directory(settings.ldap)
     for proxy in settings.server.trusted_proxies:
         _require_network(proxy)
     if bool(settings.tls.certificate) != bool(settings.tls.key):

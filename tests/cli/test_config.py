@@ -12,6 +12,7 @@ from tests.cli.caller import Caller
 
 SECRETS = {
     "ENTREPOT_ADMIN_PASSWORD": "hidden-password",
+    "ENTREPOT_LDAP__BIND_PASSWORD": "hidden-bind",
     "ENTREPOT_DATABASE__URL": "postgresql://app:hidden-word@db.example:5432/app?sslmode=require&password=hidden-too",
     "ENTREPOT_STORAGE__URL": "s3://bucket/prefix?endpoint=http://s3.example&access_key_id=hidden-id&secret=hidden-key",
 }
@@ -36,7 +37,7 @@ def test_secrets_are_masked(nobody: Caller) -> None:
     text = nobody.having(**SECRETS).run("config", "show")
     assert "hidden" not in text
     shown = tomllib.loads(text)
-    assert shown["admin_password"] == "***"
+    assert shown["admin_password"] == shown["ldap"]["bind_password"] == "***"
     assert shown["database"]["url"] == "postgresql://app:***@db.example:5432/app?sslmode=require&password=***"
     assert shown["storage"]["url"] == ("s3://bucket/prefix?endpoint=http://s3.example&access_key_id=***&secret=***")
 
@@ -67,3 +68,11 @@ def test_missing_certificates_are_told(nobody: Caller, tmp_path: pathlib.Path) -
     missing = str(tmp_path / "none.pem")
     caller = nobody.having(ENTREPOT_TLS__CERTIFICATE=missing, ENTREPOT_TLS__KEY=missing)
     assert "tls.certificate: cannot read" in caller.fail("config", "check")
+
+
+def test_missing_files_of_the_directory_are_told(nobody: Caller, tmp_path: pathlib.Path) -> None:
+    """The certificate authority and the password of the service account."""
+    missing = str(tmp_path / "none")
+    for key in ("ca", "bind_password_file"):
+        caller = nobody.having(**{f"ENTREPOT_LDAP__{key.upper()}": missing})
+        assert f"ldap.{key}: cannot read" in caller.fail("config", "check")

@@ -65,6 +65,15 @@ def test_several_processes_share_a_file(tmp_path: pathlib.Path) -> None:
     assert len(printed) == 3 * 4 * 100
 
 
+def test_many_open_a_new_file_at_once(tmp_path: pathlib.Path) -> None:
+    """The workers of a first start all make and migrate it; none is told that it is locked."""
+    code = "import sys; from entrepot.db.sqlite import open_database; open_database(sys.argv[1])"
+    words = [sys.executable, "-c", code, f"sqlite://{tmp_path / 'new.db'}"]
+    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    ends = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+    assert ends == [("", 0)] * 6
+
+
 def test_kill_9_loses_nothing_acknowledged(tmp_path: pathlib.Path) -> None:
     """After SIGKILL in the middle of writing the file is sound and holds every acknowledged row."""
     url = f"sqlite://{tmp_path}/x.db"

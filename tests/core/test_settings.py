@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from entrepot.settings import MOST_WORKERS, Server, Settings, SettingsError, load, parse_listen, usable_cores
+from entrepot.settings import MOST_WORKERS, Ldap, Server, Settings, SettingsError, load, parse_listen, usable_cores
+
+LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
 
 
 def settings(tmp_path: pathlib.Path, text: str = "", environment: Mapping[str, str] | None = None) -> Settings:
@@ -73,12 +75,41 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_TLS__OLDEST": "ssl3"}, "tls.oldest"),
         ("", {"ENTREPOT_TLS__KEY": "key.pem"}, "belong together"),
         ("[tls]\nauto = true\ncertificate = 'a'\nkey = 'b'", {}, "tls.auto"),
+        ("", {"ENTREPOT_LDAP__URLS": "http://ldap"}, "ldap.urls"),
+        ("", {"ENTREPOT_LDAP__URLS": "ldap://"}, "ldap.urls"),
+        ("", {"ENTREPOT_LDAP__URLS": "ldap://host:70000"}, "ldap.urls"),
+        ("", {"ENTREPOT_LDAP__URLS": "ldap://user:word@host"}, "ldap.urls"),
+        ("", {"ENTREPOT_LDAP__URLS": "ldap://host/dc=x"}, "ldap.urls"),
+        ("", {"ENTREPOT_LDAP__URLS": "ldap://host"}, "ldap.base is needed"),
+        (f"{LDAP}bind_dn = 'cn=x'", {}, "ldap.bind_dn needs"),
+        (f"{LDAP}bind_password = 'x'", {}, "ldap.bind_dn needs"),
+        (f"{LDAP}bind_password = 'x'\nbind_password_file = 'y'", {}, "exclude each other"),
+        (f"{LDAP}name_attribute = ''", {}, "ldap.name_attribute"),
+        (f"{LDAP}user_filter = '(uid=alice)'", {}, "ldap.user_filter"),
+        (f"{LDAP}user_filter = 'uid={{name}}'", {}, "ldap.user_filter"),
+        (f"{LDAP}user_filter = '(&(uid={{name}})'", {}, "ldap.user_filter"),
+        (f"{LDAP}group_filter = '(cn=x)'", {}, "ldap.group_filter"),
+        (f"{LDAP}timeout_seconds = 0", {}, "ldap.timeout_seconds"),
+        (f"{LDAP}timeout_seconds = 61", {}, "ldap.timeout_seconds"),
     ],
 )
 def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environment: dict[str, str], reason: str) -> None:
     """The message names the key."""
     with pytest.raises(SettingsError, match=reason):
         settings(tmp_path, text, environment)
+
+
+def test_where_people_are(tmp_path: pathlib.Path) -> None:
+    """Several servers, by the environment as well; the password of the service account may stand in a file."""
+    secret = tmp_path / "secret"
+    secret.write_text("word\nmore")
+    text = f"{LDAP}bind_dn = 'cn=x'\nbind_password_file = '{secret}'"
+    found = settings(tmp_path, text, {"ENTREPOT_LDAP__URLS": "ldaps://one, ldap://two:1389"}).ldap
+    assert (found.urls, found.read_password()) == (["ldaps://one", "ldap://two:1389"], "word")
+    secret.unlink()
+    with pytest.raises(SettingsError, match=r"ldap\.bind_password_file"):
+        found.read_password()
+    assert Ldap(bind_password="word").read_password() == "word"
 
 
 def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:

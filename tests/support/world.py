@@ -33,6 +33,7 @@ from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import accounts, grants, namespaces, policy, repositories
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
+from entrepot.ports.directory import Directory
 from entrepot.ports.store import BlobStore
 from entrepot.storage.memory import MemoryStore
 from entrepot.wire.addresses import Addresses
@@ -79,6 +80,7 @@ class World:
         public_url: str = "",
         wrap_store: Callable[[BlobStore], BlobStore] | None = None,
         wrap_database: Callable[[Database], Database] | None = None,
+        directory: Directory | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
         self.folder = new_folder()
@@ -87,6 +89,7 @@ class World:
         self.rules = rules or Rules()
         self.limits = limits or Limits()
         self.addresses = Addresses(public_url, [])
+        self.directory = directory
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
@@ -110,7 +113,7 @@ class World:
         held = Policy(database, ready.token_key)
         await held.refresh()
         store = self._wrap_store(self.store)
-        return Registry(database, store, self.clock, hasher, held, self.rules)
+        return Registry(database, store, self.clock, hasher, held, self.rules, self.directory)
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""

@@ -15,6 +15,7 @@ from entrepot.ports.database import Work
 from entrepot.storage.file import FileStore, open_store
 from entrepot.wire.operations import Operations
 from tests.support.asgi import Client
+from tests.support.directory import AWAY, FakeDirectory
 from tests.support.faults import FaultyDatabase, Saboteur
 from tests.support.keys import fingerprint, verify_by_jwks
 from tests.support.world import World
@@ -176,3 +177,14 @@ def test_the_file_store_closes_in_any_loop(tmp_path: pathlib.Path) -> None:
     store = open_store(f"file://{tmp_path}")
     asyncio.run(store.close())
     asyncio.run(store.close())
+
+
+def test_readyz_tells_of_the_directory() -> None:
+    """One that is away degrades, with the reason and without its address; it is no reason to send no requests."""
+    fake = FakeDirectory()
+    with World(directory=fake) as world:
+        assert pages(world).request("GET", "/readyz?full=1").json["away"] == {}
+        fake.is_away = True
+        answer = pages(world).request("GET", "/readyz?full=1")
+        assert (answer.status, answer.json["status"], answer.json["away"]) == (200, "degraded", {"directory": AWAY})
+        assert pages(world).request("GET", "/readyz").json == {"status": "ready"}

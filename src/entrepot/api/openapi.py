@@ -12,8 +12,9 @@ from entrepot import __version__
 from entrepot.api.errors import TABLE, Problems
 from entrepot.api.face import PREFIX
 from entrepot.api.routes import Endpoint
-from entrepot.api.types import ACTIONS, DIGEST
+from entrepot.api.types import ACTIONS, DIGEST, GROUP
 from entrepot.domain.access import Action
+from entrepot.domain.directory import LONGEST_GROUP
 from entrepot.domain.json import render_json
 from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
 
@@ -38,6 +39,7 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "team"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("path", "role"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "give_to"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
+    ("query", "group"): {"minLength": 1, "maxLength": LONGEST_GROUP, "pattern": GROUP},
     ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},
@@ -52,7 +54,7 @@ REASONS: Final = {
     412: "The tag does not stand where `expected` says; `detail.found` says where it does.",
     413: "The body is too large.",
     429: "Too many passwords are being checked; `Retry-After` says when to try again.",
-    503: "The database or the store cannot be reached now.",
+    503: "The database, the store or the directory cannot be reached now.",
 }
 EVERYWHERE: Final = (400, 401, 429, 503)
 CREATED: Final = 201

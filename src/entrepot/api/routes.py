@@ -19,6 +19,7 @@ from entrepot.api import (
     roles,
     signing_keys,
     tags,
+    team_groups,
     teams,
     users,
     whoami,
@@ -43,6 +44,7 @@ class Endpoint:
 
 NAMESPACE: Final = "/namespaces/{namespace}"
 REPOSITORY: Final = "/repositories/{repository}"
+TEAM_GROUPS: Final = "/organisations/{organisation}/teams/{team}/groups"
 TAG: Final = f"{REPOSITORY}/tags/{{tag}}"
 ORGANISATION: Final = "/organisations/{organisation}"
 TEAM: Final = f"{ORGANISATION}/teams/{{team}}"
@@ -101,6 +103,10 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/access/check", Action.PING, access.check, 200, (403, 404, 409)),
     Endpoint("GET", "/access/able", Action.PING, access.list_able, 200, (403,)),
     Endpoint("GET", "/denials/{denial}", Action.PING, access.get_refusal, 200, (404,)),
+    # Owners of the organisation are judged by the verb.
+    Endpoint("GET", TEAM_GROUPS, Action.PING, team_groups.list_page, 200, (403, 404)),
+    Endpoint("POST", TEAM_GROUPS, Action.PING, team_groups.add, 201, (403, 404, 409)),
+    Endpoint("DELETE", TEAM_GROUPS, Action.PING, team_groups.remove, 204, (403, 404)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

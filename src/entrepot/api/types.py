@@ -14,6 +14,7 @@ from entrepot.domain.grants import GRANTABLE
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 
 ACTIONS: Final = [*sorted(action.value for action in GRANTABLE), Action.ADMIN.value]
+GROUP: Final = "^[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$"
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
 

@@ -14,12 +14,13 @@ from entrepot.metadata.accounts import AccountRow
 
 
 class User(Answer, frozen=True):
-    """Somebody with an account."""
+    """Somebody with an account; `source` is `local`, or `ldap` for somebody of the directory."""
 
     name: str
     administrator: bool
     disabled: bool
     created_at: datetime
+    source: str
 
 
 class Users(Answer, frozen=True):
@@ -44,7 +45,7 @@ class NewPassword(Document, frozen=True):
 
 
 def _user(row: AccountRow) -> User:
-    return User(row.name, row.is_admin, row.is_disabled, time_of(row.created_at))
+    return User(row.name, row.is_admin, row.is_disabled, time_of(row.created_at), row.source)
 
 
 async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Users]:

@@ -20,7 +20,7 @@ from entrepot.settings import Settings, SettingsError
 app = cyclopts.App(name="config", help="Check and show the settings that a server here would have.")
 MASK: Final = "***"
 SECRET_WORDS: Final = re.compile(r"(?i)(pass|secret|token|key|credential|signature)")
-SECRET_FIELDS: Final = frozenset({"admin_password"})
+SECRET_FIELDS: Final = frozenset({"admin_password", "bind_password"})
 PARAMETER: Final = re.compile(r"(?P<name>[^?&=]+)=(?P<value>[^&]*)")
 
 AsJson = Annotated[bool, Parameter(help="Print JSON.", negative="")]
@@ -32,7 +32,12 @@ def check(*, config: Config = None, data: Data = None) -> None:
     settings = load_settings(config, data)
     _require_adapter("db", "database.url", settings.database_url)
     _require_adapter("storage", "storage.url", settings.storage_url)
-    for key, path in (("tls.certificate", settings.tls.certificate), ("tls.key", settings.tls.key)):
+    for key, path in (
+        ("tls.certificate", settings.tls.certificate),
+        ("tls.key", settings.tls.key),
+        ("ldap.ca", settings.ldap.ca),
+        ("ldap.bind_password_file", settings.ldap.bind_password_file),
+    ):
         if path and not os.access(path, os.R_OK):
             raise SettingsError(f"{key}: cannot read {path}")
     print("the settings are right")

@@ -52,6 +52,7 @@ for path, name, group, text in (
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
+    ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),

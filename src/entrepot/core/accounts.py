@@ -11,6 +11,7 @@ from entrepot.core.decide import decide
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller
+from entrepot.domain.directory import LDAP
 from entrepot.domain.errors import (
     AccountUnknown,
     AlreadyExists,
@@ -89,12 +90,14 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
 async def change_password(registry: Registry, caller: Caller, name: str, change: PasswordChange) -> None:
     """Give a user another password; every token made before is void.
 
-    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid.
+    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid, and Conflict for a user of the directory.
     """
     act = registry.act(caller)
     _require_self_or_admin(caller, act.snapshot, name)
     _require_good_password(change.new, "password")
     row = await registry.database.read(lambda tx: get_row(tx, name))
+    if row.source == LDAP:
+        raise Conflict("the password of this user is in the directory; change it there", user=name)
     if _is_self(caller, name):
         await _require_current(registry, row, change)
     encoded = await registry.hasher.hash(change.new)

@@ -10,6 +10,7 @@ import msgspec
 
 from entrepot.core import tokens
 from entrepot.core.decide import decide, is_open
+from entrepot.core.directory import find_directory, prove
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import ANONYMOUS, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
@@ -97,7 +98,10 @@ async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes)
 
 
 async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Identity:
-    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong."""
+    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong.
+
+    Names that are not of local accounts are the directory's: Unavailable while it is away.
+    """
     now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{password}".encode()
     known = cache.find(pair, snapshot, now)
     if isinstance(known, Identity):
@@ -111,6 +115,13 @@ async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, pass
 async def _prove(registry: Registry, name: str, password: str) -> Identity:
     # No database holds a NUL in a text, and PostgreSQL refuses to be asked for one.
     account = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name))
+    where = find_directory(registry, account, name)
+    if where is not None:
+        identity = await prove(registry, where, name, password)
+        if identity is not None:
+            return identity
+        # Costs here what a wrong password of a local account does.
+        account = None
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core.denials import expire_denials
+from entrepot.core.directory import check_accounts
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
@@ -23,13 +24,14 @@ from entrepot.ports.database import Tx
 EXPIRE: Final = "upload.expire"
 EXPIRE_DENIALS: Final = "denial.expire"
 KEYS: Final = "key.rotate"
+FOLLOW_DIRECTORY: Final = "directory.follow"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600}
+RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -65,11 +67,18 @@ async def rotate_keys(registry: Registry, payload: str) -> None:
     await keep_keys(registry)
 
 
+async def follow_directory(registry: Registry, payload: str) -> None:
+    """Let accounts and teams follow what the directory says."""
+    del payload
+    await check_accounts(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
     EXPIRE_DENIALS: forget_denials,
     KEYS: rotate_keys,
+    FOLLOW_DIRECTORY: follow_directory,
 }
 
 
@@ -133,15 +142,21 @@ async def _settle(tx: Tx, worker: str, job: JobRow, error: str, now: int) -> Out
     if error:
         return await _fail(tx, job, error, now)
     await jobs.finish_job(tx, job.id)
+    await _come_back(tx, job, now)
+    return Outcome(job, "")
+
+
+async def _come_back(tx: Tx, job: JobRow, now: int) -> None:
+    # One that was given up is a dead letter to look at, not the end of what has to be done again and again.
     if job.kind in RECURRING:
         await jobs.add_job(tx, job.kind, job.key, {}, now + RECURRING[job.kind] * SECOND)
-    return Outcome(job, "")
 
 
 async def _take_back(tx: Tx, job: JobRow, now: int) -> None:
     # At once, for most workers die of something else; but a job that kills whoever takes it must end some day.
     if job.attempts >= MOST_ATTEMPTS:
         await jobs.bury_job(tx, job.id, WORKER_DIED, now)
+        await _come_back(tx, job, now)
     else:
         await jobs.retry_job(tx, job.id, WORKER_DIED, now)
 
@@ -149,6 +164,7 @@ async def _take_back(tx: Tx, job: JobRow, now: int) -> None:
 async def _fail(tx: Tx, job: JobRow, error: str, now: int) -> Outcome:
     if job.attempts >= MOST_ATTEMPTS:
         await jobs.bury_job(tx, job.id, error, now)
+        await _come_back(tx, job, now)
         return Outcome(job, error, is_dead=True)
     seconds = min(LONGEST_WAIT_SECONDS, 2**job.attempts) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
     await jobs.retry_job(tx, job.id, error, now + int(seconds * SECOND))

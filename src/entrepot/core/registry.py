@@ -12,6 +12,7 @@ from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database
+from entrepot.ports.directory import Directory
 from entrepot.ports.passwords import PasswordHasher
 from entrepot.ports.store import Abilities, BlobStore
 
@@ -35,6 +36,7 @@ class Rules(msgspec.Struct, frozen=True):
     history_digests: int = 20
     trash_days: int = 7
     discard_seconds: int = 60
+    create_accounts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Registry:
     hasher: PasswordHasher
     policy: Policy
     rules: Rules
+    directory: Directory | None = None
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -289,8 +289,8 @@ def _connect(path: pathlib.Path) -> apsw.Connection:
     connection.set_busy_handler(_busy_handler())
     # Without this, SQLite plans a statement again whenever it is bound to other values: half the time of a pull.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    _keep_a_log(connection)
     for pragma in (
-        "journal_mode=wal",
         "synchronous=full",
         f"cache_size=-{PAGE_CACHE_KIB}",
         "temp_store=memory",
@@ -298,6 +298,20 @@ def _connect(path: pathlib.Path) -> apsw.Connection:
     ):
         connection.execute(f"pragma {pragma}").fetchall()
     return connection
+
+
+def _keep_a_log(connection: apsw.Connection) -> None:
+    # The first processes of a new file all turn it to a write-ahead log, for which SQLite asks no busy handler.
+    until = time.monotonic() + BUSY_LIMIT_SECONDS
+    while True:
+        try:
+            connection.execute("pragma journal_mode=wal").fetchall()
+        except apsw.BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _busy_handler() -> Callable[[int], bool]:

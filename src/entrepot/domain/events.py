@@ -45,6 +45,11 @@ EventKind = Literal[
     "role.created",
     "role.changed",
     "role.removed",
+    "user.disabled",
+    "user.enabled",
+    "user.teams",
+    "team-group.added",
+    "team-group.removed",
 ]
 
 

@@ -19,6 +19,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     is_disabled: bool
     created_at: int
     kind: AccountKind
+    source: str = "local"
 
 
 class Faceless(msgspec.Struct, frozen=True):
@@ -30,11 +31,11 @@ class Faceless(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at, kind"
+COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at, kind, source"
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6])
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7])
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:

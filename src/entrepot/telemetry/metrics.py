@@ -41,7 +41,8 @@ class Numbers(msgspec.Struct):
     """Everything that one process counts.
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
-    answered by itself.
+    answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
+    that this process holds to be away.
     """
 
     process: int
@@ -49,6 +50,8 @@ class Numbers(msgspec.Struct):
     waiting: dict[str, int]
     refused: dict[str, int] = {}
     connections: int = 0
+    logins: dict[str, int] = {}
+    away: dict[str, int] = {}
 
 
 class Meter:
@@ -59,6 +62,8 @@ class Meter:
         self._requests: dict[tuple[str, str, int], RequestCount] = {}
         self.waiting: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.logins: dict[str, int] = {}
+        self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
@@ -87,7 +92,8 @@ class Meter:
 
     def _numbers(self) -> Numbers:
         requests = list(self._requests.values())
-        return Numbers(os.getpid(), requests, self.waiting, self.refused, self.connections())
+        connections = self.connections()
+        return Numbers(os.getpid(), requests, self.waiting, self.refused, connections, self.logins, self.away)
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -113,6 +119,14 @@ class _Families(Collector):
             refused.add_metric([status], number)
         yield refused
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
+        logins = CounterMetricFamily(
+            "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]
+        )
+        for result, number in _sum(numbers.logins for numbers in self._everybody).items():
+            logins.add_metric([result], number)
+        yield logins
+        away = "Processes that hold a server of the directory to be away"
+        yield _gauge("entrepot_directory_away", away, _sum(numbers.away for numbers in living))
         connections = sum(numbers.connections for numbers in living)
         yield GaugeMetricFamily("entrepot_connections", "Open connections of clients", value=connections)
         yield _gauge("entrepot_waiting", "Callers in a queue", _sum(numbers.waiting for numbers in living))

@@ -76,6 +76,8 @@ class Operations:
                 free_bytes = await probes.probe()
             except EntrepotError as error:
                 away["store"] = error.message
+        if is_full and registry.directory is not None and (reasons := registry.directory.away().values()):
+            away["directory"] = "; ".join(sorted(set(reasons)))
         status = "away" if "database" in away else "degraded" if away else "ready"
         report: dict[str, object] = {"status": status}
         if is_full:
