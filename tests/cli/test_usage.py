@@ -22,6 +22,10 @@ COMMANDS = [
     ("tag", "move"),
     ("tag", "rollback"),
     ("config", "show"),
+    ("service-account", "create"),
+    ("service-account", "secret", "add"),
+    ("token", "create"),
+    ("login-password",),
     ("login",),
     ("whoami",),
 ]
@@ -102,7 +106,7 @@ def test_help_names_every_command(nobody: Caller) -> None:
     """`entrepot --help` lists what there is, a line each, without importing any of it."""
     done = nobody.spawn("--help")
     assert done.returncode == 0
-    for name in ("serve", "config", "user", "namespace", "repository", "tag", "login", "logout", "whoami"):
+    for name in ("serve", "config", "user", "namespace", "token", "repository", "tag", "login", "logout", "whoami"):
         assert f"│ {name} " in done.stdout
 
 

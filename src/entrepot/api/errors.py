@@ -32,6 +32,7 @@ TABLE: Final[Table] = {
     domain.NameUnknown: Entry("NAME_UNKNOWN", 404),
     domain.ManifestUnknown: Entry("MANIFEST_UNKNOWN", 404),
     domain.AccountUnknown: Entry("USER_UNKNOWN", 404),
+    domain.CredentialUnknown: Entry("CREDENTIAL_UNKNOWN", 404),
     domain.Unmet: Entry("UNMET", 409),
     domain.Conflict: Entry("CONFLICT", 409),
     domain.AlreadyExists: Entry("ALREADY_EXISTS", 409),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import jobs, members, namespaces, repositories, secrets, service_accounts, tags, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -28,6 +28,8 @@ class Endpoint:
 NAMESPACE: Final = "/namespaces/{namespace}"
 REPOSITORY: Final = "/repositories/{repository}"
 TAG: Final = f"{REPOSITORY}/tags/{{tag}}"
+TOKENS: Final = "/users/{user}/tokens"
+SERVICE: Final = "/service-accounts/{account}"
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -71,6 +73,20 @@ ENDPOINTS: Final = [
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
+    Endpoint("GET", TOKENS, Action.PING, secrets.list_of_user, 200, (403, 404)),
+    Endpoint("POST", TOKENS, Action.PING, secrets.create_of_user, 201, (403, 404, 409)),
+    Endpoint("GET", f"{TOKENS}/{{token}}", Action.PING, secrets.get_of_user, 200, (403, 404)),
+    Endpoint("DELETE", f"{TOKENS}/{{token}}", Action.PING, secrets.revoke_of_user, 204, (403, 404)),
+    Endpoint("POST", "/login-password", Action.PING, secrets.create_login_password, 201, (409,)),
+    Endpoint("GET", "/service-accounts", Action.PING, service_accounts.list_page, 200, (403,)),
+    Endpoint("POST", "/service-accounts", Action.PING, service_accounts.create, 201, (403, 404, 409)),
+    Endpoint("GET", SERVICE, Action.PING, service_accounts.get, 200, (403, 404)),
+    Endpoint("PATCH", SERVICE, Action.PING, service_accounts.change, 200, (403, 404)),
+    Endpoint("DELETE", SERVICE, Action.PING, service_accounts.remove, 204, (403, 404)),
+    Endpoint("GET", f"{SERVICE}/secrets", Action.PING, secrets.list_of_service, 200, (403, 404)),
+    Endpoint("POST", f"{SERVICE}/secrets", Action.PING, secrets.create_of_service, 201, (403, 404, 409)),
+    Endpoint("GET", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.get_of_service, 200, (403, 404)),
+    Endpoint("DELETE", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.revoke_of_service, 204, (403, 404)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
 ]

@@ -9,6 +9,7 @@ import msgspec
 
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
+from entrepot.domain.secrets import SECRET
 
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
@@ -47,6 +48,7 @@ Password = Annotated[
             "minLength": SHORTEST_PASSWORD,
             "maxLength": LONGEST_PASSWORD,
             "pattern": "^[^\\u0000-\\u001f\\u007f]*$",
+            "not": {"pattern": f"^{SECRET.pattern}$"},
         },
     ),
 ]

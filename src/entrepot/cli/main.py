@@ -40,11 +40,14 @@ for path, name, group, text in (
     ("config:app", "config", RUN, "Check and show the settings that a server here would have."),
     ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),
     ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
+    ("service:app", "service-account", MANAGE, "Make and change accounts of machines, and rotate their secrets."),
+    ("token:app", "token", MANAGE, "Make, list and revoke personal tokens."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
+    ("password:login_password", "login-password", LOG_IN, "Print a password for docker login that holds for 12 hours."),
 ):
     app.command(f"entrepot.cli.{path}", name=name, group=group, help=text)
 

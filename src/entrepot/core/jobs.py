@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.credentials import forget_credentials
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
@@ -19,13 +20,14 @@ from entrepot.metadata.jobs import JobRow
 from entrepot.ports.database import Tx
 
 EXPIRE: Final = "upload.expire"
+FORGET: Final = "credential.forget"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300}
+RECURRING: Final = {EXPIRE: 300, FORGET: 86_400}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -49,7 +51,13 @@ async def expire(registry: Registry, payload: str) -> None:
     await expire_uploads(registry)
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire}
+async def forget(registry: Registry, payload: str) -> None:
+    """Delete the rows of secrets that ended long ago."""
+    del payload
+    await forget_credentials(registry)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {DISCARD: discard, EXPIRE: expire, FORGET: forget}
 
 
 async def schedule_recurring(registry: Registry) -> None:

@@ -39,7 +39,10 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says: `sub` is an account, 0 for anonymous; `exp` and `iat` are seconds, `at` microseconds."""
+    """What a token says: `sub` is an account, 0 for anonymous; `exp` and `iat` are seconds, `at` microseconds.
+
+    `cid` is the credential that it was asked for with, 0 for a password.
+    """
 
     sub: int
     iat: int
@@ -48,6 +51,7 @@ class Claims(msgspec.Struct, frozen=True):
     jti: str
     use: Use
     access: tuple[Access, ...] = ()
+    cid: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -16,7 +16,8 @@ EntrepotError
 │   ├── BlobUnknown
 │   │   └── Damaged
 │   ├── UploadUnknown
-│   └── AccountUnknown
+│   ├── AccountUnknown
+│   └── CredentialUnknown
 ├── Unmet
 │   └── ManifestBlobUnknown
 ├── Conflict
@@ -110,6 +111,10 @@ class UploadUnknown(Unknown):
 
 class AccountUnknown(Unknown):
     """No such user."""
+
+
+class CredentialUnknown(Unknown):
+    """The account has no such secret."""
 
 
 class Unmet(EntrepotError):

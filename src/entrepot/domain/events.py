@@ -23,6 +23,11 @@ EventKind = Literal[
     "user.created",
     "user.password",
     "user.removed",
+    "service.created",
+    "service.changed",
+    "service.removed",
+    "credential.created",
+    "credential.revoked",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from entrepot.core.decide import decide, is_open
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
@@ -50,7 +52,7 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
 def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     """The caller with what grants may ask about their request."""
     origin = Origin(context.addresses.client(request), context.registry.clock.now())
-    return Caller(caller.identity, caller.ceiling, origin, caller.credential)
+    return replace(caller, origin=origin)
 
 
 def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request) -> EntrepotError | None:
