@@ -23,8 +23,10 @@ from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
+from entrepot.core.uses import flush_uses
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
+from entrepot.metadata.credentials import count_live
 from entrepot.metadata.jobs import count_jobs
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
@@ -194,6 +196,8 @@ class _Application:
                 with suppress(asyncio.CancelledError):
                     await poll
                 await store_denials(registry, denials)
+                with suppress(EntrepotError):
+                    await flush_uses(registry, is_last=True)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -225,10 +229,16 @@ class _Application:
     async def _render_metrics(self, registry: Registry) -> bytes:
         states = await registry.database.read(count_jobs)
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
+        now = registry.clock.now()
+        secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
         return self._meter.render(
             {
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
+                "entrepot_credentials": (
+                    "Tokens, secrets of service accounts and login passwords that hold, counted up to 100,000",
+                    {kind: float(number) for kind, number in secrets_held.items()},
+                ),
             }
         )
 
@@ -243,6 +253,7 @@ class _Application:
             try:
                 await registry.policy.refresh()
                 await store_denials(registry, denials)
+                await flush_uses(registry)
             except EntrepotError as error:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 

@@ -22,6 +22,10 @@ COMMANDS = [
     ("tag", "move"),
     ("tag", "rollback"),
     ("config", "show"),
+    ("service-account", "create"),
+    ("service-account", "secret", "add"),
+    ("token", "create"),
+    ("login-password",),
     ("login",),
     ("whoami",),
 ]
@@ -102,7 +106,7 @@ def test_help_names_every_command(nobody: Caller) -> None:
     """`entrepot --help` lists what there is, a line each, without importing any of it."""
     done = nobody.spawn("--help")
     assert done.returncode == 0
-    managed = ("user", "namespace", "organisation", "team", "role", "repository", "tag")
+    managed = ("user", "namespace", "organisation", "team", "role", "token", "repository", "tag")
     for name in ("serve", "config", *managed, "login", "logout", "whoami"):
         assert f"│ {name} " in done.stdout
 

@@ -124,6 +124,35 @@ def test_changes_of_others_are_seen(settings: Settings, client: Client) -> None:
     client.runner.run(change())
 
 
+def test_last_uses_are_written_by_the_way(settings: Settings) -> None:
+    """The process writes when a secret was used, a moment later and once more when it stops."""
+    admin = {"authorization": basic("admin", password_of("admin"))}
+    path, kind = "/api/v1/users/admin/tokens", "application/json"
+    used = "select used_at from credential order by id"
+
+    async def live() -> None:
+        application = build(settings)
+        lifespan, client = Lifespan(application), Client(application, runner)
+        await lifespan.start()
+        database = open_database(settings.database_url)
+        names = (b'{"name": "one"}', b'{"name": "two"}')
+        made = [await client.exchange("POST", path, name, content_type=kind, **admin) for name in names]
+        one, two = (f"Bearer {answer.json['secret']}" for answer in made)
+
+        async def is_written() -> bool:
+            return (await database.read(lambda tx: tx.all(used)))[0][0] is not None
+
+        await client.exchange("GET", "/v2/", authorization=one)
+        await eventually(is_written)
+        await client.exchange("GET", "/v2/", authorization=two)
+        await lifespan.stop()
+        assert all(row[0] is not None for row in await database.read(lambda tx: tx.all(used)))
+        await database.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(live())
+
+
 def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:
     """It warns and goes on."""
     asked: list[int] = []
@@ -186,10 +215,8 @@ def test_a_worker_runs_what_is_due_until_it_is_stopped(
 
             async def has_run() -> bool:
                 rows = await registry.database.read(lambda tx: tx.all("select kind, attempts, run_at from job"))
-                return {row[0] for row in rows if row[1] or row[2] > registry.clock.now()} == {
-                    *RECURRING,
-                    "of.the.future",
-                }
+                done = {row[0] for row in rows if row[1] or row[2] > registry.clock.now()}
+                return done == {*RECURRING, "of.the.future"}
 
             await eventually(has_run)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
+from msgspec.structs import replace
 
 from entrepot.api.errors import CHALLENGE, WHO
 from entrepot.api.face import NOTES, PREFIX
@@ -72,16 +73,16 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     scope[CHALLENGE] = _challenge(needs, subject.resource)
     state = connection.app.state
     header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    policy: Policy = state.context.registry.policy
+    # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
+    await policy.refresh()
     caller: Caller = await state.who(state.context, header)
     request = Request(scope, cast("Receive", connection.receive))
     origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
-    caller = Caller(caller.identity, caller.ceiling, origin, caller.credential)
+    caller = replace(caller, origin=origin)
     scope[WHO] = caller
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name
-    policy: Policy = state.context.registry.policy
-    # Another worker may have changed it by the request before this one, and lists are filtered by it.
-    await policy.refresh()
     try:
         judge(policy.snapshot, caller, needs, subject)
     except (Unauthenticated, Denied, NameUnknown) as error:

@@ -17,6 +17,7 @@ from entrepot.domain.access import Action
 from entrepot.domain.directory import LONGEST_GROUP
 from entrepot.domain.json import render_json
 from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
+from entrepot.domain.services import LONGEST_SERVICE
 
 CONFIG: Final = OpenAPIConfig(title="Entrepot", version=__version__, render_plugins=[], create_examples=False)
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -40,7 +41,10 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "role"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("query", "give_to"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "group"): {"minLength": 1, "maxLength": LONGEST_GROUP, "pattern": GROUP},
-    ("path", "user"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+    ("path", "user"): {"minLength": 1, "maxLength": LONGEST_SERVICE},
+    ("path", "account"): {"minLength": 1, "maxLength": LONGEST_SERVICE},
+    ("path", "token"): {"pattern": "^[1-9][0-9]{0,14}$"},
+    ("path", "secret"): {"pattern": "^[1-9][0-9]{0,14}$"},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},
@@ -81,8 +85,12 @@ def describe(found: dict[str, Any], endpoints: Sequence[Endpoint]) -> bytes:
             "schemas": _schemas(endpoints),
             "responses": {str(status): _failure(status) for status in REASONS},
             "securitySchemes": {
-                "basic": {"type": "http", "scheme": "basic", "description": "User name and password."},
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A token of `/token`, for tags."},
+                "basic": {"type": "http", "scheme": "basic", "description": "User name and password or secret."},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A personal token, a service account's secret, or, for tags, a token of `/token`.",
+                },
             },
         },
     }

@@ -51,6 +51,11 @@ Expected = Annotated[
     QueryParameter(name="expected", max_length=140, description="The digest at which the tag must stand; else 412."),
 ]
 
+OfNamespace = Annotated[
+    str,
+    QueryParameter(name="namespace", max_length=LONGEST_NAMESPACE, description="Only those of this namespace."),
+]
+
 
 class ApiRequest(Request[Any, Any, Any]):
     """A request whose JSON is read exactly as its type says: no unknown fields, no "1" for 1."""

@@ -17,6 +17,8 @@ from entrepot.api import (
     policy,
     repositories,
     roles,
+    secrets,
+    service_accounts,
     signing_keys,
     tags,
     team_groups,
@@ -50,6 +52,8 @@ ORGANISATION: Final = "/organisations/{organisation}"
 TEAM: Final = f"{ORGANISATION}/teams/{{team}}"
 INVITED: Final = f"{ORGANISATION}/invitations/{{user}}"
 READ, RUN = Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN
+TOKENS: Final = "/users/{user}/tokens"
+SERVICE: Final = "/service-accounts/{account}"
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -107,6 +111,20 @@ ENDPOINTS: Final = [
     Endpoint("GET", TEAM_GROUPS, Action.PING, team_groups.list_page, 200, (403, 404)),
     Endpoint("POST", TEAM_GROUPS, Action.PING, team_groups.add, 201, (403, 404, 409)),
     Endpoint("DELETE", TEAM_GROUPS, Action.PING, team_groups.remove, 204, (403, 404)),
+    Endpoint("GET", TOKENS, Action.PING, secrets.list_of_user, 200, (403, 404)),
+    Endpoint("POST", TOKENS, Action.PING, secrets.create_of_user, 201, (403, 404, 409)),
+    Endpoint("GET", f"{TOKENS}/{{token}}", Action.PING, secrets.get_of_user, 200, (403, 404)),
+    Endpoint("DELETE", f"{TOKENS}/{{token}}", Action.PING, secrets.revoke_of_user, 204, (403, 404)),
+    Endpoint("POST", "/login-password", Action.PING, secrets.create_login_password, 201, (409,)),
+    Endpoint("GET", "/service-accounts", Action.PING, service_accounts.list_page, 200, (403,)),
+    Endpoint("POST", "/service-accounts", Action.PING, service_accounts.create, 201, (403, 404, 409)),
+    Endpoint("GET", SERVICE, Action.PING, service_accounts.get, 200, (403, 404)),
+    Endpoint("PATCH", SERVICE, Action.PING, service_accounts.change, 200, (403, 404)),
+    Endpoint("DELETE", SERVICE, Action.PING, service_accounts.remove, 204, (403, 404)),
+    Endpoint("GET", f"{SERVICE}/secrets", Action.PING, secrets.list_of_service, 200, (403, 404)),
+    Endpoint("POST", f"{SERVICE}/secrets", Action.PING, secrets.create_of_service, 201, (403, 404, 409)),
+    Endpoint("GET", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.get_of_service, 200, (403, 404)),
+    Endpoint("DELETE", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.revoke_of_service, 204, (403, 404)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

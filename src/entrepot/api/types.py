@@ -12,6 +12,7 @@ from entrepot.core.changes import LONGEST_DESCRIPTION
 from entrepot.domain.access import Action
 from entrepot.domain.grants import GRANTABLE
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
+from entrepot.domain.secrets import SECRET
 
 ACTIONS: Final = [*sorted(action.value for action in GRANTABLE), Action.ADMIN.value]
 GROUP: Final = "^[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$"
@@ -58,6 +59,7 @@ Password = Annotated[
             "minLength": SHORTEST_PASSWORD,
             "maxLength": LONGEST_PASSWORD,
             "pattern": "^[^\\u0000-\\u001f\\u007f]*$",
+            "not": {"pattern": f"^{SECRET.pattern}$"},
         },
     ),
 ]

@@ -49,6 +49,8 @@ for path, name, group, text in (
     ("organisation:app", "organisation", MANAGE, "Make organisations, and say who is in them."),
     ("team:app", "team", MANAGE, "Make teams of an organisation, and say who is in them."),
     ("role:app", "role", MANAGE, "Make roles of your own beside the built-in ones."),
+    ("service:app", "service-account", MANAGE, "Make and change accounts of machines, and rotate their secrets."),
+    ("token:app", "token", MANAGE, "Make, list and revoke personal tokens."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
@@ -56,6 +58,7 @@ for path, name, group, text in (
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
+    ("password:login_password", "login-password", LOG_IN, "Print a password for docker login that holds for 12 hours."),
 ):
     app.command(f"entrepot.cli.{path}", name=name, group=group, help=text)
 

@@ -20,11 +20,20 @@ class Login(msgspec.Struct, frozen=True):
     ca: str = ""
 
 
+class Handed(msgspec.Struct, frozen=True):
+    """What clients such as docker are handed for a server, until a time (seconds since 1970; 0 for ever)."""
+
+    username: str
+    secret: str
+    until: float = 0.0
+
+
 class Logins(msgspec.Struct, frozen=True):
-    """Every server that was logged in to, by address, and the one used where none is named."""
+    """Every server that was logged in to, by address, and the one used where none is named; what clients are handed."""
 
     current: str = ""
     servers: dict[str, Login] = {}
+    handed: dict[str, Handed] = {}
 
 
 class CredentialsFile:
@@ -38,22 +47,31 @@ class CredentialsFile:
         """What is kept; nothing, if there is no file. Raises ClientError."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=Logins)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Logins()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             raise ClientError(f"cannot read {self.path}; remove it and log in again") from None
 
     def put(self, server: str, login: Login) -> None:
         """Remember a server, which is the current one from here on. Raises ClientError."""
-        self._save(Logins(server, {**self.load().servers, server: login}))
+        kept = self.load()
+        # What was made with the login before must not outlive it here.
+        handed = {address: each for address, each in kept.handed.items() if address != server}
+        self._save(Logins(server, {**kept.servers, server: login}, handed))
+
+    def hand(self, server: str, handed: Handed) -> None:
+        """Remember what clients are handed for a server, which need not be one that was logged in to."""
+        kept = self.load()
+        self._save(Logins(kept.current, kept.servers, {**kept.handed, server: handed}))
 
     def remove(self, server: str) -> bool:
         """Forget a server; whether it was known. Raises ClientError."""
         kept = self.load()
         servers = {address: login for address, login in kept.servers.items() if address != server}
-        if len(servers) == len(kept.servers):
+        handed = {address: each for address, each in kept.handed.items() if address != server}
+        if (servers, handed) == (kept.servers, kept.handed):
             return False
-        self._save(Logins(kept.current if kept.current in servers else next(iter(servers), ""), servers))
+        self._save(Logins(kept.current if kept.current in servers else next(iter(servers), ""), servers, handed))
         return True
 
     def _save(self, logins: Logins) -> None:

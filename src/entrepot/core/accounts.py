@@ -23,6 +23,7 @@ from entrepot.domain.errors import (
 from entrepot.domain.events import Event
 from entrepot.domain.names import parse_namespace_name, require_free_name
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.domain.secrets import SECRET
 from entrepot.metadata import accounts, events, namespaces, organisations, policy
 from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.database import Tx
@@ -57,7 +58,14 @@ async def list_accounts(registry: Registry, caller: Caller, page: Page) -> tuple
 async def get_account(registry: Registry, caller: Caller, name: str) -> AccountRow:
     """A user, for administrators and for that user. Raises AccountUnknown, Denied, InsufficientScope."""
     _require_self_or_admin(caller, registry.policy.snapshot, name)
-    return await registry.database.read(lambda tx: get_row(tx, name))
+    return await registry.database.read(lambda tx: _get_user(tx, name))
+
+
+async def _get_user(tx: Tx, name: str) -> AccountRow:
+    row = await get_row(tx, name)
+    if row.kind != "user":
+        raise AccountUnknown("there is no such user", user=name)
+    return row
 
 
 async def get_row(tx: Tx, name: str) -> AccountRow:
@@ -95,7 +103,7 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     act = registry.act(caller)
     _require_self_or_admin(caller, act.snapshot, name)
     _require_good_password(change.new, "password")
-    row = await registry.database.read(lambda tx: get_row(tx, name))
+    row = await registry.database.read(lambda tx: _get_user(tx, name))
     if row.source == LDAP:
         raise Conflict("the password of this user is in the directory; change it there", user=name)
     if _is_self(caller, name):
@@ -123,7 +131,7 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
     require_admin(caller, act.snapshot)
 
     async def record(tx: Tx) -> None:
-        account = await get_row(tx, name)
+        account = await _get_user(tx, name)
         can_administer = account.is_admin and not account.is_disabled
         if can_administer and await accounts.count_administrators(tx) == 1:
             raise Conflict("this is the last administrator; make another one first", user=name)
@@ -141,7 +149,9 @@ def require_admin(caller: Caller, snapshot: PolicySnapshot) -> None:
     if not decision.allowed:
         raise Denied("this is refused", reasons=list(decision.reasons))
     if not caller.is_admitted(Action.ADMIN, ""):
-        raise InsufficientScope("a token does not do this; send the user name and password")
+        raise InsufficientScope(
+            "a token does not do this; send the user name and password, or one with the scope admin"
+        )
 
 
 def _require_self_or_admin(caller: Caller, snapshot: PolicySnapshot, name: str) -> None:
@@ -168,6 +178,9 @@ def _require_good_password(password: str, field: str) -> None:
         )
     if CONTROL.search(password):
         raise RequestInvalid("a password has no control characters", field=field)
+    if SECRET.fullmatch(password):
+        # It would be looked up among the secrets, and never be found.
+        raise RequestInvalid("this is a token or the secret of a machine; choose a password of your own", field=field)
 
 
 async def _require_other_owners(tx: Tx, account: AccountRow) -> None:

@@ -7,17 +7,21 @@ from binascii import Error as Base64Error
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from entrepot.core import tokens
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
+from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
 from entrepot.core.registry import DAY, SECOND, Registry
-from entrepot.domain.access import ANONYMOUS, Action, Caller, Identity, Scope
+from entrepot.domain.access import ANONYMOUS, UNKNOWN, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
 from entrepot.domain.names import parse_repository_name
+from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
 
-BASIC_SECONDS: Final = 300
+# What may be revoked is remembered as such for a day: no token of a secret lives longer.
+LONGEST_OF_SECRETS: Final = DAY // SECOND
 CATALOG: Final = Scope("registry", "catalog", ("*",))
 WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
@@ -49,23 +53,35 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     now, snapshot = registry.clock.now(), registry.policy.snapshot
     known = cache.find(header, snapshot, now)
     if isinstance(known, Caller):
+        _note(registry, known, now)
         return known
     scheme, _, credentials = header.partition(b" ")
     match scheme.lower():
         case b"bearer":
             caller, until = await _bearer(registry, credentials.strip().decode("latin-1"), now)
         case b"basic":
-            caller, until = await _basic(registry, cache, credentials.strip()), now + BASIC_SECONDS * SECOND
+            caller = await _basic(registry, cache, credentials.strip())
+            until = kept_until(caller, now)
         case _:
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
     cache.put(header, snapshot, caller, until)
+    _note(registry, caller, now)
     return caller
 
 
+def _note(registry: Registry, caller: Caller, now: int) -> None:
+    if caller.credential:
+        registry.uses.at[caller.credential] = now
+
+
 async def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
+    if is_secret(token):
+        caller = await prove_alone(registry, token)
+        return caller, kept_until(caller, now)
     claims = await _verify(registry, token, now, "access")
     identity = await _require_standing(registry, claims) if claims.uid else None
-    return Caller(identity, tokens.ceiling_of(claims.access)), claims.exp * SECOND
+    until = claims.exp * SECOND
+    return Caller(identity, tokens.ceiling_of(claims.access), UNKNOWN, claims.cid, until), until
 
 
 async def _verify(registry: Registry, token: str, now: int, use: tokens.Use) -> tokens.Claims:
@@ -80,7 +96,8 @@ async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identi
         # Another process may have made the account a moment ago.
         await registry.policy.refresh()
     account = registry.policy.snapshot.find_account(claims.uid)
-    if account is None or account.credentials_since > claims.at:
+    is_revoked = claims.cid in registry.policy.snapshot.revoked
+    if account is None or account.credentials_since > claims.at or is_revoked:
         raise Unauthenticated("this token has been revoked; log in again")
     return Identity(claims.uid, account.name)
 
@@ -94,6 +111,13 @@ async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes)
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     if not name and not password:
         return ANONYMOUS
+    return await enter(registry, cache, name, password)
+
+
+async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Caller:
+    """The caller behind a name and a password or secret. Raises Unauthenticated, whichever of them is wrong."""
+    if is_secret(password):
+        return await prove_pair(registry, cache, name, password)
     return Caller(await log_in(registry, cache, name, password), None)
 
 
@@ -108,7 +132,7 @@ async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, pass
         return known
     # A cold start brings a crowd with the same robot's password: it is proved once for all of them.
     identity = await cache.once(pair, lambda: _prove(registry, name, password))
-    cache.put(pair, snapshot, identity, now + BASIC_SECONDS * SECOND)
+    cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
     return identity
 
 
@@ -123,7 +147,7 @@ async def _prove(registry: Registry, name: str, password: str) -> Identity:
         # Costs here what a wrong password of a local account does.
         account = None
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
-    if account is None or account.is_disabled or not is_right:
+    if account is None or account.kind != "user" or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
     return Identity(account.id, account.name)
 
@@ -140,7 +164,7 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
     if granted != scopes and await registry.policy.refresh():
         # Another process may have been told a moment ago that they may.
         granted = _grant(registry, caller, scopes)
-    signer, seconds = registry.policy.keys.get_signer(now), registry.rules.token_seconds
+    signer, seconds = registry.policy.keys.get_signer(now), _seconds(registry, caller, now)
     account, name = (identity.account, identity.name) if identity else (0, "")
     parties = tokens.Parties(service.issuer, service.name, account, name)
     claims = tokens.new_claims(parties, now, seconds, "access" if service.is_own else "elsewhere", granted)
@@ -150,7 +174,15 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
         ours = tokens.Parties(service.issuer, service.issuer, account, name)
         days = registry.rules.refresh_days * DAY // SECOND
         refresh = tokens.sign(signer, tokens.new_claims(ours, now, days, "refresh", []))
-    return Issued(tokens.sign(signer, claims), seconds, claims.iat, refresh)
+    return Issued(tokens.sign(signer, replace(claims, cid=caller.credential)), seconds, claims.iat, refresh)
+
+
+def _seconds(registry: Registry, caller: Caller, now: int) -> int:
+    """How long a token may hold: never longer than the secret or token that it is asked for with."""
+    seconds = registry.rules.token_seconds
+    if caller.credential:
+        seconds = min(seconds, LONGEST_OF_SECRETS)
+    return min(seconds, (caller.until - now) // SECOND) if caller.until else seconds
 
 
 def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scope]:
@@ -159,7 +191,7 @@ def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scop
 
 def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | None:
     if (wanted.type, wanted.name) == ("registry", "catalog"):
-        return CATALOG
+        return CATALOG if caller.is_admitted(Action.CATALOG, "catalog") else None
     if wanted.type != "repository":
         return None
     try:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
 from entrepot.core.registry import SECOND, Registry
@@ -25,13 +26,14 @@ EXPIRE: Final = "upload.expire"
 EXPIRE_DENIALS: Final = "denial.expire"
 KEYS: Final = "key.rotate"
 FOLLOW_DIRECTORY: Final = "directory.follow"
+FORGET: Final = "credential.forget"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300}
+RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -73,12 +75,19 @@ async def follow_directory(registry: Registry, payload: str) -> None:
     await check_accounts(registry)
 
 
+async def forget(registry: Registry, payload: str) -> None:
+    """Delete the rows of secrets that ended long ago."""
+    del payload
+    await forget_credentials(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
     EXPIRE_DENIALS: forget_denials,
     KEYS: rotate_keys,
     FOLLOW_DIRECTORY: follow_directory,
+    FORGET: forget,
 }
 
 

@@ -39,6 +39,14 @@ class Rules(msgspec.Struct, frozen=True):
     create_accounts: bool = True
 
 
+@dataclass(slots=True)
+class Uses:
+    """When this process last saw which credential, by id, and when it last wrote that down (microseconds)."""
+
+    at: dict[int, int] = field(default_factory=dict)
+    flushed_at: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The whole service, as verbs see it."""
@@ -50,6 +58,7 @@ class Registry:
     policy: Policy
     rules: Rules
     directory: Directory | None = None
+    uses: Uses = field(default_factory=Uses)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

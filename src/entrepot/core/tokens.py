@@ -53,7 +53,8 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says: to everybody in the words of Docker's token specification, and to ourselves below `access`.
 
     `sub` is a user's name, empty for anonymous, and `uid` their account, 0 for anonymous. `exp`, `nbf` and `iat` are
-    seconds, `at` microseconds. `use` "elsewhere" is an access token for another service than this registry.
+    seconds, `at` microseconds. `use` "elsewhere" is an access token for another service than this registry. `cid`
+    is the credential that it was asked for with, 0 for a password.
     """
 
     iss: str
@@ -67,6 +68,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     at: int
     use: Use
+    cid: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -20,7 +20,8 @@ EntrepotError
 │   ├── OrganisationUnknown
 │   ├── TeamUnknown
 │   ├── RoleUnknown
-│   └── InvitationUnknown
+│   ├── InvitationUnknown
+│   └── CredentialUnknown
 ├── Unmet
 │   └── ManifestBlobUnknown
 ├── Conflict
@@ -132,6 +133,10 @@ class RoleUnknown(Unknown):
 
 class InvitationUnknown(Unknown):
     """No such invitation: never made, answered, withdrawn or expired."""
+
+
+class CredentialUnknown(Unknown):
+    """The account has no such secret."""
 
 
 class Unmet(EntrepotError):

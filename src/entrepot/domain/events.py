@@ -50,6 +50,11 @@ EventKind = Literal[
     "user.teams",
     "team-group.added",
     "team-group.removed",
+    "service.created",
+    "service.changed",
+    "service.removed",
+    "credential.created",
+    "credential.revoked",
 ]
 
 

@@ -11,6 +11,11 @@ from entrepot.ports.database import Row, Tx
 
 _GRANTS = 'select id, subject_kind, subject, effect, role, actions, resource, tags, conditions from "grant" order by id'
 
+# No token of a secret holds longer than a day (microseconds). The day is counted back from the newest revocation, which
+# needs no clock.
+REMEMBERED = 86_400_000_000
+_REVOKED = "select id from credential where revoked_at >= (select max(revoked_at) from credential) - $1"
+
 
 async def get_policy_version(tx: Tx) -> int:
     """The version that every change of policy bumps."""
@@ -52,9 +57,7 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         organisations={policy.name: number for number, policy in accounts.items() if policy.kind == "organisation"},
         memberships=await _sets(tx, "select account, organisation from organisation_member"),
         owners=await _sets(tx, "select organisation, account from organisation_member where role = 'owner'"),
-        revoked=frozenset(
-            row[0] for row in await tx.all("select id from credential where revoked_at is not null order by id")
-        ),
+        revoked=frozenset(row[0] for row in await tx.all(_REVOKED, REMEMBERED)),
     )
 
 

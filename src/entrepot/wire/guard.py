@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from entrepot.core.decide import decide, denied, is_open
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
@@ -89,7 +91,7 @@ def _asked(request: Request) -> str:
 def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     """The caller with what grants may ask about their request."""
     origin = Origin(context.addresses.client(request), context.registry.clock.now())
-    return Caller(caller.identity, caller.ceiling, origin, caller.credential)
+    return replace(caller, origin=origin)
 
 
 def _judge(

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from entrepot.core.identify import Issued, Service, issue, log_in, refresh_identity
+from entrepot.core.identify import Issued, Service, enter, issue, refresh_identity
 from entrepot.domain.access import Caller, parse_scopes
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
@@ -66,8 +66,8 @@ async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, boo
     match fields.get("grant_type"):
         case "password":
             name, password = fields.get("username", ""), fields.get("password", "")
-            identity = await log_in(context.registry, context.genuine, name, password)
-            return Caller(identity, None), fields.get("access_type") == "offline"
+            caller = await enter(context.registry, context.genuine, name, password)
+            return caller, fields.get("access_type") == "offline"
         case "refresh_token":
             return Caller(await refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
         case other:

@@ -1,0 +1,78 @@
+"""From a secret to a caller: one indexed read and one SHA-256, kept as genuine as passwords are."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from entrepot.core.registry import SECOND, Registry
+from entrepot.core.tokens import GenuineCache
+from entrepot.domain.access import UNKNOWN, Caller, Identity
+from entrepot.domain.errors import Unauthenticated
+from entrepot.domain.scopes import Ceiling, ceiling_of_scopes
+from entrepot.domain.secrets import fingerprint
+from entrepot.metadata import credentials
+from entrepot.metadata.credentials import ProofRow
+
+WRONG: Final = "wrong user name or password"
+KEPT_SECONDS: Final = 300
+
+
+async def prove_pair(registry: Registry, cache: GenuineCache, name: str, secret: str) -> Caller:
+    """The caller behind a name and a secret, which must belong together. Raises Unauthenticated."""
+    now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{secret}".encode()
+    known = cache.find(pair, snapshot, now)
+    if isinstance(known, Caller):
+        return known
+    # A cold start brings a crowd with the same robot's secret: it is looked up once for all of them.
+    caller = await cache.once(pair, lambda: _prove_pair(registry, name, secret))
+    cache.put(pair, snapshot, caller, kept_until(caller, now))
+    return caller
+
+
+def kept_until(caller: Caller, now: int) -> int:
+    """Until when it need not be proved again who sent a pair: for a while, and never longer than the secret holds."""
+    until = now + KEPT_SECONDS * SECOND
+    return min(until, caller.until) if caller.until else until
+
+
+async def prove_alone(registry: Registry, secret: str) -> Caller:
+    """The caller behind a secret that came as a bearer token, without a name. Raises Unauthenticated."""
+    proof = await _find(registry, secret)
+    if proof is None:
+        raise Unauthenticated("this token was not made by this registry")
+    return _caller(proof, registry.clock.now())
+
+
+async def _prove_pair(registry: Registry, name: str, secret: str) -> Caller:
+    proof = await _find(registry, secret)
+    if proof is None or proof.name != name:
+        # A wrong secret takes as long as a wrong password, whoever is named.
+        await registry.hasher.verify("", secret)
+        raise Unauthenticated(WRONG)
+    return _caller(proof, registry.clock.now())
+
+
+async def _find(registry: Registry, secret: str) -> ProofRow | None:
+    wanted = fingerprint(secret)
+    return await registry.database.read(lambda tx: credentials.find_proof(tx, wanted))
+
+
+def _caller(proof: ProofRow, now: int) -> Caller:
+    # Whoever has the secret itself may know why it is void.
+    if proof.disabled:
+        raise Unauthenticated("this account is disabled")
+    if proof.revoked_at is not None or (proof.kind == "tmp" and proof.created_at < proof.credentials_since):
+        raise Unauthenticated("this secret has been revoked; make another one")
+    if proof.expires_at is not None and proof.expires_at <= now:
+        raise Unauthenticated("this secret has expired; make another one")
+    identity = Identity(proof.account, proof.name)
+    return Caller(identity, ceiling_of_stored(proof.scopes), UNKNOWN, proof.id, proof.expires_at or 0)
+
+
+@lru_cache(maxsize=4096)
+def ceiling_of_stored(scopes: str) -> Ceiling:
+    """What stored scopes admit; shared by all secrets with the same ones, so nobody may change it."""
+    return ceiling_of_scopes(msgspec.json.decode(scopes, type=list[str]) if scopes else [])
