@@ -17,10 +17,12 @@ import structlog
 from entrepot import formats
 from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
+from entrepot.authn.outside import HttpOutside
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
+from entrepot.core.trust import Trust
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.jobs import count_jobs
@@ -74,6 +76,7 @@ def _rules(settings: Settings) -> Rules:
         history_days=settings.keep.history_days,
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
+        private_addresses=settings.federation.private_addresses,
     )
 
 
@@ -88,6 +91,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
     database: Database = await _open_database(settings.database_url)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
+    outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
     try:
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
         hasher = Argon2Hasher(max(1, usable_cores() // 2 // settings.server.worker_count))
@@ -99,8 +103,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), ready.token_key)
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), ready.token_key, Trust(outside))
     finally:
+        await outside.close()
         await store.close()
         await database.close()
 
@@ -160,6 +165,7 @@ class _Application:
 
     def _mount(self, registry: Registry) -> None:
         settings = self._settings
+        self._meter.exchanged = registry.trust.counts
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,

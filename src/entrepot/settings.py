@@ -90,6 +90,12 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
 
 
+class Federation(Section, frozen=True):
+    """Tokens of others."""
+
+    private_addresses: bool = False
+
+
 class Keep(Section, frozen=True):
     """How long what was replaced or deleted can be brought back."""
 
@@ -117,6 +123,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     push: Push = Push()
     auth: Auth = Auth()
+    federation: Federation = Federation()
     keep: Keep = Keep()
     log: Log = Log()
 

@@ -24,6 +24,7 @@ from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
+from entrepot.core.trust import Trust
 from entrepot.db.sqlite import SqliteDatabase
 from entrepot.domain.access import Caller, Identity, Visibility
 from entrepot.domain.digests import Digest, digest_of
@@ -32,6 +33,7 @@ from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import accounts, grants, namespaces, policy, repositories
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
+from entrepot.ports.outside import Outside
 from entrepot.ports.store import BlobStore
 from entrepot.storage.memory import MemoryStore
 from entrepot.wire.addresses import Addresses
@@ -76,6 +78,7 @@ class World:
         rules: Rules | None = None,
         limits: Limits | None = None,
         public_url: str = "",
+        outside: Outside | None = None,
         wrap_store: Callable[[BlobStore], BlobStore] | None = None,
         wrap_database: Callable[[Database], Database] | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class World:
         self.rules = rules or Rules()
         self.limits = limits or Limits()
         self.addresses = Addresses(public_url, [])
+        self.outside = outside
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
@@ -107,7 +111,7 @@ class World:
         held = Policy(database)
         await held.refresh()
         store = self._wrap_store(self.store)
-        return Registry(database, store, self.clock, hasher, held, self.rules, ready.token_key)
+        return Registry(database, store, self.clock, hasher, held, self.rules, ready.token_key, Trust(self.outside))
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""

@@ -69,7 +69,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     caller: Caller = await state.who(state.context, header)
     request = Request(scope, cast("Receive", connection.receive))
     origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
-    caller = Caller(caller.identity, caller.ceiling, origin, caller.credential)
+    caller = Caller(caller.identity, caller.ceiling, origin, caller.credential, caller.until)
     scope[WHO] = caller
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entrepot.api import jobs, members, namespaces, repositories, tags, users, whoami
+from entrepot.api import issuers, jobs, members, namespaces, repositories, tags, users, whoami
 from entrepot.domain.access import Action
 
 
@@ -28,6 +28,7 @@ class Endpoint:
 NAMESPACE: Final = "/namespaces/{namespace}"
 REPOSITORY: Final = "/repositories/{repository}"
 TAG: Final = f"{REPOSITORY}/tags/{{tag}}"
+ISSUER: Final = "/issuers/{issuer}"
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -71,6 +72,16 @@ ENDPOINTS: Final = [
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
+    Endpoint("GET", "/issuers", Action.ADMIN, issuers.list_page, 200, (403,)),
+    Endpoint("POST", "/issuers", Action.ADMIN, issuers.create, 201, (403, 409)),
+    Endpoint("GET", ISSUER, Action.ADMIN, issuers.get, 200, (403, 404)),
+    Endpoint("PATCH", ISSUER, Action.ADMIN, issuers.change, 200, (403, 404, 409)),
+    Endpoint("DELETE", ISSUER, Action.ADMIN, issuers.remove, 204, (403, 404)),
+    Endpoint("GET", f"{ISSUER}/rules", Action.ADMIN, issuers.list_rules, 200, (403, 404)),
+    Endpoint("GET", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.get_rule, 200, (403, 404)),
+    Endpoint("PUT", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.put_rule, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.remove_rule, 204, (403, 404)),
+    Endpoint("POST", "/issuer-trials", Action.ADMIN, issuers.try_token, 200, (403,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
 ]

@@ -17,7 +17,8 @@ from entrepot.settings import SettingsError
 HELP: Final = """A self-hosted registry for container images and packages.
 
 `entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
-`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user` and `namespace` work on `--data DIR` as well.
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; `user`, `namespace` and `issuer` work on
+`--data DIR` as well.
 """
 RUN: Final = cyclopts.Group("Run", sort_key=1)
 MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
@@ -42,8 +43,10 @@ for path, name, group, text in (
     ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
+    ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
+    ("ci_login:ci_login", "ci-login", LOG_IN, "Exchange the token of a CI job for a login of docker and podman."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
 ):
     app.command(f"entrepot.cli.{path}", name=name, group=group, help=text)

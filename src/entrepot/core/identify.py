@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
-from entrepot.core import tokens
+from entrepot.core import federate, tokens
 from entrepot.core.decide import decide, is_open
 from entrepot.core.registry import DAY, SECOND, Registry
-from entrepot.domain.access import ANONYMOUS, Action, Caller, Identity, Scope
+from entrepot.domain.access import ANONYMOUS, NOTHING, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
-from entrepot.domain.names import parse_repository_name
+from entrepot.domain.names import FEDERATED, parse_repository_name
+from entrepot.domain.patterns import is_pattern
 from entrepot.metadata import accounts
 
 BASIC_SECONDS: Final = 300
@@ -49,14 +50,15 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
             caller, until = await _basic(registry, cache, credentials.strip()), now + BASIC_SECONDS * SECOND
         case _:
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
-    cache.put(header, snapshot, caller, until)
+    cache.put(header, snapshot, caller, min(until, caller.until) if caller.until else until)
     return caller
 
 
 async def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
     claims = tokens.verify(registry.token_key, token, now, "access")
     identity = await _require_standing(registry, claims) if claims.sub else None
-    return Caller(identity, tokens.ceiling_of(claims.access)), claims.exp * SECOND
+    until = claims.exp * SECOND
+    return Caller(identity, tokens.ceiling_of(claims.access), until=until), until
 
 
 async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identity:
@@ -78,7 +80,18 @@ async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes)
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     if not name and not password:
         return ANONYMOUS
+    if name == FEDERATED:
+        return await _federated(registry, password)
     return Caller(await log_in(registry, cache, name, password), None)
+
+
+async def _federated(registry: Registry, token: str) -> Caller:
+    """Whoever a token as the password is of: one of ours, or an ID token whose issuer may be shown again and again."""
+    issuer = await federate.find_issuer_of(registry, token)
+    if issuer is not None:
+        return await federate.log_in(registry, issuer, token)
+    caller, _ = await _bearer(registry, token, registry.clock.now())
+    return caller
 
 
 async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Identity:
@@ -116,12 +129,19 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], *, offl
     if granted != scopes and await registry.policy.refresh():
         # Another process may have been told a moment ago that they may.
         granted = _grant(registry, caller, scopes)
-    claims = tokens.new_claims(account, now, registry.rules.token_seconds, "access", granted)
+    seconds = _seconds(registry, caller, now)
+    claims = tokens.new_claims(account, now, seconds, "access", granted)
     refresh = None
     if offline and identity is not None and caller.ceiling is None:
-        seconds = registry.rules.refresh_days * DAY // SECOND
-        refresh = tokens.sign(registry.token_key, tokens.new_claims(account, now, seconds, "refresh", []))
-    return Issued(tokens.sign(registry.token_key, claims), registry.rules.token_seconds, claims.iat, refresh)
+        lasting = registry.rules.refresh_days * DAY // SECOND
+        refresh = tokens.sign(registry.token_key, tokens.new_claims(account, now, lasting, "refresh", []))
+    return Issued(tokens.sign(registry.token_key, claims), seconds, claims.iat, refresh)
+
+
+def _seconds(registry: Registry, caller: Caller, now: int) -> int:
+    # What is asked for with a token ends with it: else whoever stole one could renew it for ever.
+    most = registry.rules.token_seconds
+    return min(most, caller.until // SECOND - now // SECOND) if caller.until else most
 
 
 def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scope]:
@@ -130,9 +150,11 @@ def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scop
 
 def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | None:
     if (wanted.type, wanted.name) == ("registry", "catalog"):
-        return CATALOG
+        return CATALOG if caller.is_admitted(Action.CATALOG, CATALOG.name) else None
     if wanted.type != "repository":
         return None
+    if is_pattern(wanted.name):
+        return _grantable_pattern(caller, wanted)
     try:
         repository = parse_repository_name(wanted.name)
     except NameInvalid:
@@ -148,4 +170,12 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
         and caller.is_admitted(WORDS[word], repository)
         and (decide(snapshot, caller.identity, WORDS[word], repository, caller.origin).allowed or word in everybody)
     )
+    return Scope("repository", wanted.name, actions) if actions else None
+
+
+def _grantable_pattern(caller: Caller, wanted: Scope) -> Scope | None:
+    """A pattern of the caller's own ceiling, as it stands there; what lies within it is judged at each request."""
+    admitted = (caller.ceiling or {}).get(wanted.name, NOTHING)
+    asked = WORDS if "*" in wanted.actions else wanted.actions
+    actions = tuple(word for word in asked if WORDS.get(word) in admitted)
     return Scope("repository", wanted.name, actions) if actions else None

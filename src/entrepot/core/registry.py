@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from entrepot.core.policy import Policy
+from entrepot.core.trust import Trust
 from entrepot.domain.access import Caller
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
@@ -33,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True):
     history_digests: int = 20
     trash_days: int = 7
     discard_seconds: int = 60
+    private_addresses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Registry:
     policy: Policy
     rules: Rules
     token_key: bytes
+    trust: Trust = field(default_factory=Trust)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -76,13 +76,15 @@ class Caller(msgspec.Struct, frozen=True):
     """Whoever sent a request. `identity` is None for anonymous; `ceiling` is None without a token.
 
     A ceiling maps a resource (`acme/app`, `catalog`, or a pattern) to what the token admits there. `credential` is the
-    id of the token or secret that was shown, 0 for a password.
+    id of the token or secret that was shown, 0 for a password. `until` is when what was shown ends (microseconds), 0
+    for what does not.
     """
 
     identity: Identity | None
     ceiling: Mapping[str, frozenset[Action]] | None
     origin: Origin = UNKNOWN
     credential: int = 0
+    until: int = 0
 
     def is_admitted(self, action: Action, resource: str) -> bool:
         """Whether the token, if there is one, covers the action."""

@@ -23,6 +23,13 @@ EventKind = Literal[
     "user.created",
     "user.password",
     "user.removed",
+    "issuer.created",
+    "issuer.changed",
+    "issuer.removed",
+    "issuer.rule.set",
+    "issuer.rule.removed",
+    "token.exchanged",
+    "token.refused",
 ]
 
 

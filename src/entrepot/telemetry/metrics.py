@@ -41,7 +41,7 @@ class Numbers(msgspec.Struct):
     """Everything that one process counts.
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
-    answered by itself.
+    answered by itself; `exchanged`, by "issuer result", are tokens of others that were shown.
     """
 
     process: int
@@ -49,6 +49,7 @@ class Numbers(msgspec.Struct):
     waiting: dict[str, int]
     refused: dict[str, int] = {}
     connections: int = 0
+    exchanged: dict[str, int] = {}
 
 
 class Meter:
@@ -60,6 +61,7 @@ class Meter:
         self.waiting: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.connections: Callable[[], int] = int
+        self.exchanged: dict[tuple[str, str], int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -87,7 +89,8 @@ class Meter:
 
     def _numbers(self) -> Numbers:
         requests = list(self._requests.values())
-        return Numbers(os.getpid(), requests, self.waiting, self.refused, self.connections())
+        exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
+        return Numbers(os.getpid(), requests, self.waiting, self.refused, self.connections(), exchanged)
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -112,6 +115,12 @@ class _Families(Collector):
         for status, number in _sum(numbers.refused for numbers in self._everybody).items():
             refused.add_metric([status], number)
         yield refused
+        exchanged = CounterMetricFamily(
+            "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", labels=["issuer", "result"]
+        )
+        for key, number in _sum(numbers.exchanged for numbers in self._everybody).items():
+            exchanged.add_metric(key.split(" "), number)
+        yield exchanged
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         connections = sum(numbers.connections for numbers in living)
         yield GaugeMetricFamily("entrepot_connections", "Open connections of clients", value=connections)

@@ -50,7 +50,7 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
 def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     """The caller with what grants may ask about their request."""
     origin = Origin(context.addresses.client(request), context.registry.clock.now())
-    return Caller(caller.identity, caller.ceiling, origin, caller.credential)
+    return Caller(caller.identity, caller.ceiling, origin, caller.credential, caller.until)
 
 
 def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request) -> EntrepotError | None:
