@@ -18,11 +18,13 @@ import structlog
 from entrepot import formats
 from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
+from entrepot.authn.outside import HttpOutside
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
+from entrepot.core.trust import Trust
 from entrepot.core.uses import flush_uses
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
@@ -83,6 +85,7 @@ def _rules(settings: Settings) -> Rules:
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
+        private_addresses=settings.federation.private_addresses,
     )
 
 
@@ -126,6 +129,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     database: Database = await _open_database(settings.database_url)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     directory: Directory | None = None
+    outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
     try:
         directory = _open_directory(settings.ldap)
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
@@ -138,8 +142,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory)
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=Trust(outside))
     finally:
+        await outside.close()
         if directory is not None:
             await directory.close()
         await store.close()
@@ -211,6 +216,7 @@ class _Application:
 
     def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings
+        self._meter.exchanged = registry.trust.counts
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,

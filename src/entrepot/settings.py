@@ -123,6 +123,12 @@ class Ldap(Section, frozen=True):
             raise SettingsError(f"ldap.bind_password_file: cannot read it: {error.strerror}") from None
 
 
+class Federation(Section, frozen=True):
+    """Tokens of others."""
+
+    private_addresses: bool = False
+
+
 class Keep(Section, frozen=True):
     """How long what was replaced or deleted can be brought back."""
 
@@ -151,6 +157,7 @@ class Settings(Section, frozen=True):
     push: Push = Push()
     auth: Auth = Auth()
     ldap: Ldap = Ldap()
+    federation: Federation = Federation()
     keep: Keep = Keep()
     log: Log = Log()
 

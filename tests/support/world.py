@@ -25,6 +25,7 @@ from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
+from entrepot.core.trust import Trust
 from entrepot.db.sqlite import SqliteDatabase
 from entrepot.domain.access import Caller, Identity, Visibility
 from entrepot.domain.digests import Digest, digest_of
@@ -34,6 +35,7 @@ from entrepot.metadata import accounts, grants, namespaces, policy, repositories
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
 from entrepot.ports.directory import Directory
+from entrepot.ports.outside import Outside
 from entrepot.ports.store import BlobStore
 from entrepot.storage.memory import MemoryStore
 from entrepot.wire.addresses import Addresses
@@ -78,6 +80,7 @@ class World:
         rules: Rules | None = None,
         limits: Limits | None = None,
         public_url: str = "",
+        outside: Outside | None = None,
         wrap_store: Callable[[BlobStore], BlobStore] | None = None,
         wrap_database: Callable[[Database], Database] | None = None,
         directory: Directory | None = None,
@@ -90,6 +93,7 @@ class World:
         self.limits = limits or Limits()
         self.addresses = Addresses(public_url, [])
         self.directory = directory
+        self.outside = outside
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
@@ -113,7 +117,8 @@ class World:
         held = Policy(database, ready.token_key)
         await held.refresh()
         store = self._wrap_store(self.store)
-        return Registry(database, store, self.clock, hasher, held, self.rules, self.directory)
+        trust = Trust(self.outside)
+        return Registry(database, store, self.clock, hasher, held, self.rules, self.directory, trust=trust)
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""

@@ -39,6 +39,8 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "organisation"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
     ("path", "team"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
     ("path", "role"): {"minLength": 1, "maxLength": LONGEST_NAMESPACE},
+    ("path", "issuer"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
+    ("path", "rule"): {"pattern": f"^(?:{NAMESPACE.pattern})$", "maxLength": LONGEST_NAMESPACE},
     ("query", "give_to"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "group"): {"minLength": 1, "maxLength": LONGEST_GROUP, "pattern": GROUP},
     ("path", "user"): {"minLength": 1, "maxLength": LONGEST_SERVICE},
@@ -48,6 +50,21 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},
+}
+# What one field says of others.
+SHAPES: Final[dict[str, dict[str, Any]]] = {
+    "NewIssuer": {
+        "anyOf": [
+            {
+                "properties": {"kind": {"enum": ["oidc"]}, "url": {"minLength": 1}, "regions": {"maxItems": 0}},
+                "required": ["url"],
+            },
+            {
+                "properties": {"kind": {"enum": ["aws"]}, "regions": {"minItems": 1}, "jwks": {"maxLength": 0}},
+                "required": ["kind", "regions"],
+            },
+        ]
+    },
 }
 REASONS: Final = {
     400: "The request is not as this document says; `detail.field` names the field or parameter.",
@@ -137,7 +154,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         answer = hints["return"]
         wanted += [each for each in (*(get_args(answer) or (answer,)), hints.get("data")) if _is_struct(each)]
     _, components = msgspec.json.schema_components(wanted, ref_template=REFERENCE)
-    return components
+    return {name: schema | SHAPES.get(name, {}) for name, schema in components.items()}
 
 
 def _is_struct(hint: Any) -> bool:

@@ -10,6 +10,7 @@ from entrepot.api import (
     access,
     grants,
     invitations,
+    issuers,
     jobs,
     members,
     namespaces,
@@ -54,6 +55,7 @@ INVITED: Final = f"{ORGANISATION}/invitations/{{user}}"
 READ, RUN = Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN
 TOKENS: Final = "/users/{user}/tokens"
 SERVICE: Final = "/service-accounts/{account}"
+ISSUER: Final = "/issuers/{issuer}"
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -125,6 +127,16 @@ ENDPOINTS: Final = [
     Endpoint("POST", f"{SERVICE}/secrets", Action.PING, secrets.create_of_service, 201, (403, 404, 409)),
     Endpoint("GET", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.get_of_service, 200, (403, 404)),
     Endpoint("DELETE", f"{SERVICE}/secrets/{{secret}}", Action.PING, secrets.revoke_of_service, 204, (403, 404)),
+    Endpoint("GET", "/issuers", Action.ADMIN, issuers.list_page, 200, (403,)),
+    Endpoint("POST", "/issuers", Action.ADMIN, issuers.create, 201, (403, 409)),
+    Endpoint("GET", ISSUER, Action.ADMIN, issuers.get, 200, (403, 404)),
+    Endpoint("PATCH", ISSUER, Action.ADMIN, issuers.change, 200, (403, 404, 409)),
+    Endpoint("DELETE", ISSUER, Action.ADMIN, issuers.remove, 204, (403, 404)),
+    Endpoint("GET", f"{ISSUER}/rules", Action.ADMIN, issuers.list_rules, 200, (403, 404)),
+    Endpoint("GET", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.get_rule, 200, (403, 404)),
+    Endpoint("PUT", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.put_rule, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.remove_rule, 204, (403, 404)),
+    Endpoint("POST", "/issuer-trials", Action.ADMIN, issuers.try_token, 200, (403,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

@@ -17,7 +17,7 @@ from entrepot.settings import SettingsError
 HELP: Final = """A self-hosted registry for container images and packages.
 
 `entrepot serve` starts one. The commands below "Manage" talk to a server: the one of `--server`, of
-`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; all but `repository` and `tag` work on `--data DIR` as well.
+`ENTREPOT_SERVER_URL`, or of the last `entrepot login`; most of them work on `--data DIR` as well.
 """
 RUN: Final = cyclopts.Group("Run", sort_key=1)
 MANAGE: Final = cyclopts.Group("Manage", sort_key=2)
@@ -55,8 +55,10 @@ for path, name, group, text in (
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
+    ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
+    ("ci_login:ci_login", "ci-login", LOG_IN, "Exchange the token of a CI job for a login of docker and podman."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
     ("password:login_password", "login-password", LOG_IN, "Print a password for docker login that holds for 12 hours."),
 ):

@@ -9,14 +9,15 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from entrepot.core import tokens
+from entrepot.core import federate, tokens
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
 from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
 from entrepot.core.registry import DAY, SECOND, Registry
-from entrepot.domain.access import ANONYMOUS, UNKNOWN, Action, Caller, Identity, Scope
+from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated
-from entrepot.domain.names import parse_repository_name
+from entrepot.domain.names import FEDERATED, parse_repository_name
+from entrepot.domain.patterns import is_pattern
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
 
@@ -111,7 +112,18 @@ async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes)
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
     if not name and not password:
         return ANONYMOUS
+    if name == FEDERATED:
+        return await _federated(registry, password)
     return await enter(registry, cache, name, password)
+
+
+async def _federated(registry: Registry, token: str) -> Caller:
+    """Whoever a token as the password is of: one of ours, or an ID token whose issuer may be shown again and again."""
+    issuer = await federate.find_issuer_of(registry, token)
+    if issuer is not None:
+        return await federate.log_in(registry, issuer, token)
+    caller, _ = await _bearer(registry, token, registry.clock.now())
+    return caller
 
 
 async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Caller:
@@ -182,7 +194,7 @@ def _seconds(registry: Registry, caller: Caller, now: int) -> int:
     seconds = registry.rules.token_seconds
     if caller.credential:
         seconds = min(seconds, LONGEST_OF_SECRETS)
-    return min(seconds, (caller.until - now) // SECOND) if caller.until else seconds
+    return min(seconds, caller.until // SECOND - now // SECOND) if caller.until else seconds
 
 
 def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scope]:
@@ -191,9 +203,11 @@ def _grant(registry: Registry, caller: Caller, scopes: list[Scope]) -> list[Scop
 
 def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | None:
     if (wanted.type, wanted.name) == ("registry", "catalog"):
-        return CATALOG if caller.is_admitted(Action.CATALOG, "catalog") else None
+        return CATALOG if caller.is_admitted(Action.CATALOG, CATALOG.name) else None
     if wanted.type != "repository":
         return None
+    if is_pattern(wanted.name):
+        return _grantable_pattern(caller, wanted)
     try:
         repository = parse_repository_name(wanted.name)
     except NameInvalid:
@@ -209,4 +223,12 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
         and caller.is_admitted(WORDS[word], repository)
         and (decide(snapshot, caller.identity, WORDS[word], repository, caller.origin).allowed or word in everybody)
     )
+    return Scope("repository", wanted.name, actions) if actions else None
+
+
+def _grantable_pattern(caller: Caller, wanted: Scope) -> Scope | None:
+    """A pattern of the caller's own ceiling, as it stands there; what lies within it is judged at each request."""
+    admitted = (caller.ceiling or {}).get(wanted.name, NOTHING)
+    asked = WORDS if "*" in wanted.actions else wanted.actions
+    actions = tuple(word for word in asked if WORDS.get(word) in admitted)
     return Scope("repository", wanted.name, actions) if actions else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from entrepot.core.policy import Policy
+from entrepot.core.trust import Trust
 from entrepot.domain.access import Caller
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
@@ -37,6 +38,7 @@ class Rules(msgspec.Struct, frozen=True):
     trash_days: int = 7
     discard_seconds: int = 60
     create_accounts: bool = True
+    private_addresses: bool = False
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Registry:
     rules: Rules
     directory: Directory | None = None
     uses: Uses = field(default_factory=Uses)
+    trust: Trust = field(default_factory=Trust)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

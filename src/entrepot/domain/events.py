@@ -55,6 +55,13 @@ EventKind = Literal[
     "service.removed",
     "credential.created",
     "credential.revoked",
+    "issuer.created",
+    "issuer.changed",
+    "issuer.removed",
+    "issuer.rule.set",
+    "issuer.rule.removed",
+    "token.exchanged",
+    "token.refused",
 ]
 
 

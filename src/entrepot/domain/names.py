@@ -37,8 +37,11 @@ FORMATS: Final = frozenset(
         "alpine",
     ]
 )
+# The user name that goes with a token of somebody else, or with what it was exchanged for.
+FEDERATED: Final = "oidc"
 RESERVED: Final = FORMATS | frozenset(
     [
+        FEDERATED,
         "v1",
         "v2",
         "token",

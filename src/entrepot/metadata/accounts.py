@@ -89,7 +89,7 @@ async def remove_account(tx: Tx, account: int) -> None:
     """Forget a user with their grants; what they own is left without an owner."""
     await remove_of(tx, ("account", account))
     await tx.execute("update namespace set owner = null where owner = $1", account)
-    for table in ("organisation_member", "team_member", "invitation", "credential"):
+    for table in ("organisation_member", "team_member", "invitation", "credential", "federation_rule"):
         await tx.execute(f"delete from {table} where account = $1", account)
     await tx.execute("delete from account where id = $1", account)
 

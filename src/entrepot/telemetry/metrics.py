@@ -42,7 +42,7 @@ class Numbers(msgspec.Struct):
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
-    that this process holds to be away.
+    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown.
     """
 
     process: int
@@ -52,6 +52,7 @@ class Numbers(msgspec.Struct):
     connections: int = 0
     logins: dict[str, int] = {}
     away: dict[str, int] = {}
+    exchanged: dict[str, int] = {}
 
 
 class Meter:
@@ -65,6 +66,7 @@ class Meter:
         self.logins: dict[str, int] = {}
         self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
+        self.exchanged: dict[tuple[str, str], int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -92,8 +94,9 @@ class Meter:
 
     def _numbers(self) -> Numbers:
         requests = list(self._requests.values())
-        connections = self.connections()
-        return Numbers(os.getpid(), requests, self.waiting, self.refused, connections, self.logins, self.away)
+        exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
+        seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
+        return Numbers(os.getpid(), requests, *seen)
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -118,6 +121,12 @@ class _Families(Collector):
         for status, number in _sum(numbers.refused for numbers in self._everybody).items():
             refused.add_metric([status], number)
         yield refused
+        exchanged = CounterMetricFamily(
+            "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", labels=["issuer", "result"]
+        )
+        for key, number in _sum(numbers.exchanged for numbers in self._everybody).items():
+            exchanged.add_metric(key.split(" "), number)
+        yield exchanged
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         logins = CounterMetricFamily(
             "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]

@@ -149,6 +149,6 @@ def _hidden(name: RepositoryName, action: Action) -> EntrepotError:
         return unknown_name(name)
     reasons = (
         f"you have no role in the namespace {name.namespace}",
-        f"ask its owner for a grant; an administrator makes one with: entrepot namespace create {name.namespace}",
+        f"ask its owner for a role; an administrator makes one with: entrepot namespace create {name.namespace}",
     )
     return denied(action, name, refuse(*reasons))

@@ -11,6 +11,7 @@ from entrepot.core.identify import Issued, Service, enter, issue, refresh_identi
 from entrepot.domain.access import Caller, parse_scopes
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
+from entrepot.formats.oci import exchange
 from entrepot.wire.bodies import read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request, Response, document
@@ -27,6 +28,8 @@ class TokenDocument(msgspec.Struct, omit_defaults=True):
     issued_at: str
     refresh_token: str | None = None
     scope: str | None = None
+    issued_token_type: str | None = None
+    token_type: str | None = None
 
 
 async def get(context: Context, request: Request) -> Response:
@@ -38,16 +41,20 @@ async def get(context: Context, request: Request) -> Response:
 
 
 async def post(context: Context, request: Request) -> Response:
-    """`POST /token`: OAuth2 with `grant_type` password or refresh_token, scopes space-separated or repeated."""
+    """`POST /token`: OAuth2 with `grant_type` password, refresh_token or an exchange; scopes spaced or repeated."""
     raw = await read(request, context.limits, context.limits.form_bytes)
     try:
         form = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
         raise RequestInvalid("the body is not a readable form") from None
     fields = dict(form)
-    caller, is_offline = await _caller(context, fields)
     scopes = parse_scopes([value for key, value in form if key == "scope"])
     service = _service(context, request, fields.get("service"))
+    if fields.get("grant_type") in exchange.GRANTS:
+        admitted = await exchange.admit(context, request, fields)
+        wanted = scopes if fields.get("scope") else admitted.rule.ceiling
+        return _answer(await issue(context.registry, admitted.caller, wanted, service, offline=False), exchanged=True)
+    caller, is_offline = await _caller(context, fields)
     issued = await issue(context.registry, caller, scopes, service, offline=is_offline)
     given = fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
     return _answer(issued, given, fields.get("scope", ""))
@@ -71,10 +78,13 @@ async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, boo
         case "refresh_token":
             return Caller(await refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
         case other:
-            raise RequestInvalid("grant_type must be password or refresh_token", got=other)
+            known = ["password", "refresh_token", *sorted(exchange.GRANTS)]
+            raise RequestInvalid("grant_type must be password, refresh_token or an exchange", got=other, known=known)
 
 
-def _answer(issued: Issued, refresh_token: str | None = None, scope: str | None = None) -> Response:
+def _answer(
+    issued: Issued, refresh_token: str | None = None, scope: str | None = None, *, exchanged: bool = False
+) -> Response:
     body = TokenDocument(
         issued.token,
         issued.token,
@@ -82,5 +92,7 @@ def _answer(issued: Issued, refresh_token: str | None = None, scope: str | None 
         datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         issued.refresh_token or refresh_token,
         scope,
+        exchange.ACCESS if exchanged else None,
+        "Bearer" if exchanged else None,
     )
     return document(200, "application/json", render_json(body), ("cache-control", "no-store"))
