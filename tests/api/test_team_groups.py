@@ -79,7 +79,7 @@ def test_others_cannot_tell_what_there_is(acme: Door, method: str) -> None:
         ("/organisations/none/teams/devs/groups", 404, "NAME_UNKNOWN"),
         ("/organisations/alice/teams/devs/groups", 404, "NAME_UNKNOWN"),
         ("/organisations/A/teams/devs/groups", 400, "NAME_INVALID"),
-        ("/organisations/acme/teams/A/groups", 400, "NAME_INVALID"),
+        ("/organisations/acme/teams/A/groups", 404, "NAME_UNKNOWN"),
     ],
 )
 def test_teams_that_are_not_there(acme: Door, path: str, status: int, code: str) -> None:

@@ -25,7 +25,7 @@ ResourceText = Annotated[
     str,
     msgspec.Meta(
         description='`acme`, `acme/app`, a pattern such as `acme/web-*` or `acme/**`, or "" for the whole registry.',
-        extra_json_schema={"maxLength": LONGEST_PATTERN},
+        max_length=LONGEST_PATTERN,
     ),
 ]
 On = Annotated[

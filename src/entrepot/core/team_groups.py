@@ -70,7 +70,7 @@ async def _require_team(tx: Tx, act: Act, team: str) -> TeamRow:
     number = await team_groups.find_organisation(tx, parse_namespace_name(organisation))
     # Whoever may not hears the same, from the same work, whether there is such an organisation or not.
     _require_owner(act, number, organisation)
-    found = await team_groups.find_team(tx, number or 0, parse_namespace_name(name))
+    found = await team_groups.find_team(tx, number or 0, name)
     if found is None:
         raise NameUnknown("there is no such team", team=team)
     return found
