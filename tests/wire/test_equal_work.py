@@ -1,0 +1,124 @@
+"""Outsiders learn nothing from the work that an answer takes: counted at the ports, not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from typing import Any
+
+import pytest
+
+from entrepot.ports.database import Database, Row, Tx, Work
+from tests.support.images import image
+from tests.support.world import PlainHasher, World, basic
+
+
+class Counting:
+    """The port Database that writes down the statements it is asked for, without their arguments."""
+
+    def __init__(self, database: Database, statements: list[str]) -> None:
+        self._database = database
+        self._statements = statements
+
+    def read(self, work: Work[Any]) -> Awaitable[Any]:
+        return self._database.read(lambda tx: work(_CountingTx(tx, self._statements)))
+
+    def transact(self, work: Work[Any], *, durable: bool = True) -> Awaitable[Any]:
+        return self._database.transact(lambda tx: work(_CountingTx(tx, self._statements)), durable=durable)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+class _CountingTx:
+    """A Tx that writes down what it is asked."""
+
+    def __init__(self, tx: Tx, statements: list[str]) -> None:
+        self._tx = tx
+        self._statements = statements
+
+    async def one(self, sql: str, *arguments: object) -> Row | None:
+        self._statements.append(sql)
+        return await self._tx.one(sql, *arguments)
+
+    async def all(self, sql: str, *arguments: object) -> list[Row]:
+        self._statements.append(sql)
+        return await self._tx.all(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> int:
+        self._statements.append(sql)
+        return await self._tx.execute(sql, *arguments)
+
+
+class Watched:
+    """A world whose statements and password hashes are counted."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.world = World(wrap_database=lambda database: Counting(database, self.statements))
+        self.world.push("priv/app", image(), "latest")
+        self.world.push("pub/app", image(), "latest")
+        self.world.push("pub/hidden", image(), "latest")
+        self.world.set_visibility("pub/hidden", "private")
+
+    def work_of(self, user: str, method: str, target: str, **headers: str) -> tuple[int, list[str]]:
+        """The status of a request and the statements that it took, when it is not the first of its kind."""
+        client = self.world.client(user)
+        client.request(method, target, **headers)
+        self.statements.clear()
+        return client.request(method, target, **headers).status, list(self.statements)
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    """A registry that is watched at its ports."""
+    found = Watched()
+    with found.world:
+        yield found
+
+
+@pytest.mark.parametrize("user", ["", "bob"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "manifests/latest"),
+        ("HEAD", "manifests/latest"),
+        ("GET", f"blobs/sha256:{'0' * 64}"),
+        ("GET", "tags/list"),
+        ("GET", f"referrers/sha256:{'0' * 64}"),
+        ("POST", "blobs/uploads/"),
+        ("DELETE", "manifests/latest"),
+    ],
+)
+def test_there_and_not_there_take_the_same_work(watched: Watched, user: str, method: str, path: str) -> None:
+    """A private repository, one that is not there, and a namespace that is not there: status and statements."""
+    seen = {str(watched.work_of(user, method, f"/v2/{name}/{path}")) for name in ("priv/app", "priv/none", "none/none")}
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("user", ["", "bob"])
+def test_what_an_open_namespace_hides_takes_no_less_work_than_nothing(watched: Watched, user: str) -> None:
+    """Whoever reads by a namespace's default gets the same status for what is hidden in it and what is not there."""
+    hidden = watched.work_of(user, "GET", "/v2/pub/hidden/manifests/latest")
+    absent = watched.work_of(user, "GET", "/v2/pub/none/manifests/latest")
+    assert hidden[0] == absent[0] == (404 if user else 401)
+
+
+def test_an_unknown_user_costs_a_hash(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong password of somebody and of nobody: one statement and one hash each, and the same words."""
+    hashed: list[str] = []
+    verify = PlainHasher.verify
+
+    async def counting(hasher: PlainHasher, encoded: str, password: str) -> bool:
+        hashed.append("once")
+        return await verify(hasher, encoded, password)
+
+    monkeypatch.setattr(PlainHasher, "verify", counting)
+    seen = []
+    for name in ("alice", "nobody", "x" * 300):
+        watched.statements.clear()
+        hashed.clear()
+        client = watched.world.client().with_headers(authorization=basic(name, "wrong"))
+        answer = client.request("GET", "/v2/")
+        seen.append((answer.status, answer.body, list(watched.statements), list(hashed)))
+    assert seen[0] == seen[1] == seen[2]
+    assert (seen[0][0], len(seen[0][2]), seen[0][3]) == (401, 1, ["once"])
