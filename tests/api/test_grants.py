@@ -222,6 +222,20 @@ def test_a_team_has_what_it_was_given(door: Door) -> None:
     assert "acme" not in [each["who"] for each in found]
 
 
+def test_a_role_of_ones_own_is_given(door: Door) -> None:
+    """It gives its actions and no others, and its owner must have them."""
+    door.send("admin", "POST", "/roles", {"name": "tagger", "actions": ["pull", "tag.move"]})
+    made = door.send("alice", "POST", "/grants", {**WRITER, "role": "tagger"})
+    assert made["role"] == "tagger"
+    ask = {"resource": "priv/app:latest", "who": "bob"}
+    verdicts = {
+        action: door.send("alice", "POST", "/access/check", {**ask, "action": action})["allowed"]
+        for action in ("pull", "tag.move", "tag.create", "push")
+    }
+    assert verdicts == {"pull": True, "tag.move": True, "tag.create": False, "push": False}
+    assert door.ask("admin", "DELETE", "/roles/tagger").status == 409
+
+
 def test_who_can(shared: Door) -> None:
     """Everybody with what allows it, and what everybody may; for those who own the namespace."""
     found = shared.send("alice", "GET", "/access/able?action=push&resource=priv/app")["able"]

@@ -100,6 +100,10 @@ def test_proposals_that_are_refused(shared: Door, who: str, proposal: Any, statu
 
 
 def test_more_than_can_be_applied_at_once(shared: Door) -> None:
-    """The number of grants is bounded."""
-    answer = shared.ask("alice", "POST", "/policy/plan", {"resources": ["priv/app"], "grants": [BOB] * 201})
-    assert (answer.status, answer.json["errors"][0]["detail"]["field"]) == (400, "grants")
+    """The number of grants is bounded, listed or stated by a document."""
+    listed = shared.ask("alice", "POST", "/policy/plan", {"resources": ["priv/app"], "grants": [BOB] * 201})
+    everyone = {"Entrepot": [f"user:u{number}" for number in range(201)]}
+    statement = {"Effect": "Allow", "Principal": everyone, "Action": "entrepot:pull"}
+    stated = shared.ask("alice", "POST", "/policy/plan", {"policy": {"Statement": statement}, "resource": "priv/app"})
+    for answer in (listed, stated):
+        assert (answer.status, answer.json["errors"][0]["detail"]["field"]) == (400, "grants")
