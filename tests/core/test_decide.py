@@ -303,3 +303,14 @@ def test_the_table_has_no_stray_line() -> None:
     """Six columns each, separated by tabs."""
     lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
     assert all(len(re.findall("\t", line)) == 5 for line in lines)
+
+
+@given(st.lists(GRANTS, max_size=6), st.sampled_from(["", *WHO]), st.sampled_from(sorted(GRANTABLE)), ASKED, PLACES)
+def test_the_short_way_is_the_long_one(
+    held: list[Grant], who: str, action: Action, resource: str, origin: Origin
+) -> None:
+    """Where nothing is denied a plain grant is enough; a denial of something else leads the long way to the same."""
+    allowing = [grant for grant in held if not grant.is_deny]
+    elsewhere = Grant(0, EVERYONE, frozenset(GRANTABLE), "zz/zz", "none", is_deny=True)
+    short = decide(collected(allowing), WHO.get(who), action, resource, origin)
+    assert decide(collected([*allowing, elsewhere]), WHO.get(who), action, resource, origin).allowed is short.allowed

@@ -47,6 +47,8 @@ def decide(
     if verdict is not None:
         return verdict
     namespace = name.partition("/")[0]
+    if namespace in snapshot.namespaces and rights.plainly_allows(action, namespace, name):
+        return ALLOWED
     account = snapshot.find_account(identity.account) if identity else None
     question = _Question(action, name, namespace, tag, origin, identity, account)
     grants = [grant for grant in rights.applicable(namespace, name) if action in grant.actions]

@@ -57,6 +57,18 @@ class Rights(msgspec.Struct):
             ]
         return found
 
+    def plainly_allows(self, action: Action, namespace: str, resource: str) -> bool:
+        """Whether a grant on the resource or its namespace allows it that nothing narrows, where nothing is denied.
+
+        What listings ask about is mostly this, about ever new names.
+        """
+        if self.has_denies:
+            return False
+        for grant in (*self.exact.get(namespace, ()), *self.exact.get(resource, ())):
+            if action in grant.actions and not grant.tags and grant.conditions is None:
+                return True
+        return False
+
     def keep(self, action: Action, resource: str, decision: Decision) -> Decision:
         """Remember a verdict that nothing but this policy could change."""
         if len(self.verdicts) >= MOST_VERDICTS:
