@@ -200,8 +200,8 @@ class _Application:
                 poll.cancel()
                 with suppress(asyncio.CancelledError):
                     await poll
-                await store_denials(registry, denials)
                 with suppress(EntrepotError):
+                    await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
                 self._meter.publish()
         except EntrepotError as error:

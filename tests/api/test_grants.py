@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from entrepot.core.denials import MOST_HELD, DenialLog, expire_denials, get_denial, store_denials
+from entrepot.core.denials import MOST_HELD, NEW_A_SECOND, DenialLog, expire_denials, get_denial, store_denials
 from entrepot.domain.access import Action, Caller, Identity, Origin
 from entrepot.domain.errors import Unknown
 from entrepot.metadata import accounts, policy, teams
@@ -329,10 +329,113 @@ def test_old_refusals_are_forgotten(door: Door) -> None:
 
 
 def test_a_flood_of_refusals_is_bounded() -> None:
-    """Beyond ten thousand different ones between two looks they still have ids, and are not kept."""
+    """A thousand different ones, and then twenty a second: the others still have ids, and are not kept."""
     log = DenialLog(b"key")
     caller = Caller(Identity(1, "bob"), None, Origin("192.0.2.1"))
-    ids = {log.note(caller, (Action.PULL, f"acme/{number}"), ("no",), number) for number in range(MOST_HELD + 5)}
-    assert len(ids) == MOST_HELD + 5
-    assert len(log.take()) == MOST_HELD
-    assert log.take() == []
+
+    def flood(now: int) -> int:
+        ids = {log.note(caller, (Action.PULL, f"acme/{now}/{number}"), ("no",), now) for number in range(MOST_HELD + 5)}
+        assert len(ids) == MOST_HELD + 5
+        return len(log.take())
+
+    start = 1_790_000_000_000_000
+    assert flood(start) == MOST_HELD
+    assert flood(start) == 0
+    assert flood(start + 2_000_000) == 2 * NEW_A_SECOND
+    assert flood(start + 90_000_000) == MOST_HELD
+
+
+def test_the_newest_refusals_are_kept(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However new they are, no more than a number of them."""
+    monkeypatch.setattr("entrepot.core.denials.MOST_KEPT", 3)
+    carol = door.world.client("carol")
+    for number in range(5):
+        door.world.clock.advance(seconds=1)
+        carol.request("POST", f"/v2/priv/app{number}/blobs/uploads/")
+    door.world.run(store_denials(door.world.registry, door.world.context.denials))
+    assert door.world.run(expire_denials(door.world.registry)) == 2
+    left = door.world.rows("select resource from denial order by resource")
+    assert left == [("priv/app2",), ("priv/app3",), ("priv/app4",)]
+
+
+def test_whoever_administers_gives_themselves_nothing(door: Door) -> None:
+    """Members, owners and secrets of machines are other ways to the same: none of them is open to who has no more."""
+    door.send("alice", "POST", "/service-accounts", {"name": "ci", "namespace": "priv"})
+    new = {"subject": "user:bob", "resource": "priv", "actions": ["pull", "namespace.admin", "repository.admin"]}
+    door.send("alice", "POST", "/grants", new)
+    for method, path, document in (
+        ("PUT", "/namespaces/priv/members/bob", {"role": "owner"}),
+        ("PUT", "/repositories/priv%2Fapp/members/bob", {"role": "writer"}),
+        ("PATCH", "/namespaces/priv", {"owner": "bob"}),
+        ("POST", "/service-accounts/robot$priv+ci/secrets", {"name": "mine"}),
+        ("POST", "/grants", {"subject": "user:bob", "resource": "priv/**", "role": "writer"}),
+    ):
+        answer = door.ask("bob", method, path, document)
+        assert (answer.status, "cannot" in answer.body.decode() or "do not have" in answer.body.decode()) == (403, True)
+    assert door.send("bob", "PATCH", "/namespaces/priv", {"visibility": "public"})["visibility"] == "public"
+
+
+@pytest.mark.parametrize("action", ["pull", "push", "delete", "namespace.admin", "namespace.create", "tag.move"])
+def test_questions_tell_strangers_no_more_than_requests(door: Door, action: str) -> None:
+    """What is hidden, denied, conditional or not there: the same no, in a private and in an open namespace."""
+    door.push("pub/hidden", image(), "latest")
+    door.world.set_visibility("pub/hidden", "private")
+    for resource in ("priv", "priv/app", "pub/hidden"):
+        denial = {"subject": "everyone", "resource": resource, "role": "owner", "effect": "deny"}
+        door.send("alice", "POST", "/grants", denial)
+    inside = {**WRITER, "resource": "priv/web", "conditions": {"networks": ["203.0.113.0/24"]}}
+    door.send("alice", "POST", "/grants", inside)
+
+    def said(resource: str) -> str:
+        answer = door.ask("bob", "POST", "/access/check", {"action": action, "resource": resource})
+        assert answer.json["allowed"] is False
+        return answer.body.decode().replace(resource, "<name>").replace(resource.partition("/")[0], "<namespace>")
+
+    assert said("priv/app") == said("priv/none") == said("none/none") == said("priv/web")
+    assert said("priv") == said("none")
+    assert said("pub/hidden") == said("pub/none")
+
+
+def test_refusals_tell_strangers_of_no_denial(door: Door) -> None:
+    """Words of a denial would tell that there is something to deny."""
+    door.send(
+        "alice", "POST", "/grants", {"subject": "everyone", "resource": "priv", "role": "owner", "effect": "deny"}
+    )
+    for method, path, document in (
+        ("PATCH", "/namespaces/{}", {"visibility": "public"}),
+        ("GET", "/grants?resource={}", None),
+        ("GET", "/access/able?action=pull&resource={}", None),
+        ("POST", "/service-accounts", {"name": "x", "namespace": "{}"}),
+        ("PUT", "/policy", {"resources": ["{}"]}),
+    ):
+        bodies = set()
+        for name in ("priv", "none"):
+            filled = {
+                key: [name] if isinstance(value, list) else value.format(name)
+                for key, value in (document or {}).items()
+            }
+            answer = door.ask("bob", method, path.format(name), filled if document else None)
+            assert answer.status == 403
+            bodies.add(answer.body.decode().replace(name, "<name>"))
+        assert len(bodies) == 1
+    assert (
+        "is denied on priv"
+        in door.ask("alice", "POST", "/access/check", {"action": "push", "resource": "priv/app"}).body.decode()
+    )
+
+
+def test_an_address_that_nobody_knows_is_on_no_list(door: Door) -> None:
+    """A proxy that writes nonsense gets through no allowing network, and past no denial of one."""
+    bob = door.world.client("bob").with_scope(client=("unknown", 1))
+    for conditions in ({"networks": ["0.0.0.0/0", "::/0"]}, {"not_networks": ["203.0.113.0/24"]}):
+        made = door.send("alice", "POST", "/grants", {**WRITER, "conditions": conditions})
+        assert bob.request("GET", "/v2/priv/app/tags/list").status == 404
+        door.send("alice", "DELETE", f"/grants/{made['id']}")
+    door.send("alice", "POST", "/grants", WRITER)
+    assert bob.request("GET", "/v2/priv/app/tags/list").status == 200
+    denial = {**WRITER, "effect": "deny", "role": "owner", "conditions": {"networks": ["203.0.113.0/24"]}}
+    door.send("alice", "POST", "/grants", denial)
+    assert bob.request("GET", "/v2/priv/app/tags/list").status == 404
+    assert door.world.client("bob").request("GET", "/v2/priv/app/tags/list").status == 200
+    mapped = door.world.client("bob").with_scope(client=("::ffff:203.0.113.9", 1))
+    assert mapped.request("GET", "/v2/priv/app/tags/list").status == 404

@@ -222,6 +222,7 @@ def test_refusals(held: Held) -> None:
     found = held.read(lambda tx: denials.find_denial(tx, "id"))
     assert found == msgspec.structs.replace(later, first_at=NOW, count=5)
     assert held.read(lambda tx: denials.find_denial(tx, "none")) is None
+    assert [held.read(partial(denials.find_oldest_of, newest=newest)) for newest in (1, 2, 3)] == [NOW + 9, NOW, 0]
     assert held.transact(lambda tx: denials.remove_denials(tx, NOW + 1, 9)) == 1
     assert held.transact(lambda tx: denials.remove_denials(tx, NOW + 99, 9)) == 1
 

@@ -99,6 +99,11 @@ def test_a_proxy_that_says_nothing_changes_nothing() -> None:
         (PROXY, "", PROXY),
         (PROXY, "10.0.0.3, 10.0.0.2", "10.0.0.3"),
         (PROXY, "203.0.113.1, unknown", "unknown"),
+        (PROXY, "203.0.113.1:40000", "203.0.113.1"),
+        (PROXY, "203.0.113.1, 10.0.0.2:5", "203.0.113.1"),
+        (PROXY, "[2001:db8::1]:443", "2001:db8::1"),
+        (PROXY, "[2001:db8::1]", "2001:db8::1"),
+        (PROXY, "2001:db8::1", "2001:db8::1"),
     ],
 )
 def test_the_client_is_the_last_hop_that_no_trusted_proxy_wrote(peer: str, hops: str, expected: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar.datastructures import State
@@ -16,10 +16,16 @@ from entrepot.core import explain
 from entrepot.core.denials import get_denial
 from entrepot.domain.access import Action, Origin
 
+# A repository and a tag; and an IPv6 address with its zone.
+LONGEST_RESOURCE: Final = 255 + 1 + 128
+LONGEST_ADDRESS: Final = 64
 ActionWord = Annotated[str, msgspec.Meta(description="An action.", extra_json_schema={"enum": ACTIONS})]
 Word = Annotated[str, QueryParameter(name="action", max_length=32, description="An action, such as `push`.")]
 On = Annotated[
-    str, QueryParameter(name="resource", max_length=400, description="`acme`, `acme/app` or a tag `acme/app:v1`.")
+    str,
+    QueryParameter(
+        name="resource", max_length=LONGEST_RESOURCE, description="`acme`, `acme/app` or a tag `acme/app:v1`."
+    ),
 ]
 
 
@@ -30,9 +36,9 @@ class Question(Document, frozen=True):
     """
 
     action: ActionWord
-    resource: str
-    who: str | None = None
-    address: str | None = None
+    resource: Annotated[str, msgspec.Meta(max_length=LONGEST_RESOURCE)]
+    who: Annotated[str, msgspec.Meta(max_length=LONGEST_RESOURCE)] | None = None
+    address: Annotated[str, msgspec.Meta(max_length=LONGEST_ADDRESS)] | None = None
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     suppose: NewGrant | None = None
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from entrepot.api.errors import CHALLENGE, WHO
 from entrepot.api.face import NOTES, PREFIX
 from entrepot.api.paths import restore
-from entrepot.core.decide import decide, denied
+from entrepot.core.decide import decide, refusal
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
 from entrepot.core.policy import Policy
@@ -146,13 +146,12 @@ def _require_identity(caller: Caller) -> None:
 
 def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> EntrepotError:
     resource = subject.resource
-    decision = decide(snapshot, caller.identity, needs, subject.asked, caller.origin)
     if subject.is_organisation and not _is_inside(snapshot, caller, resource):
         return unknown_organisation(resource)
     if resource and subject.is_read and not subject.is_organisation and not _may_know(snapshot, caller, subject):
         # The same words whether it is there or not, so that nobody can tell.
         return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
-    return denied(needs, subject.asked, decision)
+    return refusal(caller, snapshot, needs, subject.asked)
 
 
 def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> bool:

@@ -8,11 +8,13 @@ from typing import Final, Literal
 import msgspec
 
 from entrepot.core.accounts import require_admin
+from entrepot.core.grants import require_own
 from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.core.services import require_keeper, require_unscoped
 from entrepot.domain.access import Caller, Identity
 from entrepot.domain.errors import AccountUnknown, AlreadyExists, Conflict, CredentialUnknown, InsufficientScope
 from entrepot.domain.events import Event
+from entrepot.domain.grants import ROLES
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.scopes import ADMIN_SCOPE, ceiling_of_scopes
 from entrepot.domain.secrets import SecretKind, fingerprint, hint_of, make_secret, require_secret_name
@@ -81,6 +83,9 @@ async def add_credential(registry: Registry, caller: Caller, holder: Holder, new
     """
     act = registry.act(caller)
     _require_keeper(caller, act.snapshot, holder)
+    if holder.kind == "service" and (namespace := parse_service_name(holder.name).namespace):
+        # Whoever may only administer would otherwise act as an account that may more.
+        require_own(act, namespace, ROLES["owner"])
     require_secret_name(new.name)
     ceiling_of_scopes(new.scopes)
     kind: SecretKind = "svc" if holder.kind == "service" else "pat"

@@ -14,8 +14,6 @@ from entrepot.domain.policy import AccountPolicy, PolicySnapshot
 
 # What a grant for certain tags gives although no tag is named: the parts of a push and of a pull come without one.
 TAGLESS: Final = frozenset({Action.PULL, Action.SCAN_READ, Action.PUSH, Action.REPOSITORY_CREATE})
-
-
 # Judged by what somebody is in the organisation of that name; no grant gives or denies them.
 OF_ORGANISATIONS: Final = frozenset({Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN})
 
@@ -66,16 +64,48 @@ def may(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str)
 
 def require(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> None:
     """Raise Denied with the reasons unless the policy allows it; tokens are judged at the door."""
-    decision = decide(snapshot, caller.identity, action, resource, caller.origin)
-    if not decision.allowed:
-        raise denied(action, resource, decision)
+    if not decide(snapshot, caller.identity, action, resource, caller.origin).allowed:
+        raise refusal(caller, snapshot, action, resource)
 
 
-def denied(action: Action, resource: str, decision: Decision) -> Denied:
-    """The error that tells a refusal with its reasons."""
+def refusal(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> Denied:
+    """The error for an action that is not allowed, with the reasons that the caller may hear."""
     what = f"{action.value} on {resource}" if resource else action.value
-    reasons = list(decision.reasons)
+    reasons = list(told_reasons(caller, snapshot, action, resource))
     return Denied(f"{what} is refused: {'; '.join(reasons)}", action=action.value, resource=resource, reasons=reasons)
+
+
+def told_reasons(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> tuple[str, ...]:
+    """Why an action is not allowed, as far as the caller may hear it.
+
+    To strangers the words are the same whether there is such a place or not: a denial, a condition or a missing
+    namespace in them would tell.
+    """
+    name = resource.partition(":")[0]
+    is_place = bool(name) and action not in OF_ORGANISATIONS and action is not Action.NAMESPACE_CREATE
+    if is_place and not knows(caller, snapshot, name):
+        who = caller.identity.name if caller.identity else "anonymous"
+        return _needs(action, name), f"{who} has no role there"
+    return decide(snapshot, caller.identity, action, resource, caller.origin).reasons
+
+
+def knows(caller: Caller, snapshot: PolicySnapshot, resource: str) -> bool:
+    """Whether a caller may know of a place: they administer or own it, or read it by more than everybody's default."""
+    name = resource.partition(":")[0]
+    namespace = name.partition("/")[0]
+    if governs(caller, snapshot, namespace):
+        return True
+    # Where everybody reads by default, who may read a repository tells that it is there and not hidden.
+    known = namespace if is_open(snapshot, namespace) else name
+    return decide(snapshot, caller.identity, Action.PULL, known, caller.origin).allowed
+
+
+def governs(caller: Caller, snapshot: PolicySnapshot, namespace: str) -> bool:
+    """Whether a caller administers the instance or owns a namespace, whatever is denied to them at the moment."""
+    identity, policy = caller.identity, snapshot.namespaces.get(namespace)
+    if identity is None or snapshot.find_account(identity.account) is None:
+        return False
+    return _is_admin(snapshot, identity) or (policy is not None and snapshot.owns(identity.account, policy))
 
 
 def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None:
@@ -154,7 +184,7 @@ def _hinders(grant: Grant, question: _Question) -> str:
 def _denies(grant: Grant, question: _Question) -> bool:
     if not grant.fits(question.tag):
         return False
-    if grant.conditions is None or question.origin == UNKNOWN:
+    if grant.conditions is None or question.origin == UNKNOWN or grant.conditions.is_blind(question.origin):
         return True
     return not grant.conditions.unmet(question.origin)
 
@@ -166,8 +196,7 @@ def _explain_denial(grant: Grant, question: _Question) -> str:
 
 
 def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
-    action, name = question.action.value, question.name
-    needed = next((role for role, actions in ROLES.items() if question.action in actions), "owner")
+    name = question.name
     # Whoever may not act shares the verdicts of anybody: no name of theirs may stay in them.
     who = question.identity.name if question.identity and question.account else "anonymous"
     held = sorted(
@@ -178,7 +207,7 @@ def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]
         }
     )
     reasons = [
-        f"{action} on {name or 'the registry'} needs the role {needed}",
+        _needs(question.action, name),
         f"{who} has {', '.join(held) if held else 'no role'} there",
     ]
     reasons += [f"{grant.title} (grant {grant.id}) would do, but {_hinders(grant, question)}" for grant in allowing]
@@ -199,6 +228,11 @@ def _judge_organisation(snapshot: PolicySnapshot, question: _Question) -> Decisi
         f"{action.value} on {name} is for whoever is {needed} of the organisation",
         f"{who} is {f'a {standing}' if standing else 'no member'} of it",
     )
+
+
+def _needs(action: Action, name: str) -> str:
+    needed = next((role for role, actions in ROLES.items() if action in actions), "owner")
+    return f"{action.value} on {name or 'the registry'} needs the role {needed}"
 
 
 def _refuse_new_namespace(snapshot: PolicySnapshot, question: _Question) -> Decision:

@@ -8,15 +8,19 @@ from typing import Final
 import msgspec
 
 from entrepot.core.decide import decide
-from entrepot.core.registry import DAY, Registry
+from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import Unknown
 from entrepot.metadata import denials
 from entrepot.metadata.denials import DenialRow
 from entrepot.ports.database import Tx
 
-MOST_HELD: Final = 10_000
+# So many different refusals are kept at once, and so many a second from then on: a flood of made-up names has ids as
+# well, and fills no disk.
+MOST_HELD: Final = 1000
+NEW_A_SECOND: Final = 20
 KEEP_DAYS: Final = 30
+MOST_KEPT: Final = 100_000
 BATCH: Final = 500
 # No letters or digits that look alike: people read these out to each other.
 LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -33,6 +37,8 @@ class DenialLog:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._held: dict[str, DenialRow] = {}
+        self._room = float(MOST_HELD)
+        self._seen = 0
 
     def note(self, caller: Caller, asked: tuple[Action, str], reasons: tuple[str, ...], now: int) -> str:
         """Remember a refusal of an action on a resource; the id to tell the client."""
@@ -40,7 +46,7 @@ class DenialLog:
         account = caller.identity.account if caller.identity else 0
         denial = self._id(f"{account} {action.value} {resource}")
         held = self._held.get(denial)
-        if held is None and len(self._held) >= MOST_HELD:
+        if held is None and not self._has_room(now):
             return denial
         actor = caller.identity.name if caller.identity else ""
         first, count = (held.first_at, held.count) if held else (now, 0)
@@ -56,6 +62,14 @@ class DenialLog:
         """What is to be stored now."""
         held, self._held = self._held, {}
         return list(held.values())
+
+    def _has_room(self, now: int) -> bool:
+        seconds, self._seen = (now - self._seen) / SECOND, now
+        self._room = min(float(MOST_HELD), self._room + max(0.0, seconds) * NEW_A_SECOND)
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return True
 
     def _id(self, text: str) -> str:
         number = int.from_bytes(hmac.digest(self._key, b"denial " + text.encode(), "sha256"), "big")
@@ -93,8 +107,9 @@ async def get_denial(registry: Registry, log: DenialLog, caller: Caller, denial:
 
 
 async def expire_denials(registry: Registry) -> int:
-    """Forget refusals older than 30 days; how many there were."""
-    before, total = registry.clock.now() - KEEP_DAYS * DAY, 0
+    """Forget refusals older than 30 days, and all but the newest hundred thousand; how many there were."""
+    oldest = await registry.database.read(lambda tx: denials.find_oldest_of(tx, MOST_KEPT))
+    before, total = max(registry.clock.now() - KEEP_DAYS * DAY, oldest), 0
     while gone := await registry.database.transact(lambda tx: denials.remove_denials(tx, before, BATCH)):
         total += gone
     return total

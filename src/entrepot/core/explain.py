@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from entrepot.core.decide import decide
+from entrepot.core.decide import decide, is_open, require, told_reasons
 from entrepot.core.grants import NewGrant, actions_of, require_sense, resolve
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Action, Caller, Decision, Identity, Origin
-from entrepot.domain.errors import AccountUnknown, Denied, InsufficientScope, RequestInvalid
+from entrepot.domain.errors import AccountUnknown, InsufficientScope, RequestInvalid
 from entrepot.domain.grants import GRANTABLE, Grant, Subject
+from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.subjects import ROBOT
+from entrepot.metadata.repositories import find_repository_id
 from entrepot.ports.database import Tx
+
+PUBLIC: Final = "public"
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -48,14 +54,28 @@ async def check(
     await registry.policy.refresh()
     snapshot = registry.policy.snapshot
     name = _full_name(snapshot, question.who)
-    is_own = caller.identity is not None and name == caller.identity.name
-    if not is_own or suppose is not None:
-        _require_administration(registry, caller, question.resource)
+    if caller.identity is not None and name == caller.identity.name and suppose is None:
+        own = await _answer_own(registry, caller, question)
+        return own, own
+    _require_administration(registry, caller, question.resource)
     identity = _identity(snapshot, name)
     now = answer(snapshot, identity, question)
     if suppose is None:
         return now, now
     return now, answer(await _supposing(registry, snapshot, suppose), identity, question)
+
+
+async def _answer_own(registry: Registry, caller: Caller, question: Question) -> Answer:
+    """What somebody may hear about themselves: as little about what is hidden as a request would tell."""
+    snapshot, resource = registry.policy.snapshot, question.resource
+    found = answer(snapshot, caller.identity, question)
+    name, is_known = resource.partition(":")[0], True
+    if "/" in name and is_open(snapshot, name.partition("/")[0]):
+        is_known = await registry.database.read(lambda tx: find_repository_id(tx, RepositoryName(name))) is not None
+    # What is not there may be pulled by the default of an open namespace, what is hidden may not: both are a no.
+    if found.allowed and (is_known or found.reasons != (PUBLIC,)):
+        return found
+    return Answer(allowed=False, reasons=told_reasons(caller, snapshot, question.action, resource))
 
 
 async def list_able(registry: Registry, caller: Caller, action: Action, resource: str, origin: Origin) -> list[Able]:
@@ -106,7 +126,7 @@ def grounds(snapshot: PolicySnapshot, identity: Identity | None, action: Action,
         found.append("their own name")
     is_public = policy is not None and snapshot.repositories.get(name, policy.visibility) == "public"
     if action is Action.PULL and is_public and "/" in name:
-        found.append("public")
+        found.append(PUBLIC)
     rights = snapshot.rights_of(identity).applicable(namespace, name)
     found += [_describe(grant) for grant in rights if action in grant.actions and not grant.is_deny]
     return tuple(found)
@@ -161,10 +181,6 @@ def _identity(snapshot: PolicySnapshot, name: str | None) -> Identity | None:
 def _require_administration(registry: Registry, caller: Caller, resource: str) -> None:
     namespace = resource.partition(":")[0].partition("/")[0]
     action = Action.NAMESPACE_ADMIN if namespace else Action.ADMIN
-    decision = decide(registry.policy.snapshot, caller.identity, action, namespace, caller.origin)
-    if not decision.allowed:
-        raise Denied(
-            "you may ask about yourself, and about others where you own the namespace", reasons=decision.reasons
-        )
+    require(caller, registry.policy.snapshot, action, namespace)
     if not caller.is_admitted(action, namespace):
         raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")

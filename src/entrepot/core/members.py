@@ -8,6 +8,7 @@ import msgspec
 
 from entrepot.core.accounts import get_row
 from entrepot.core.decide import require
+from entrepot.core.grants import require_own
 from entrepot.core.listing import Page
 from entrepot.core.namespaces import unknown_namespace
 from entrepot.core.registry import Act, Registry
@@ -15,6 +16,7 @@ from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import AccountUnknown
 from entrepot.domain.events import Event
+from entrepot.domain.grants import ROLES
 from entrepot.domain.names import RepositoryName
 from entrepot.metadata import events, grants, namespaces, policy
 from entrepot.metadata.grants import NewGrantRow
@@ -52,6 +54,8 @@ async def put_member(registry: Registry, caller: Caller, resource: str, member: 
     """Give a role; it replaces the one the user had there. Raises NameUnknown, AccountUnknown, Denied."""
     act = registry.act(caller)
     _require_admin(act, resource)
+
+    require_own(act, resource, ROLES[member.role])
 
     async def record(tx: Tx) -> None:
         await _require_there(tx, resource)

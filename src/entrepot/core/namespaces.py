@@ -6,12 +6,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from entrepot.core.decide import decide, require, visible_namespaces, visible_ranges
+from entrepot.core.grants import require_own
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.core.repositories import unknown_name
 from entrepot.domain.access import Action, Caller, Visibility
 from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, NameUnknown, Unmet
 from entrepot.domain.events import Event
+from entrepot.domain.grants import ROLES
 from entrepot.domain.names import RepositoryName, require_free_name
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.metadata import accounts, events, namespaces, policy, repositories
@@ -116,6 +118,9 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
         if (owner, visibility) == (old.owner, old.visibility):
             return old
         account = None
+        if owner != old.owner:
+            # Whoever may only administer would otherwise give themselves the rest.
+            require_own(act, name, ROLES["owner"])
         if owner is not None:
             is_kept = owner == old.owner
             account = await (accounts.find_account(tx, owner) if is_kept else get_owner(tx, act, owner, "owner"))

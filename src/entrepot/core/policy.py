@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from entrepot.core.decide import visible_ranges
@@ -23,6 +24,7 @@ class Policy:
         self.token_key = token_key
         self.snapshot: PolicySnapshot = EMPTY_POLICY
         self.keys = Keyring()
+        self._reading = asyncio.Lock()
         self._ranges: dict[int, list[str] | None] = {}
         self._ranges_of: PolicySnapshot = EMPTY_POLICY
 
@@ -31,6 +33,14 @@ class Policy:
         version = await self._database.read(rows.get_policy_version)
         if version == self.snapshot.version:
             return False
+        # One at a time: many who are refused at once need it read once, and what was read first is not to come last.
+        async with self._reading:
+            return await self._read_again()
+
+    async def _read_again(self) -> bool:
+        version = await self._database.read(rows.get_policy_version)
+        if version == self.snapshot.version:
+            return True
         snapshot, keys = await self._database.read(_read)
         # Together: what was found genuine is remembered as long as the snapshot is the same.
         self.snapshot, self.keys = snapshot, self.keys.renew(keys, self.token_key)

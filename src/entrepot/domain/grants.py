@@ -68,13 +68,18 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """Why they do not hold for a request, or nothing if they do."""
         if self.networks and not _is_within(self.networks, origin.address):
             return f"only from {', '.join(self.networks)}, and this came from {origin.address or 'an unknown address'}"
-        if self.not_networks and _is_within(self.not_networks, origin.address):
-            return f"not from {', '.join(self.not_networks)}, and this came from {origin.address}"
+        if self.not_networks and (self.is_blind(origin) or _is_within(self.not_networks, origin.address)):
+            came = origin.address or "an unknown address"
+            return f"not from {', '.join(self.not_networks)}, and this came from {came}"
         if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
             return f"only for the client certificates {', '.join(self.clients)}"
         if self.listeners and origin.listener not in self.listeners:
             return f"only on the listeners {', '.join(self.listeners)}"
         return self._untimely(origin)
+
+    def is_blind(self, origin: Origin) -> bool:
+        """Whether they ask about an address that nobody knows, so that a denial had better hold."""
+        return bool(self.networks or self.not_networks) and parse_address(origin.address) is None
 
     def _untimely(self, origin: Origin) -> str:
         now = datetime.fromtimestamp(origin.now / 1_000_000, UTC)
@@ -112,12 +117,19 @@ class Grant(msgspec.Struct, frozen=True):
         return not self.tags or (bool(tag) and matches(self.tags, tag))
 
 
-def _is_within(networks: tuple[str, ...], address: str) -> bool:
+@lru_cache(maxsize=4096)
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address as it is compared with networks, IPv4 in IPv6 as IPv4 (RFC 4291, section 2.5.5.2); None for none."""
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(parsed in _network(network) for network in networks)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _is_within(networks: tuple[str, ...], address: str) -> bool:
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in _network(network) for network in networks)
 
 
 def _is_between(hours: Hours, moment: str) -> bool:

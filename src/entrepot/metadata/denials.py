@@ -49,6 +49,12 @@ async def find_denial(tx: Tx, denial: str) -> DenialRow | None:
     return None if row is None else _row(row)
 
 
+async def find_oldest_of(tx: Tx, newest: int) -> int:
+    """When the oldest of so many newest refusals came last; 0 if there are no more than these."""
+    row = await tx.one("select last_at from denial order by last_at desc limit 1 offset $1", newest - 1)
+    return int(row[0]) if row else 0
+
+
 async def remove_denials(tx: Tx, before: int, limit: int) -> int:
     """Forget refusals that came last before a time, so many at most; how many there were."""
     return await tx.execute(

@@ -11,6 +11,8 @@ from entrepot.wire.messages import Request
 
 HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
+HOP: Final = re.compile(r"\[([0-9A-Fa-f:.%]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
+
 
 class Addresses:
     """The public address: as configured, else from the request; forwarded headers count from trusted proxies only."""
@@ -34,7 +36,7 @@ class Addresses:
         address = self._peer(request)
         if not self._proxies:
             return address
-        hops = [hop.strip() for hop in request.text_header(b"x-forwarded-for").split(",") if hop.strip()]
+        hops = [_bare(hop.strip()) for hop in request.text_header(b"x-forwarded-for").split(",") if hop.strip()]
         while hops and self._is_trusted(address):
             address = hops.pop()
         return address
@@ -50,6 +52,12 @@ class Addresses:
     def _peer(request: Request) -> str:
         client = request.scope.get("client")
         return str(client[0]) if client else ""
+
+
+def _bare(hop: str) -> str:
+    # Some proxies write the port as well; no rule about networks would fit that.
+    found = HOP.fullmatch(hop)
+    return (found[1] or found[2]) if found else hop
 
 
 def _first(header: str) -> str:

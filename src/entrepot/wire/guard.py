@@ -6,10 +6,10 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from entrepot.core.decide import decide, denied, is_open
+from entrepot.core.decide import decide, is_open, knows, refusal
 from entrepot.core.identify import authenticate
 from entrepot.core.repositories import is_known, unknown_name
-from entrepot.domain.access import Action, Caller, Origin, refuse
+from entrepot.domain.access import Action, Caller, Origin
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -71,11 +71,7 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     """
     error, reasons = refusal
     error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
-    snapshot, name = context.registry.policy.snapshot, asked[1].partition(":")[0]
-    namespace = name.partition("/")[0]
-    # Where everybody reads by default, who may read a repository tells that it is there and not hidden.
-    known = namespace if is_open(snapshot, namespace) else name
-    if isinstance(error, Denied) and decide(snapshot, caller.identity, Action.PULL, known, caller.origin).allowed:
+    if isinstance(error, Denied) and knows(caller, context.registry.policy.snapshot, asked[1]):
         error.detail["denial"] = error.denial
     return error
 
@@ -108,8 +104,8 @@ def _judge(
         message = "the token does not cover this; ask for one with the scope named in the challenge"
         return InsufficientScope(message), (message,)
     is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace)
-    if is_open_write or decide(snapshot, caller.identity, Action.PULL, name, caller.origin).allowed:
-        return denied(action, asked, decision), decision.reasons
+    if is_open_write or knows(caller, snapshot, name):
+        return refusal(caller, snapshot, action, asked), decision.reasons
     return _hidden(name, action), decision.reasons
 
 
@@ -147,8 +143,9 @@ def _hidden(name: RepositoryName, action: Action) -> EntrepotError:
     # The same words whether the repository is there or not, so that nobody can tell.
     if action is Action.PULL:
         return unknown_name(name)
-    reasons = (
+    reasons = [
         f"you have no role in the namespace {name.namespace}",
         f"ask its owner for a role; an administrator makes one with: entrepot namespace create {name.namespace}",
-    )
-    return denied(action, name, refuse(*reasons))
+    ]
+    what = f"{action.value} on {name}"
+    return Denied(f"{what} is refused: {'; '.join(reasons)}", action=action.value, resource=name, reasons=reasons)
