@@ -8,9 +8,11 @@ from urllib.parse import urlencode
 import pytest
 
 from entrepot.core.signing_keys import rotate
+from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import accounts, grants, policy
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
+from entrepot.wire.face import Face
 from entrepot.wire.operations import Operations
 from tests.api.door import Door
 from tests.support.asgi import Client
@@ -108,3 +110,15 @@ def test_a_refresh_token_by_a_revoked_key_is_void(world: World) -> None:
     world.run(rotate(world.registry, world.caller("admin"), is_revoking=True))
     world.run(world.registry.policy.refresh())
     assert world.client().request("POST", "/token", form).status == 401
+
+
+def test_a_worker_signs_by_no_key_that_another_has_revoked(world: World) -> None:
+    """What it issues a moment after the revocation is taken by whoever knows of it."""
+    context = world.sibling_context()
+    sibling = Client(Face(context, GRAMMAR), world.runner)
+    door = Door(world)
+    door.send("admin", "POST", "/signing-keys", {"revoke": True})
+    asking = sibling.with_headers(authorization=basic("admin", password_of("admin")))
+    token = asking.request("GET", "/token?scope=repository:priv/app:pull,push").json["token"]
+    pushing = world.client().with_headers(authorization=f"Bearer {token}")
+    assert pushing.request("POST", "/v2/priv/app/blobs/uploads/").status == 202

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from entrepot.core.directory import find_directory, prove
 from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
-from entrepot.domain.errors import NameInvalid, Unauthenticated
+from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
 from entrepot.domain.patterns import is_pattern
 from entrepot.domain.secrets import is_secret
@@ -172,10 +173,11 @@ async def refresh_identity(registry: Registry, token: str) -> Identity:
 async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service: Service, *, offline: bool) -> Issued:
     """A token for what the caller may have of `scopes`; what they may not have is left out, never refused."""
     now, identity = registry.clock.now(), caller.identity
+    # Another process may have been told a moment ago that they may, or that the key which signs is revoked; what this
+    # one knows will do while the database is away.
+    with suppress(Unavailable):
+        await registry.policy.refresh()
     granted = _grant(registry, caller, scopes)
-    if granted != scopes and await registry.policy.refresh():
-        # Another process may have been told a moment ago that they may.
-        granted = _grant(registry, caller, scopes)
     signer, seconds = registry.policy.keys.get_signer(now), _seconds(registry, caller, now)
     account, name = (identity.account, identity.name) if identity else (0, "")
     parties = tokens.Parties(service.issuer, service.name, account, name)
