@@ -9,7 +9,9 @@ import pytest
 
 from entrepot.core.registry import DAY, SECOND
 from entrepot.core.tokens import Claims, verify
-from entrepot.metadata import accounts, policy
+from entrepot.domain.grants import Conditions
+from entrepot.metadata import accounts, grants, policy
+from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
 from tests.support.asgi import Answer, Client
 from tests.support.images import image
@@ -333,3 +335,26 @@ def test_scopes_may_hold_any_text(world: World, alice: Client) -> None:
     """What cannot be a name is left out, not an error."""
     for text in ("é", "a:b:c", " ", "repository:" + "a" * 300 + ":pull", "🙂:🙂:🙂"):
         assert access_of(world, alice.request("GET", f"/token?scope={quote(text)}")) == []
+
+
+def test_a_form_comes_from_where_its_request_does(world: World, alice: Client) -> None:
+    """Grants for a network count for tokens that are asked for by POST, with a password and with a refresh token."""
+
+    async def record(tx: Tx) -> None:
+        conditions = Conditions(networks=("198.51.100.0/24",))
+        row = NewGrantRow(("account", world.ids["bob"]), "priv", "reader", conditions=conditions)
+        await grants.add_grant(tx, row, "alice", world.clock.now())
+        await policy.bump_policy_version(tx)
+
+    world.transact(record)
+    pair = {"grant_type": "password", "username": "bob", "password": password_of("bob"), "access_type": "offline"}
+
+    def ask(fields: dict[str, str], address: str) -> Answer:
+        body = urlencode({**fields, "scope": "repository:priv/app:pull"}).encode()
+        return world.client().with_scope(client=(address, 1)).request("POST", "/token", body, content_type=FORM)
+
+    first = ask(pair, "198.51.100.7")
+    assert access_of(world, first) == ["repository:priv/app:pull"]
+    again = {"grant_type": "refresh_token", "refresh_token": first.json["refresh_token"]}
+    assert access_of(world, ask(again, "198.51.100.7")) == ["repository:priv/app:pull"]
+    assert access_of(world, ask(again, "203.0.113.9")) == []

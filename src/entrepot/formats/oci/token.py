@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.structs import replace
 
 from entrepot.core.identify import Issued, Service, enter, issue, refresh_identity
 from entrepot.domain.access import Caller, parse_scopes
@@ -55,6 +56,8 @@ async def post(context: Context, request: Request) -> Response:
         wanted = scopes if fields.get("scope") else admitted.rule.ceiling
         return _answer(await issue(context.registry, admitted.caller, wanted, service, offline=False), exchanged=True)
     caller, is_offline = await _caller(context, fields)
+    # Who they are stands in the form, where they come from in the request.
+    caller = replace(caller, origin=request.caller.origin)
     issued = await issue(context.registry, caller, scopes, service, offline=is_offline)
     given = fields.get("refresh_token") if fields.get("grant_type") == "refresh_token" else None
     return _answer(issued, given, fields.get("scope", ""))
