@@ -19,7 +19,6 @@ from tests.clients.images import Layout, running_image, small_image
 from tests.clients.machine import PATH, ClientFailedError, Machine
 from tests.clients.target import Registry, push_layout, tls_flags
 
-pytestmark = pytest.mark.tier_a
 PROGRAMS = pathlib.Path(sys.executable).parent
 LIMIT_SECONDS = 120
 
@@ -80,6 +79,7 @@ def inspect(machine: Machine, registry: Registry, image: str) -> None:
     machine.run("skopeo", "inspect", "--raw", *tls_flags(registry), f"docker://{image}")
 
 
+@pytest.mark.tier_a
 def test_a_robot_name_logs_in(machine: Machine, registry: Registry, image: str, repository: str) -> None:
     """`robot$namespace+name` and a secret are a user and a password for skopeo, until the secret is revoked."""
     robot = add_robot(registry, repository)
@@ -95,6 +95,7 @@ def test_a_robot_name_logs_in(machine: Machine, registry: Registry, image: str, 
     assert "has been revoked" in said or "unauthorized" in said.lower()
 
 
+@pytest.mark.tier_a
 def test_a_login_password_is_piped(helped: Machine, registry: Registry, image: str) -> None:
     """`entrepot login-password | skopeo login --password-stdin` logs in for some hours."""
     password = helped.run(PROGRAMS / "entrepot", "login-password")
@@ -103,6 +104,7 @@ def test_a_login_password_is_piped(helped: Machine, registry: Registry, image: s
     inspect(helped, registry, image)
 
 
+@pytest.mark.tier_a
 def test_the_helper_of_auth_json(helped: Machine, registry: Registry, image: str) -> None:
     """skopeo asks the helper that auth.json names for the registry, and logs out by it."""
     helped.write("auth.json", json.dumps({"credHelpers": {registry.host: "entrepot"}}))
@@ -113,6 +115,7 @@ def test_the_helper_of_auth_json(helped: Machine, registry: Registry, image: str
     helped.refused("skopeo", "inspect", *tls_flags(registry), f"docker://{image}")
 
 
+@pytest.mark.tier_a
 def test_the_helper_of_registries_conf(helped: Machine, registry: Registry, image: str) -> None:
     """skopeo asks the helper that registries.conf names for all registries, and lets it store a login."""
     helped.write(".config/containers/registries.conf", 'credential-helpers = ["entrepot"]\n')
@@ -122,6 +125,7 @@ def test_the_helper_of_registries_conf(helped: Machine, registry: Registry, imag
     inspect(helped, registry, image)
 
 
+@pytest.mark.tier_b
 @pytest.mark.root
 def test_podman_asks_the_helper(helped: Machine, registry: Registry, layout: Layout, repository: str) -> None:
     """podman pulls and pushes with what the helper hands it."""
@@ -173,6 +177,7 @@ class Puller:
             self.pulls += 1
 
 
+@pytest.mark.tier_b
 @pytest.mark.root
 def test_a_secret_is_rotated_while_pulls_go_on(
     machine: Machine, registry: Registry, image: str, repository: str
