@@ -86,6 +86,8 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        require_totp=settings.auth.require_totp,
+        public_url=settings.server.public_url,
     )
 
 

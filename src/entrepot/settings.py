@@ -8,7 +8,7 @@ import os
 import pathlib
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -92,6 +92,7 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
     key_days: int = 30
     create_organisations: bool = False
+    require_totp: Literal["off", "administrators", "everyone"] = "off"
 
 
 class Ldap(Section, frozen=True):

@@ -24,6 +24,7 @@ from entrepot.api import (
     tags,
     team_groups,
     teams,
+    totp,
     users,
     whoami,
 )
@@ -53,6 +54,7 @@ ORGANISATION: Final = "/organisations/{organisation}"
 TEAM: Final = f"{ORGANISATION}/teams/{{team}}"
 INVITED: Final = f"{ORGANISATION}/invitations/{{user}}"
 READ, RUN = Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN
+USER: Final = "/users/{user}"
 TOKENS: Final = "/users/{user}/tokens"
 SERVICE: Final = "/service-accounts/{account}"
 ISSUER: Final = "/issuers/{issuer}"
@@ -64,6 +66,11 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/users/{user}", Action.PING, users.get, 200, (403, 404)),
     Endpoint("DELETE", "/users/{user}", Action.ADMIN, users.remove, 204, (403, 404, 409)),
     Endpoint("PUT", "/users/{user}/password", Action.PING, users.change_password, 204, (403, 404, 409)),
+    Endpoint("GET", f"{USER}/totp", Action.PING, totp.get, 200, (403, 404)),
+    Endpoint("POST", f"{USER}/totp", Action.PING, totp.begin, 200, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/confirm", Action.PING, totp.confirm, 200, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/disable", Action.PING, totp.disable, 204, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/recovery-codes", Action.PING, totp.renew, 200, (403, 404, 409)),
     Endpoint("GET", "/namespaces", Action.CATALOG, namespaces.list_page),
     Endpoint("POST", "/namespaces", Action.PING, namespaces.create, 201, (403, 409)),
     Endpoint("GET", NAMESPACE, Action.PULL, namespaces.get, 200, (404,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -39,6 +40,8 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    require_totp: Literal["off", "administrators", "everyone"] = "off"
+    public_url: str = ""
 
 
 @dataclass(slots=True)

@@ -62,6 +62,10 @@ EventKind = Literal[
     "issuer.rule.removed",
     "token.exchanged",
     "token.refused",
+    "user.totp.enabled",
+    "user.totp.disabled",
+    "user.totp.recovery-codes",
+    "user.totp.recovered",
 ]
 
 

@@ -20,6 +20,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     created_at: int
     kind: AccountKind
     source: str = "local"
+    has_totp: bool = False
 
 
 class Faceless(msgspec.Struct, frozen=True):
@@ -31,11 +32,14 @@ class Faceless(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at, kind, source"
+COLUMNS = (
+    "id, name, password_hash, is_admin, is_disabled, created_at, kind, source, "
+    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null)"
+)
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7])
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7], bool(row[8]))
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:
@@ -85,10 +89,17 @@ async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> No
     )
 
 
+async def void_tokens(tx: Tx, account: int, now: int) -> None:
+    """Every token and login password made before is void."""
+    await tx.execute("update account set credentials_since = $1 where id = $2", now, account)
+
+
 async def remove_account(tx: Tx, account: int) -> None:
     """Forget a user with their grants; what they own is left without an owner."""
     await remove_of(tx, ("account", account))
     await tx.execute("update namespace set owner = null where owner = $1", account)
+    for table in ("totp", "recovery_code", "email", "mail_code"):
+        await tx.execute(f"delete from {table} where account = $1", account)
     for table in ("organisation_member", "team_member", "invitation", "credential", "federation_rule"):
         await tx.execute(f"delete from {table} where account = $1", account)
     await tx.execute("delete from account where id = $1", account)
