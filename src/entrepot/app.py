@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -33,9 +34,11 @@ from entrepot.metadata.jobs import count_jobs
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
+from entrepot.ports.mail import Mail
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
+from entrepot.settings import Mail as MailSettings
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
@@ -88,6 +91,32 @@ def _rules(settings: Settings) -> Rules:
         private_addresses=settings.federation.private_addresses,
         require_totp=settings.auth.require_totp,
         public_url=settings.server.public_url,
+        registration=settings.auth.registration,
+        registration_domains=tuple(domain.lower() for domain in settings.auth.registration_domains),
+    )
+
+
+def _open_mail(mail: MailSettings) -> Mail | None:
+    if not mail.url:
+        return None
+    from entrepot.notify.smtp import SmtpMail, SmtpOptions  # noqa: PLC0415 - who sends no mail needs none of it
+
+    try:
+        username, password = mail.read_credentials()
+    except SettingsError as error:
+        raise Unavailable(str(error)) from None
+    parts = urlsplit(mail.url)
+    is_tls = parts.scheme == "smtps"
+    return SmtpMail(
+        SmtpOptions(
+            host=parts.hostname or "",
+            port=parts.port or (465 if is_tls else 587 if mail.start_tls else 25),
+            encryption="tls" if is_tls else "starttls" if mail.start_tls else "none",
+            sender=mail.sender,
+            username=username,
+            password=password,
+            ca=mail.ca,
+        )
     )
 
 
@@ -133,7 +162,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
     try:
-        directory = _open_directory(settings.ldap)
+        directory, mail = _open_directory(settings.ldap), _open_mail(settings.mail)
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
         hasher = Argon2Hasher(max(1, usable_cores() // 2 // settings.server.worker_count))
         clock = SystemClock()
@@ -144,7 +173,8 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=Trust(outside))
+        trust = Trust(outside)
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=trust, mail=mail)
     finally:
         await outside.close()
         if directory is not None:

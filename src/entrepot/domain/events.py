@@ -66,6 +66,11 @@ EventKind = Literal[
     "user.totp.disabled",
     "user.totp.recovery-codes",
     "user.totp.recovered",
+    "user.email",
+    "user.email.removed",
+    "user.reset-code",
+    "invitation.mailed",
+    "invitation.unmailed",
 ]
 
 

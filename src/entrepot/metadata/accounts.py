@@ -48,6 +48,12 @@ async def find_account(tx: Tx, name: str) -> AccountRow | None:
     return None if row is None else _account(row)
 
 
+async def find_account_by_id(tx: Tx, account: int) -> AccountRow | None:
+    """A user, organisation or service account by id."""
+    row = await tx.one(f"select {COLUMNS} from account where id = $1", account)
+    return None if row is None else _account(row)
+
+
 async def list_accounts(tx: Tx, after: str, limit: int) -> list[AccountRow]:
     """Users by name, a page after `after`."""
     sql = f"select {COLUMNS} from account where kind = 'user' and name > $1 order by name limit $2"
@@ -83,7 +89,8 @@ async def add_faceless(tx: Tx, new: Faceless, now: int) -> int:
 
 
 async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:
-    """Change a password; every token made before is void."""
+    """Change a password; every token made before is void, and codes by which another one could be chosen."""
+    await tx.execute("delete from mail_code where account = $1 and purpose = 'reset'", account)
     await tx.execute(
         "update account set password_hash = $1, credentials_since = $2 where id = $3", password_hash, now, account
     )
