@@ -58,14 +58,19 @@ def one_time_code(*, is_stdin: bool) -> str:
     return code or input("One-time code: ").strip()
 
 
-def _first_line() -> str:
+def mail_code(*, is_stdin: bool) -> str:
+    """The code of a mail: the next line of standard input, or asked for. Raises ClientError."""
+    return _first_line("code") if is_stdin else _ask("Code of the mail: ", "use --code-stdin")
+
+
+def _first_line(what: str = "password") -> str:
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
-        raise ClientError("standard input holds no password")
+        raise ClientError(f"standard input holds no {what}")
     return line
 
 
-def _ask(prompt: str) -> str:
+def _ask(prompt: str, instead: str = "use --password-stdin or --generate") -> str:
     if not sys.stdin.isatty():
-        raise ClientError("there is no terminal to ask for a password; use --password-stdin or --generate")
+        raise ClientError(f"there is no terminal to ask for a {'code' if 'Code' in prompt else 'password'}; {instead}")
     return getpass.getpass(prompt)

@@ -18,9 +18,13 @@ from entrepot.domain.secrets import is_secret
 
 app = cyclopts.App(name="user", help="Make, list and remove users, and set passwords.")
 HERE = Anywhere()
-app.command(
-    "entrepot.cli.totp:app", name="totp", help="Ask for a one-time code of an authenticator beside the password."
-)
+for path, name, text in (
+    ("totp:app", "totp", "Ask for a one-time code of an authenticator beside the password."),
+    ("email:app", "email", "Say which address a user has, proved by a code."),
+    ("people:reset_password", "reset-password", "Ask for a code by mail, and choose another password by it."),
+    ("people:reset_code", "reset-code", "Make a code for another password, to be handed over without mail."),
+):
+    app.command(f"entrepot.cli.{path}", name=name, help=text)
 
 
 @app.command
