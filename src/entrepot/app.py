@@ -31,6 +31,8 @@ from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.credentials import count_live
 from entrepot.metadata.jobs import count_jobs
+from entrepot.metadata.mail_codes import count_codes
+from entrepot.metadata.totp import count_totp
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
@@ -269,8 +271,14 @@ class _Application:
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
         now = registry.clock.now()
         secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
+        factors = await registry.database.read(lambda tx: count_totp(tx, MOST_COUNTED))
+        codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
         return self._meter.render(
             {
+                "entrepot_people": (
+                    "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
+                    {"second-factors": float(factors), "mail-codes": float(codes)},
+                ),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (

@@ -338,10 +338,10 @@ def test_whoever_has_an_account_accepts_with_it(town: Town) -> None:
     for user in ("bob", "alice"):
         new = {"email": f"{user}@example.com", "organisation": "acme"}
         town.door.send("alice", "POST", "/mail-invitations", new)
-        town.door.send(user, "POST", "/mail-invitations/accept", {"code": town.code()})
+        town.door.send(user, "POST", "/mail-acceptances", {"code": town.code()})
     members = town.door.send("alice", "GET", "/organisations/acme/members")["members"]
     assert [(each["user"], each["role"]) for each in members] == [("alice", "owner"), ("bob", "member")]
     town.door.send("admin", "POST", "/mail-invitations", {"email": AT})
     code = town.code()
-    town.door.send("bob", "POST", "/mail-invitations/accept", {"code": code})
-    assert town.ask("POST", "/mail-invitations/accept", {"code": code}, "bob") == (400, "CODE_INVALID")
+    town.door.send("bob", "POST", "/mail-acceptances", {"code": code})
+    assert town.ask("POST", "/mail-acceptances", {"code": code}, "bob") == (400, "CODE_INVALID")

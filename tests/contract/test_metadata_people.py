@@ -45,6 +45,7 @@ def test_an_authenticator_is_begun_and_confirmed_once(held: Held, ann: int) -> N
     assert not held.transact(lambda tx: totp.put_totp(tx, ann, "third", NOW + 4))
     assert begun(held, ann) == TotpRow(ann, "second", NOW + 1, NOW + 2, 7, 0, 0)
     assert has_totp(held)
+    assert held.read(lambda tx: totp.count_totp(tx, 9)) == 1
 
 
 def test_steps_go_forward(held: Held, ann: int) -> None:
@@ -179,5 +180,7 @@ def test_mails_are_counted_by_the_hour(held: Held, ann: int) -> None:
     assert held.transact(lambda tx: mail_codes.count_mail(tx, "a", NOW + 4, NOW - 1)) == 9
     assert held.transact(lambda tx: mail_codes.count_mail(tx, "a", NOW + 5, NOW)) == 1
     held.transact(lambda tx: mail_codes.put_code(tx, code("a", ann, NOW + 1)))
+    assert held.read(lambda tx: mail_codes.count_codes(tx, NOW, 9)) == 1
+    assert held.read(lambda tx: mail_codes.count_codes(tx, NOW + 1, 9)) == 0
     assert held.transact(lambda tx: mail_codes.forget_expired(tx, NOW + 1, NOW)) == 2
     assert held.rows("select bucket from mail_count") == [("a",)]

@@ -1,4 +1,4 @@
-"""Invitations by mail: `/mail-invitations`."""
+"""Invitations by mail: `/mail-invitations`, and `/mail-acceptances` of whoever has an account already."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/registrations/confirm", Action.TOKEN, registrations.confirm, 201, (403, 409)),
     Endpoint("GET", "/mail-invitations", Action.PING, mail_invitations.list_all, 200, (403, 404)),
     Endpoint("POST", "/mail-invitations", Action.PING, mail_invitations.create, 202, (403, 404, 409)),
-    Endpoint("POST", "/mail-invitations/accept", Action.PING, mail_invitations.accept, 204, (409,)),
+    Endpoint("POST", "/mail-acceptances", Action.PING, mail_invitations.accept, 204, (409,)),
     Endpoint("DELETE", "/mail-invitations/{invitation}", Action.PING, mail_invitations.remove, 204, (403, 404)),
     Endpoint("GET", "/namespaces", Action.CATALOG, namespaces.list_page),
     Endpoint("POST", "/namespaces", Action.PING, namespaces.create, 201, (403, 409)),

@@ -53,7 +53,7 @@ def withdraw_mail(invitation: str, /, *, where: Anywhere = HERE) -> None:
 
 def accept_mail(*, code_stdin: FromStdin = False, where: Where = THERE) -> None:
     """Join, with the account that you have, what the code of a mail invites into."""
-    call(find_server(where), "POST", path_of("mail-invitations", "accept"), {"code": mail_code(is_stdin=code_stdin)})
+    call(find_server(where), "POST", path_of("mail-acceptances"), {"code": mail_code(is_stdin=code_stdin)})
     if where.json:
         print_json({})
     else:

@@ -86,15 +86,13 @@ class _Draft(msgspec.Struct, frozen=True):
 
 
 async def _write(tx: Tx, order: Order, code: MailCode, now: int) -> _Draft | None:
-    match order.kind:
-        case "register":
-            return await _write_register(tx, order, code, now)
-        case "invite":
-            return await _write_invitation(tx, code, now)
-        case "verify":
-            return await _write_verify(tx, order, code, now)
-        case "reset":
-            return await _write_reset(tx, order, code, now)
+    if order.kind == "register":
+        return await _write_register(tx, order, code, now)
+    if order.kind == "invite":
+        return await _write_invitation(tx, code, now)
+    if order.kind == "verify":
+        return await _write_verify(tx, order, code, now)
+    return await _write_reset(tx, order, code, now)
 
 
 async def _write_register(tx: Tx, order: Order, code: MailCode, now: int) -> _Draft:

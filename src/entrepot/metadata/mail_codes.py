@@ -131,3 +131,11 @@ async def forget_expired(tx: Tx, now: int, began_before: int) -> int:
     """Forget codes that have expired and counts that began long ago; how many rows there were."""
     codes = await tx.execute("delete from mail_code where expires_at <= $1", now)
     return codes + await tx.execute("delete from mail_count where started_at <= $1", began_before)
+
+
+async def count_codes(tx: Tx, now: int, limit: int) -> int:
+    """How many codes and invitations of mails hold, counted up to a limit."""
+    row = await tx.one(
+        "select count(*) from (select 1 from mail_code where expires_at > $1 limit $2) counted", now, limit
+    )
+    return int(row[0]) if row else 0

@@ -89,3 +89,11 @@ async def count_recovery_codes(tx: Tx, account: int) -> int:
     """How many recovery codes are left."""
     row = await tx.one("select count(*) from recovery_code where account = $1", account)
     return int(row[0]) if row else 0
+
+
+async def count_totp(tx: Tx, limit: int) -> int:
+    """How many accounts are asked for codes, counted up to a limit."""
+    row = await tx.one(
+        "select count(*) from (select 1 from totp where confirmed_at is not null limit $1) counted", limit
+    )
+    return int(row[0]) if row else 0
