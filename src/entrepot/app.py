@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -30,12 +31,16 @@ from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.credentials import count_live
 from entrepot.metadata.jobs import count_jobs
+from entrepot.metadata.mail_codes import count_codes
+from entrepot.metadata.totp import count_totp
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
+from entrepot.ports.mail import Mail
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
+from entrepot.settings import Mail as MailSettings
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
@@ -86,6 +91,34 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        require_totp=settings.auth.require_totp,
+        public_url=settings.server.public_url,
+        registration=settings.auth.registration,
+        registration_domains=tuple(domain.lower() for domain in settings.auth.registration_domains),
+    )
+
+
+def _open_mail(mail: MailSettings) -> Mail | None:
+    if not mail.url:
+        return None
+    from entrepot.notify.smtp import SmtpMail, SmtpOptions  # noqa: PLC0415 - who sends no mail needs none of it
+
+    try:
+        username, password = mail.read_credentials()
+    except SettingsError as error:
+        raise Unavailable(str(error)) from None
+    parts = urlsplit(mail.url)
+    is_tls = parts.scheme == "smtps"
+    return SmtpMail(
+        SmtpOptions(
+            host=parts.hostname or "",
+            port=parts.port or (465 if is_tls else 587 if mail.start_tls else 25),
+            encryption="tls" if is_tls else "starttls" if mail.start_tls else "none",
+            sender=mail.sender,
+            username=username,
+            password=password,
+            ca=mail.ca,
+        )
     )
 
 
@@ -131,7 +164,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
     try:
-        directory = _open_directory(settings.ldap)
+        directory, mail = _open_directory(settings.ldap), _open_mail(settings.mail)
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
         hasher = Argon2Hasher(max(1, usable_cores() // 2 // settings.server.worker_count))
         clock = SystemClock()
@@ -142,7 +175,8 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=Trust(outside))
+        trust = Trust(outside)
+        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=trust, mail=mail)
     finally:
         await outside.close()
         if directory is not None:
@@ -237,8 +271,14 @@ class _Application:
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
         now = registry.clock.now()
         secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
+        factors = await registry.database.read(lambda tx: count_totp(tx, MOST_COUNTED))
+        codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
         return self._meter.render(
             {
+                "entrepot_people": (
+                    "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
+                    {"second-factors": float(factors), "mail-codes": float(codes)},
+                ),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (

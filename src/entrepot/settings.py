@@ -6,14 +6,16 @@ import ipaddress
 import math
 import os
 import pathlib
+import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 PREFIX: Final = "ENTREPOT_"
+ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 LARGEST_PORT: Final = 65535
 MOST_WORKERS: Final = 4
 MOST_LDAP_SECONDS: Final = 60
@@ -92,6 +94,32 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
     key_days: int = 30
     create_organisations: bool = False
+    require_totp: Literal["off", "administrators", "everyone"] = "off"
+    registration: Literal["off", "invited", "domain", "open"] = "off"
+    registration_domains: list[str] = []
+
+
+class Mail(Section, frozen=True):
+    """The server that takes mail for people; none unless there is a url. See docs/people.md."""
+
+    url: str = ""
+    sender: str = ""
+    start_tls: bool = True
+    credentials_file: str = ""
+    ca: str = ""
+
+    def read_credentials(self) -> tuple[str, str]:
+        """(user name, password): the first two lines of the file, empty without one. Raises SettingsError."""
+        if not self.credentials_file:
+            return "", ""
+        try:
+            lines = pathlib.Path(self.credentials_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise SettingsError(f"mail.credentials_file: cannot read {self.credentials_file}: {reason}") from None
+        if len(lines) < 2 or not lines[0] or not lines[1]:  # noqa: PLR2004 - two lines
+            raise SettingsError("mail.credentials_file: its first line is the user name, its second the password")
+        return lines[0], lines[1]
 
 
 class Ldap(Section, frozen=True):
@@ -156,6 +184,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     push: Push = Push()
     auth: Auth = Auth()
+    mail: Mail = Mail()
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
@@ -232,7 +261,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
-LISTS: Final = frozenset({"trusted_proxies", "urls"})
+LISTS: Final = frozenset({"trusted_proxies", "urls", "registration_domains"})
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -299,8 +328,28 @@ def _require_filter(key: str, text: str, *placeholders: str) -> None:
         )
 
 
+def _require_mail(settings: Settings) -> None:
+    mail, auth = settings.mail, settings.auth
+    try:
+        parts = urlsplit(mail.url)
+        is_good = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+        is_good = is_good and not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:
+        is_good = False
+    if mail.url and not is_good:
+        # It may hold a password by mistake.
+        raise SettingsError("mail.url is smtp://HOST, smtps://HOST or with :PORT behind it, and nothing more")
+    if mail.url and not ADDRESS.fullmatch(mail.sender):
+        raise SettingsError("mail.sender is needed: the address that mails are from, such as registry@example.com")
+    if auth.registration != "off" and not mail.url:
+        raise SettingsError("auth.registration needs mail.url: whoever registers gets a code by mail")
+    if (auth.registration == "domain") != bool(auth.registration_domains):
+        raise SettingsError('auth.registration_domains and auth.registration = "domain" belong together')
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
+    _require_mail(settings)
     _require_directory(settings.ldap)
     for proxy in settings.server.trusted_proxies:
         _require_network(proxy)

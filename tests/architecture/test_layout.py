@@ -19,6 +19,7 @@ LAYERS = [
     "storage",
     "db",
     "authn",
+    "notify",
     "telemetry",
 ]
 

@@ -11,6 +11,7 @@ import pytest
 from entrepot.settings import MOST_WORKERS, Ldap, Server, Settings, SettingsError, load, parse_listen, usable_cores
 
 LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
+MAIL = "[mail]\nurl = 'smtp://host'\nsender = 'registry@example.com'\n"
 
 
 def settings(tmp_path: pathlib.Path, text: str = "", environment: Mapping[str, str] | None = None) -> Settings:
@@ -91,12 +92,38 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         (f"{LDAP}group_filter = '(cn=x)'", {}, "ldap.group_filter"),
         (f"{LDAP}timeout_seconds = 0", {}, "ldap.timeout_seconds"),
         (f"{LDAP}timeout_seconds = 61", {}, "ldap.timeout_seconds"),
+        ("", {"ENTREPOT_MAIL__URL": "mail.example.com"}, "mail.url"),
+        ("", {"ENTREPOT_MAIL__URL": "smtp://reg:word@host"}, "mail.url"),
+        ("", {"ENTREPOT_MAIL__URL": "smtp://host:x"}, "mail.url"),
+        ("", {"ENTREPOT_MAIL__URL": "smtp://host"}, "mail.sender"),
+        ("", {"ENTREPOT_AUTH__REGISTRATION": "open"}, "auth.registration needs mail.url"),
+        ("", {"ENTREPOT_AUTH__REGISTRATION": "all"}, "auth.registration"),
+        (f"{MAIL}[auth]\nregistration = 'domain'", {}, "auth.registration_domains"),
+        (f"{MAIL}[auth]\nregistration_domains = ['x.org']", {}, "auth.registration_domains"),
+        ("", {"ENTREPOT_AUTH__REQUIRE_TOTP": "yes"}, "auth.require_totp"),
     ],
 )
 def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environment: dict[str, str], reason: str) -> None:
     """The message names the key."""
     with pytest.raises(SettingsError, match=reason):
         settings(tmp_path, text, environment)
+
+
+def test_who_sends_mail(tmp_path: pathlib.Path) -> None:
+    """Without a file nobody is logged in; a file has two lines, and its content is in no message."""
+    assert settings(tmp_path, MAIL, {}).mail.read_credentials() == ("", "")
+    secret = tmp_path / "secret"
+    held = settings(tmp_path, f"{MAIL}credentials_file = '{secret}'", {}).mail
+    with pytest.raises(SettingsError, match=r"mail\.credentials_file: cannot read"):
+        held.read_credentials()
+    secret.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        held.read_credentials()
+    secret.write_text("reg\n")
+    with pytest.raises(SettingsError, match="its first line"):
+        held.read_credentials()
+    secret.write_text("reg\na word\n")
+    assert held.read_credentials() == ("reg", "a word")
 
 
 def test_where_people_are(tmp_path: pathlib.Path) -> None:

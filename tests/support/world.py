@@ -35,6 +35,7 @@ from entrepot.metadata import accounts, grants, namespaces, policy, repositories
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
 from entrepot.ports.directory import Directory
+from entrepot.ports.mail import Mail
 from entrepot.ports.outside import Outside
 from entrepot.ports.store import BlobStore
 from entrepot.storage.memory import MemoryStore
@@ -84,6 +85,7 @@ class World:
         wrap_store: Callable[[BlobStore], BlobStore] | None = None,
         wrap_database: Callable[[Database], Database] | None = None,
         directory: Directory | None = None,
+        mail: Mail | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
         self.folder = new_folder()
@@ -94,6 +96,7 @@ class World:
         self.addresses = Addresses(public_url, [])
         self.directory = directory
         self.outside = outside
+        self.mail = mail
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
@@ -118,7 +121,9 @@ class World:
         await held.refresh()
         store = self._wrap_store(self.store)
         trust = Trust(self.outside)
-        return Registry(database, store, self.clock, hasher, held, self.rules, self.directory, trust=trust)
+        return Registry(
+            database, store, self.clock, hasher, held, self.rules, self.directory, trust=trust, mail=self.mail
+        )
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""

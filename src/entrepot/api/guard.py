@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from litestar.connection import ASGIConnection
+from litestar.datastructures import State
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
+from entrepot.core.sign_in import authenticate_with
 from entrepot.domain.access import SCOPE_WORD, Action, Caller, Origin
 from entrepot.domain.errors import (
     Denied,
@@ -33,6 +35,9 @@ from entrepot.wire.messages import Receive, Request, Scope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
+ONE_TIME_CODE: Final = b"entrepot-otp"
+# Where whoever must have one-time codes and has none gets by the password alone.
+ENROLMENT: Final = frozenset({"/users/{user}/totp", "/users/{user}/totp/confirm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,10 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     subject = _subject(connection)
     scope[CHALLENGE] = _challenge(needs, subject.resource)
     state = connection.app.state
-    header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
     policy: Policy = state.context.registry.policy
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    caller: Caller = await state.who(state.context, header)
+    caller = await _find_caller(state, scope, handler.opt["path"])
     request = Request(scope, cast("Receive", connection.receive))
     origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
     caller = replace(caller, origin=origin)
@@ -91,6 +95,17 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         raise remember(state.context, caller, (needs, subject.asked), (error, decision.reasons)) from None
 
 
+async def _find_caller(state: State, scope: Scope, path: str) -> Caller:
+    headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+    header, code = headers.get(b"authorization"), headers.get(ONE_TIME_CODE, b"").decode("latin-1")
+    if header is not None and (code or path in ENROLMENT):
+        return await authenticate_with(
+            state.context.registry, state.context.genuine, header, code, is_enrolling=path in ENROLMENT
+        )
+    caller: Caller = await state.who(state.context, header)
+    return caller
+
+
 def scope_of(connection: Connection) -> Scope:
     """The scope as the server knows it, which the framework's types close."""
     return cast("Scope", connection.scope)
@@ -98,6 +113,9 @@ def scope_of(connection: Connection) -> Scope:
 
 def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> None:
     """Raise what the caller is to be told, unless both policy and token allow it."""
+    if needs is Action.TOKEN:
+        # Whoever is nobody yet: what lets them in is in the body.
+        return
     if needs is Action.PING:
         _require_identity(caller)
         return

@@ -47,6 +47,8 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "account"): {"minLength": 1, "maxLength": LONGEST_SERVICE},
     ("path", "token"): {"pattern": "^[1-9][0-9]{0,14}$"},
     ("path", "secret"): {"pattern": "^[1-9][0-9]{0,14}$"},
+    ("path", "invitation"): {"pattern": "^[2-9a-hjkmnp-z]{10}$"},
+    ("query", "organisation"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},
@@ -130,7 +132,7 @@ def _complete(operation: dict[str, Any], endpoint: Endpoint) -> None:
     }
     operation["summary"] = (endpoint.handler.__doc__ or "").strip().partition("\n")[0]
     schemes: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
-    operation["security"] = [*schemes, {}] if endpoint.needs is Action.PULL else schemes
+    operation["security"] = [*schemes, {}] if endpoint.needs in {Action.PULL, Action.TOKEN} else schemes
 
 
 def _parameter(found: dict[str, Any]) -> dict[str, Any]:

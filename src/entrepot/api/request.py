@@ -56,6 +56,11 @@ OfNamespace = Annotated[
     QueryParameter(name="namespace", max_length=LONGEST_NAMESPACE, description="Only those of this namespace."),
 ]
 
+InOrganisation = Annotated[
+    str,
+    QueryParameter(name="organisation", max_length=LONGEST_NAMESPACE, description="Only into this organisation."),
+]
+
 
 class ApiRequest(Request[Any, Any, Any]):
     """A request whose JSON is read exactly as its type says: no unknown fields, no "1" for 1."""

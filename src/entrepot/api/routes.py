@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from entrepot.api import (
     access,
+    emails,
     grants,
     invitations,
     issuers,
     jobs,
+    mail_invitations,
     members,
     namespaces,
     organisations,
+    password_resets,
     policy,
+    registrations,
     repositories,
     roles,
     secrets,
@@ -24,6 +28,7 @@ from entrepot.api import (
     tags,
     team_groups,
     teams,
+    totp,
     users,
     whoami,
 )
@@ -55,6 +60,7 @@ ORGANISATION: Final = "/organisations/{organisation}"
 TEAM: Final = f"{ORGANISATION}/teams/{{team}}"
 INVITED: Final = f"{ORGANISATION}/invitations/{{user}}"
 READ, RUN = Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN
+USER: Final = "/users/{user}"
 TOKENS: Final = "/users/{user}/tokens"
 SERVICE: Final = "/service-accounts/{account}"
 ISSUER: Final = "/issuers/{issuer}"
@@ -66,6 +72,25 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/users/{user}", Action.PING, users.get, 200, (403, 404)),
     Endpoint("DELETE", "/users/{user}", Action.ADMIN, users.remove, 204, (403, 404, 409)),
     Endpoint("PUT", "/users/{user}/password", Action.PING, users.change_password, 204, (403, 404, 409)),
+    Endpoint("GET", f"{USER}/totp", Action.PING, totp.get, 200, (403, 404)),
+    Endpoint("POST", f"{USER}/totp", Action.PING, totp.begin, 200, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/confirm", Action.PING, totp.confirm, 200, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/disable", Action.PING, totp.disable, 204, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/totp/recovery-codes", Action.PING, totp.renew, 200, (403, 404, 409)),
+    Endpoint("GET", f"{USER}/email", Action.PING, emails.get, 200, (403, 404)),
+    Endpoint("PUT", f"{USER}/email", Action.PING, emails.put, 202, (403, 404, 409)),
+    Endpoint("POST", f"{USER}/email/confirm", Action.PING, emails.confirm, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{USER}/email", Action.PING, emails.remove, 204, (403, 404)),
+    Endpoint("POST", f"{USER}/reset-code", Action.ADMIN, password_resets.make_code, 200, (403, 404, 409)),
+    # Whoever asks these is nobody yet.
+    Endpoint("POST", "/password-resets", Action.TOKEN, password_resets.create, 202, (409,)),
+    Endpoint("POST", "/password-resets/confirm", Action.TOKEN, password_resets.confirm, 204),
+    Endpoint("POST", "/registrations", Action.TOKEN, registrations.create, 202, (403, 409)),
+    Endpoint("POST", "/registrations/confirm", Action.TOKEN, registrations.confirm, 201, (403, 409)),
+    Endpoint("GET", "/mail-invitations", Action.PING, mail_invitations.list_all, 200, (403, 404)),
+    Endpoint("POST", "/mail-invitations", Action.PING, mail_invitations.create, 202, (403, 404, 409)),
+    Endpoint("POST", "/mail-acceptances", Action.PING, mail_invitations.accept, 204, (409,)),
+    Endpoint("DELETE", "/mail-invitations/{invitation}", Action.PING, mail_invitations.remove, 204, (403, 404)),
     Endpoint("GET", "/namespaces", Action.CATALOG, namespaces.list_page),
     Endpoint("POST", "/namespaces", Action.PING, namespaces.create, 201, (403, 409)),
     Endpoint("GET", NAMESPACE, Action.PULL, namespaces.get, 200, (404,)),

@@ -11,6 +11,7 @@ from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from entrepot.core.changes import LONGEST_DESCRIPTION
 from entrepot.domain.access import Action
 from entrepot.domain.grants import GRANTABLE
+from entrepot.domain.mail import ADDRESS, LONGEST_ADDRESS
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 from entrepot.domain.secrets import SECRET
 
@@ -61,6 +62,22 @@ Password = Annotated[
             "pattern": "^[^\\u0000-\\u001f\\u007f]*$",
             "not": {"pattern": f"^{SECRET.pattern}$"},
         },
+    ),
+]
+
+Address = Annotated[
+    str,
+    msgspec.Meta(
+        description="An e-mail address.",
+        extra_json_schema={"pattern": f"^(?:{ADDRESS.pattern})$", "maxLength": LONGEST_ADDRESS},
+    ),
+]
+MailCode = Annotated[
+    str,
+    msgspec.Meta(
+        description="The code of a mail.",
+        max_length=60,
+        extra_json_schema={"pattern": "^[2-9a-hjkmnp-z]{10}-[2-9a-hjkmnp-z]{24}$"},
     ),
 ]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import time
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from cyclopts import Parameter
 
 from entrepot.cli.output import clean, print_json
-from entrepot.cli.secrets import FromStdin, known_password
+from entrepot.cli.secrets import FromStdin, known_password, one_time_code
 from entrepot.cli.target import PASSWORD, SERVER, USERNAME, Where, find_server
 from entrepot.client.api import call, path_of
 from entrepot.client.credentials import CredentialsFile, Login
@@ -18,6 +20,7 @@ from entrepot.client.errors import ClientError
 from entrepot.client.http import Server, parse_server
 
 THERE = Where()
+TOKEN_DAYS: Final = 7
 Address = Annotated[str | None, Parameter(help="Address of the server, such as https://registry.example.com.")]
 
 
@@ -37,7 +40,7 @@ def login(
     password = None if password_stdin else os.environ.get(PASSWORD)
     password = password or known_password(is_stdin=password_stdin, prompt=f"Password of {name}: ")
     new = Login(name, password, str(where.ca.resolve()) if where.ca else kept.ca)
-    me = call(Server(server, new), "GET", path_of("whoami"))
+    new, me = _enter(server, new, is_stdin=password_stdin)
     file.put(server, new)
     if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in {"localhost", "127.0.0.1", "::1"}:
         print("entrepot: warning: http sends your password readable by anybody on the way", file=sys.stderr)
@@ -71,6 +74,25 @@ def whoami(*, where: Where = THERE) -> None:
         print(f"{organisation['role']} of {clean(organisation['name'])}")
     for team in me.get("teams") or []:
         print(f"in the team {clean(team)}")
+
+
+def _enter(server: str, login: Login, *, is_stdin: bool) -> tuple[Login, dict[str, Any]]:
+    """What is kept of a login, and who that is; with a one-time code it is a personal token for a week."""
+    try:
+        return login, call(Server(server, login), "GET", path_of("whoami"))
+    except ClientError as error:
+        if error.code == "ENROLMENT_NEEDED":
+            # Kept: setting them up is what the password is still good for.
+            print(f"entrepot: warning: {error}", file=sys.stderr)
+            return login, {"name": login.username, "administrator": False}
+        if error.code != "CODE_NEEDED":
+            raise
+    code = one_time_code(is_stdin=is_stdin)
+    now = time.strftime("%Y-%m-%d %H.%M.%S", time.gmtime())
+    new = {"name": f"entrepot login {now}", "scopes": ["admin"], "days": TOKEN_DAYS}
+    made = call(Server(server, login, code), "POST", path_of("users", login.username, "tokens"), new)
+    held = msgspec.structs.replace(login, password=made["secret"])
+    return held, call(Server(server, held), "GET", path_of("whoami"))
 
 
 def _required(address: str | None) -> str:

@@ -60,6 +60,7 @@ for path, name, group, text in (
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("ci_login:ci_login", "ci-login", LOG_IN, "Exchange the token of a CI job for a login of docker and podman."),
     ("login:whoami", "whoami", LOG_IN, "Show who you are on the server."),
+    ("people:register", "register", LOG_IN, "Ask for an account by mail, and make it with the code."),
     ("password:login_password", "login-password", LOG_IN, "Print a password for docker login that holds for 12 hours."),
 ):
     app.command(f"entrepot.cli.{path}", name=name, group=group, help=text)

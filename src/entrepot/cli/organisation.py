@@ -13,6 +13,13 @@ from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 
 app = cyclopts.App(name="organisation", help="Make organisations, and say who is in them.")
+for command, text in (
+    ("invite-mail", "Invite an e-mail address, with an account or without; it holds for 14 days."),
+    ("mailed", "List who was invited by mail and has not come."),
+    ("withdraw-mail", "Take an invitation by mail back."),
+    ("accept-mail", "Join, with the account that you have, what the code of a mail invites into."),
+):
+    app.command(f"entrepot.cli.mail_invitation:{command.replace('-', '_')}", name=command, help=text)
 HERE = Anywhere()
 
 Role = Literal["owner", "member"]

@@ -14,9 +14,17 @@ from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 from entrepot.client.credentials import CredentialsFile, Login
 from entrepot.client.http import Server
+from entrepot.domain.secrets import is_secret
 
 app = cyclopts.App(name="user", help="Make, list and remove users, and set passwords.")
 HERE = Anywhere()
+for path, name, text in (
+    ("totp:app", "totp", "Ask for a one-time code of an authenticator beside the password."),
+    ("email:app", "email", "Say which address a user has, proved by a code."),
+    ("people:reset_password", "reset-password", "Ask for a code by mail, and choose another password by it."),
+    ("people:reset_code", "reset-code", "Make a code for another password, to be handed over without mail."),
+):
+    app.command(f"entrepot.cli.{path}", name=name, help=text)
 
 
 @app.command
@@ -62,8 +70,8 @@ def passwd(
         login = api.login if isinstance(api, Server) else None
         is_own = login is not None and login.username == name
         current = login.password if login is not None and is_own else None
-        if is_own and not current:
-            current = known_password(is_stdin=False, prompt="Present password: ")
+        if is_own and (not current or is_secret(current)):
+            current = known_password(is_stdin=password_stdin, prompt="Present password: ")
         password = new_password(is_stdin=password_stdin, is_generated=generate)
         change = {"password": password, "current": current} if is_own else {"password": password}
         call(api, "PUT", path_of("users", name, "password"), change)
@@ -92,5 +100,6 @@ def _remember(server: Server, password: str) -> None:
     # Else the next command would log in with a password that is void.
     file = CredentialsFile(os.environ)
     kept = file.load().servers.get(server.address)
-    if kept is not None and server.login is not None and kept.username == server.login.username:
+    is_ours = kept is not None and server.login is not None and kept.username == server.login.username
+    if kept is not None and is_ours and not is_secret(kept.password):
         file.put(server.address, Login(kept.username, password, kept.ca))

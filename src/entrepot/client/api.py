@@ -59,13 +59,20 @@ def collect(api: Api, path: str, key: str) -> list[dict[str, Any]]:
 
 def _document(api: Api, answer: Answer) -> Any:
     if answer.status >= FAILED:
-        raise ClientError(_explain(api, answer))
+        raise ClientError(_explain(api, answer), _code(answer))
     if not answer.body:
         return None
     try:
         return msgspec.json.decode(answer.body)
     except msgspec.DecodeError:
         raise ClientError(f"this is no Entrepot: it answered {answer.status} without JSON") from None
+
+
+def _code(answer: Answer) -> str:
+    try:
+        return str(msgspec.json.decode(answer.body)["errors"][0]["code"])
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return ""
 
 
 def _explain(api: Api, answer: Answer) -> str:

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 
 class ClientError(Exception):
-    """One line for people: what went wrong, and what to do."""
+    """One line for people: what went wrong, and what to do; `code` is the server's word for it, if it said one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

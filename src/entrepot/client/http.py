@@ -33,11 +33,12 @@ def parse_server(text: str) -> str:
 
 
 class Server:
-    """One registry and how we log in there; the port Api of the command line."""
+    """One registry and how we log in there, perhaps with a one-time code; the port Api of the command line."""
 
-    def __init__(self, address: str, login: Login | None) -> None:
+    def __init__(self, address: str, login: Login | None, code: str = "") -> None:
         self.address = address
         self.login = login
+        self._code = code
         self._parts = urlsplit(address)
 
     def send(self, method: str, path: str, body: bytes | None) -> Answer:
@@ -72,6 +73,8 @@ class Server:
         if self.login is not None and self.login.username:
             pair = f"{self.login.username}:{self.login.password}".encode()
             headers["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        if self._code:
+            headers["entrepot-otp"] = self._code
         return headers
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -58,10 +58,11 @@ async def list_accounts(registry: Registry, caller: Caller, page: Page) -> tuple
 async def get_account(registry: Registry, caller: Caller, name: str) -> AccountRow:
     """A user, for administrators and for that user. Raises AccountUnknown, Denied, InsufficientScope."""
     _require_self_or_admin(caller, registry.policy.snapshot, name)
-    return await registry.database.read(lambda tx: _get_user(tx, name))
+    return await registry.database.read(lambda tx: get_user_row(tx, name))
 
 
-async def _get_user(tx: Tx, name: str) -> AccountRow:
+async def get_user_row(tx: Tx, name: str) -> AccountRow:
+    """The row of a user. Raises AccountUnknown."""
     row = await get_row(tx, name)
     if row.kind != "user":
         raise AccountUnknown("there is no such user", user=name)
@@ -81,7 +82,7 @@ async def add_account(registry: Registry, caller: Caller, new: NewAccount) -> Ac
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
     require_free_name(new.name)
-    _require_good_password(new.password, "password")
+    require_good_password(new.password, "password")
     encoded = await registry.hasher.hash(new.password)
 
     async def record(tx: Tx) -> AccountRow:
@@ -102,11 +103,11 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     """
     act = registry.act(caller)
     _require_self_or_admin(caller, act.snapshot, name)
-    _require_good_password(change.new, "password")
-    row = await registry.database.read(lambda tx: _get_user(tx, name))
+    require_good_password(change.new, "password")
+    row = await registry.database.read(lambda tx: get_user_row(tx, name))
     if row.source == LDAP:
         raise Conflict("the password of this user is in the directory; change it there", user=name)
-    if _is_self(caller, name):
+    if is_self(caller, name):
         await _require_current(registry, row, change)
     encoded = await registry.hasher.hash(change.new)
 
@@ -131,7 +132,7 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
     require_admin(caller, act.snapshot)
 
     async def record(tx: Tx) -> None:
-        account = await _get_user(tx, name)
+        account = await get_user_row(tx, name)
         can_administer = account.is_admin and not account.is_disabled
         if can_administer and await accounts.count_administrators(tx) == 1:
             raise Conflict("this is the last administrator; make another one first", user=name)
@@ -155,11 +156,12 @@ def require_admin(caller: Caller, snapshot: PolicySnapshot) -> None:
 
 
 def _require_self_or_admin(caller: Caller, snapshot: PolicySnapshot, name: str) -> None:
-    if not _is_self(caller, name):
+    if not is_self(caller, name):
         require_admin(caller, snapshot)
 
 
-def _is_self(caller: Caller, name: str) -> bool:
+def is_self(caller: Caller, name: str) -> bool:
+    """Whether a name is the caller's own."""
     return caller.identity is not None and caller.identity.name == name
 
 
@@ -170,7 +172,8 @@ async def _require_current(registry: Registry, row: AccountRow, change: Password
         raise Denied("the present password is wrong", field="current")
 
 
-def _require_good_password(password: str, field: str) -> None:
+def require_good_password(password: str, field: str) -> None:
+    """Raise RequestInvalid for a password that nobody may have."""
     # The password itself is never part of a message: errors end up in logs and on screens.
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise RequestInvalid(

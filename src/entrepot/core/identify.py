@@ -15,6 +15,7 @@ from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
 from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
 from entrepot.core.registry import DAY, SECOND, Registry
+from entrepot.core.second_factor import require_password_enough
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
@@ -105,17 +106,23 @@ async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identi
 
 
 async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes) -> Caller:
+    name, password = parse_basic(encoded)
+    if not name and not password:
+        return ANONYMOUS
+    if name == FEDERATED:
+        return await _federated(registry, password)
+    return await enter(registry, cache, name, password)
+
+
+def parse_basic(encoded: bytes) -> tuple[str, str]:
+    """(name, password) of Basic credentials. Raises Unauthenticated."""
     try:
         name, colon, password = b64decode(encoded, validate=True).decode().partition(":")
     except (Base64Error, UnicodeDecodeError):
         raise Unauthenticated("the Basic credentials are not base64 of name:password") from None
     if not colon:
         raise Unauthenticated("the Basic credentials are not base64 of name:password")
-    if not name and not password:
-        return ANONYMOUS
-    if name == FEDERATED:
-        return await _federated(registry, password)
-    return await enter(registry, cache, name, password)
+    return name, password
 
 
 async def _federated(registry: Registry, token: str) -> Caller:
@@ -162,6 +169,7 @@ async def _prove(registry: Registry, name: str, password: str) -> Identity:
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.kind != "user" or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
+    require_password_enough(registry.rules, account)
     return Identity(account.id, account.name)
 
 

@@ -14,6 +14,8 @@ import msgspec
 from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
+from entrepot.core.letters import send_letter
+from entrepot.core.mailing import SEND, forget_mail
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
@@ -27,13 +29,21 @@ EXPIRE_DENIALS: Final = "denial.expire"
 KEYS: Final = "key.rotate"
 FOLLOW_DIRECTORY: Final = "directory.follow"
 FORGET: Final = "credential.forget"
+FORGET_MAIL: Final = "mail.forget"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400}
+RECURRING: Final = {
+    EXPIRE: 300,
+    EXPIRE_DENIALS: 3600,
+    KEYS: 3600,
+    FOLLOW_DIRECTORY: 300,
+    FORGET: 86_400,
+    FORGET_MAIL: 3600,
+}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -81,6 +91,12 @@ async def forget(registry: Registry, payload: str) -> None:
     await forget_credentials(registry)
 
 
+async def forget_codes(registry: Registry, payload: str) -> None:
+    """Forget codes of mails that have expired, and how many mails were asked for."""
+    del payload
+    await forget_mail(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -88,6 +104,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     KEYS: rotate_keys,
     FOLLOW_DIRECTORY: follow_directory,
     FORGET: forget,
+    SEND: send_letter,
+    FORGET_MAIL: forget_codes,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -14,9 +15,11 @@ from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
+from entrepot.ports.mail import Mail
 from entrepot.ports.passwords import PasswordHasher
 from entrepot.ports.store import Abilities, BlobStore
 
+Registration = Literal["off", "invited", "domain", "open"]
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
@@ -39,6 +42,10 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    require_totp: Literal["off", "administrators", "everyone"] = "off"
+    public_url: str = ""
+    registration: Registration = "off"
+    registration_domains: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,6 +69,7 @@ class Registry:
     directory: Directory | None = None
     uses: Uses = field(default_factory=Uses)
     trust: Trust = field(default_factory=Trust)
+    mail: Mail | None = None
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

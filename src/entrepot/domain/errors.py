@@ -8,7 +8,8 @@ EntrepotError
 │   ├── SizeInvalid
 │   ├── ManifestInvalid
 │   ├── UploadInvalid
-│   └── RequestInvalid
+│   ├── RequestInvalid
+│   └── CodeInvalid
 ├── Unknown
 │   ├── EndpointUnknown
 │   ├── NameUnknown
@@ -34,7 +35,9 @@ EntrepotError
 ├── Unsupported
 │   └── InUse
 ├── Unauthenticated
-│   └── InsufficientScope
+│   ├── InsufficientScope
+│   ├── CodeNeeded
+│   └── EnrolmentNeeded
 ├── Denied
 └── Unavailable
     └── StorageFull
@@ -85,6 +88,10 @@ class UploadInvalid(Invalid):
 
 class RequestInvalid(Invalid):
     """A parameter, header or document outside the format's own grammar."""
+
+
+class CodeInvalid(Invalid):
+    """A code of a mail that is wrong, was used, was tried too often, or has expired; nobody is told which."""
 
 
 class Unknown(EntrepotError):
@@ -189,6 +196,14 @@ class Unauthenticated(EntrepotError):
 
 class InsufficientScope(Unauthenticated):
     """The token does not cover what its owner may do; ask for another."""
+
+
+class CodeNeeded(Unauthenticated):
+    """The password is right, and a one-time code is missing or wrong."""
+
+
+class EnrolmentNeeded(Unauthenticated):
+    """The password is right, and its owner has to set up one-time codes first."""
 
 
 class Denied(EntrepotError):

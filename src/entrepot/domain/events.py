@@ -62,6 +62,15 @@ EventKind = Literal[
     "issuer.rule.removed",
     "token.exchanged",
     "token.refused",
+    "user.totp.enabled",
+    "user.totp.disabled",
+    "user.totp.recovery-codes",
+    "user.totp.recovered",
+    "user.email",
+    "user.email.removed",
+    "user.reset-code",
+    "invitation.mailed",
+    "invitation.unmailed",
 ]
 
 

@@ -20,6 +20,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     created_at: int
     kind: AccountKind
     source: str = "local"
+    has_totp: bool = False
 
 
 class Faceless(msgspec.Struct, frozen=True):
@@ -31,16 +32,25 @@ class Faceless(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-COLUMNS = "id, name, password_hash, is_admin, is_disabled, created_at, kind, source"
+COLUMNS = (
+    "id, name, password_hash, is_admin, is_disabled, created_at, kind, source, "
+    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null)"
+)
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7])
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7], bool(row[8]))
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:
     """A user, organisation or service account by name."""
     row = await tx.one(f"select {COLUMNS} from account where name = $1", name)
+    return None if row is None else _account(row)
+
+
+async def find_account_by_id(tx: Tx, account: int) -> AccountRow | None:
+    """A user, organisation or service account by id."""
+    row = await tx.one(f"select {COLUMNS} from account where id = $1", account)
     return None if row is None else _account(row)
 
 
@@ -79,16 +89,24 @@ async def add_faceless(tx: Tx, new: Faceless, now: int) -> int:
 
 
 async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:
-    """Change a password; every token made before is void."""
+    """Change a password; every token made before is void, and codes by which another one could be chosen."""
+    await tx.execute("delete from mail_code where account = $1 and purpose = 'reset'", account)
     await tx.execute(
         "update account set password_hash = $1, credentials_since = $2 where id = $3", password_hash, now, account
     )
+
+
+async def void_tokens(tx: Tx, account: int, now: int) -> None:
+    """Every token and login password made before is void."""
+    await tx.execute("update account set credentials_since = $1 where id = $2", now, account)
 
 
 async def remove_account(tx: Tx, account: int) -> None:
     """Forget a user with their grants; what they own is left without an owner."""
     await remove_of(tx, ("account", account))
     await tx.execute("update namespace set owner = null where owner = $1", account)
+    for table in ("totp", "recovery_code", "email", "mail_code"):
+        await tx.execute(f"delete from {table} where account = $1", account)
     for table in ("organisation_member", "team_member", "invitation", "credential", "federation_rule"):
         await tx.execute(f"delete from {table} where account = $1", account)
     await tx.execute("delete from account where id = $1", account)

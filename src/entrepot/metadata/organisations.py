@@ -68,7 +68,7 @@ async def remove_organisation(tx: Tx, organisation: int) -> None:
     teams = "select id from team where organisation = $1"
     await tx.execute(f"delete from \"grant\" where subject_kind = 'team' and subject in ({teams})", organisation)
     await tx.execute(f"delete from team_member where team in ({teams})", organisation)
-    for table in ("team", "organisation_member", "invitation"):
+    for table in ("team", "organisation_member", "invitation", "mail_code"):
         await tx.execute(f"delete from {table} where organisation = $1", organisation)
     await remove_account(tx, organisation)
 

@@ -1,0 +1,77 @@
+"""Signing in as a person: a name, a password and, where the account has a second factor, a code."""
+
+from __future__ import annotations
+
+from entrepot.core.identify import authenticate, log_in, parse_basic
+from entrepot.core.registry import Registry
+from entrepot.core.second_factor import Verdict, require_right, spend
+from entrepot.core.tokens import GenuineCache
+from entrepot.domain.access import Caller, Identity
+from entrepot.domain.errors import CodeNeeded, EnrolmentNeeded
+from entrepot.domain.events import Event
+from entrepot.domain.names import FEDERATED
+from entrepot.domain.secrets import is_secret
+from entrepot.metadata import accounts, events, totp
+from entrepot.ports.database import Tx
+
+
+async def sign_in(registry: Registry, cache: GenuineCache, name: str, password: str, code: str) -> Identity:
+    """The identity of a name, a password and a one-time or recovery code, which is used up by that.
+
+    A code that is not needed is not looked at. Raises Unauthenticated for a wrong name or password; and, only once the
+    password is proved, CodeNeeded where a code is missing or wrong, EnrolmentNeeded where there must be one and is not.
+    """
+    try:
+        return await log_in(registry, cache, name, password)
+    except CodeNeeded:
+        if not code:
+            raise
+    return await _spend(registry, name, code)
+
+
+async def authenticate_with(
+    registry: Registry, cache: GenuineCache, header: bytes, code: str, *, is_enrolling: bool
+) -> Caller:
+    """Who sent this Authorization header and perhaps a code. With `is_enrolling` nobody needs to have codes yet.
+
+    Raises Unauthenticated.
+    """
+    scheme, _, credentials = header.partition(b" ")
+    if scheme.lower() != b"basic":
+        return await authenticate(registry, cache, header)
+    name, password = parse_basic(credentials.strip())
+    if not name or name == FEDERATED or is_secret(password):
+        return await authenticate(registry, cache, header)
+    try:
+        return Caller(await sign_in(registry, cache, name, password, code), None)
+    except EnrolmentNeeded:
+        if not is_enrolling:
+            raise
+    return Caller(await registry.database.read(lambda tx: _identity(tx, name)), None)
+
+
+async def _spend(registry: Registry, name: str, code: str) -> Identity:
+    now, key = registry.clock.now(), registry.policy.token_key
+
+    async def record(tx: Tx) -> tuple[Identity, Verdict]:
+        identity = await _identity(tx, name)
+        row = await totp.find_totp(tx, identity.account)
+        if row is None or row.confirmed_at is None:
+            # Switched off this very moment.
+            return identity, "right"
+        verdict = await spend(tx, key, row, code, now)
+        if verdict == "recovered":
+            left = await totp.count_recovery_codes(tx, identity.account)
+            await events.add_event(tx, Event("user.totp.recovered", name, name, {"left": left}), now)
+        return identity, verdict
+
+    identity, verdict = await registry.database.transact(record)
+    require_right(verdict)
+    return identity
+
+
+async def _identity(tx: Tx, name: str) -> Identity:
+    account = await accounts.find_account(tx, name)
+    if account is None:
+        raise CodeNeeded("this account is gone")
+    return Identity(account.id, account.name)

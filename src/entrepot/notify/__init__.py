@@ -1,0 +1,1 @@
+"""Adapters that tell people: the port Mail over SMTP."""
