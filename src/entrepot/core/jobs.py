@@ -15,6 +15,8 @@ from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
 from entrepot.core.registry import SECOND, Registry
+from entrepot.core.sessions import forget_sessions
+from entrepot.core.sign_on_follow import check_links
 from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
@@ -27,13 +29,23 @@ EXPIRE_DENIALS: Final = "denial.expire"
 KEYS: Final = "key.rotate"
 FOLLOW_DIRECTORY: Final = "directory.follow"
 FORGET: Final = "credential.forget"
+FOLLOW_SIGN_ON: Final = "sign-on.follow"
+FORGET_SESSIONS: Final = "session.forget"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400}
+RECURRING: Final = {
+    EXPIRE: 300,
+    EXPIRE_DENIALS: 3600,
+    KEYS: 3600,
+    FOLLOW_DIRECTORY: 300,
+    FORGET: 86_400,
+    FOLLOW_SIGN_ON: 300,
+    FORGET_SESSIONS: 3600,
+}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -81,6 +93,18 @@ async def forget(registry: Registry, payload: str) -> None:
     await forget_credentials(registry)
 
 
+async def follow_sign_on(registry: Registry, payload: str) -> None:
+    """Let accounts and teams follow what the providers say that people signed on with."""
+    del payload
+    await check_links(registry)
+
+
+async def forget_old_sessions(registry: Registry, payload: str) -> None:
+    """Delete the rows of sessions that have run out."""
+    del payload
+    await forget_sessions(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -88,6 +112,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     KEYS: rotate_keys,
     FOLLOW_DIRECTORY: follow_directory,
     FORGET: forget,
+    FOLLOW_SIGN_ON: follow_sign_on,
+    FORGET_SESSIONS: forget_old_sessions,
 }
 
 

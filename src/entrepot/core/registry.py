@@ -39,6 +39,7 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    sign_on_hours: int = 12
 
 
 @dataclass(slots=True)

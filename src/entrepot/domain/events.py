@@ -62,6 +62,16 @@ EventKind = Literal[
     "issuer.rule.removed",
     "token.exchanged",
     "token.refused",
+    "session.opened",
+    "session.closed",
+    "device.approved",
+    "device.denied",
+    "sign-on.provider.created",
+    "sign-on.provider.changed",
+    "sign-on.provider.removed",
+    "sign-on.linked",
+    "sign-on.unlinked",
+    "sign-on.refused",
 ]
 
 
