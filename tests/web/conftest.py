@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.world import World
+from tests.web.signing import Signing
 
 
 @pytest.fixture
@@ -14,3 +15,11 @@ def world() -> Iterator[World]:
     """A registry of its own."""
     with World() as world:
         yield world
+
+
+@pytest.fixture
+def signing() -> Iterator[Signing]:
+    """A registry that knows a provider."""
+    signing = Signing()
+    yield signing
+    signing.close()
