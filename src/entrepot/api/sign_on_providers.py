@@ -13,7 +13,8 @@ from entrepot.api.request import InPath, Names, TheCaller, TheRegistry, created
 from entrepot.api.types import Answer, Document, Name, time_of
 from entrepot.core import sign_on_providers
 from entrepot.core.sign_on_providers import ProviderChange
-from entrepot.domain.sign_on import CLAIM, DOMAIN, LONGEST_SECRET, MOST_LISTED, SCOPE, VISIBLE, Provider
+from entrepot.domain.directory import LONGEST_GROUP
+from entrepot.domain.sign_on import CLAIM, DOMAIN, LONGEST_DOMAIN, LONGEST_SECRET, MOST_LISTED, SCOPE, VISIBLE, Provider
 from entrepot.metadata.sign_on import LinkRow
 
 # Said in the schema, judged by the domain, whose messages tell what to do.
@@ -25,18 +26,19 @@ def _text(pattern: str, description: str, **more: Any) -> msgspec.Meta:
     return msgspec.Meta(description=description, extra_json_schema={"pattern": pattern, **more})
 
 
-def _listed(pattern: str, description: str, least: int = 0, **more: Any) -> Any:
-    item = Annotated[str, _text(pattern, "", **more)]
-    schema = {"minItems": least, "maxItems": MOST_LISTED}
-    return Annotated[list[item], msgspec.Meta(description=description, extra_json_schema=schema)]  # type: ignore[valid-type]
+def _list(text: str, least: int = 0) -> msgspec.Meta:
+    return msgspec.Meta(description=text, extra_json_schema={"minItems": least, "maxItems": MOST_LISTED})
 
 
 Url = Annotated[str, _text(URL, "Its issuer identifier, letter by letter as its discovery document has it.")]
 Client = Annotated[str, _text(f"^{VISIBLE.pattern}$", "What it calls this registry.")]
 Secret = Annotated[str, _text(LINE, "What proves that it is us; empty for a public client.", maxLength=LONGEST_SECRET)]
-Scopes = _listed(f"^{SCOPE.pattern}$", "What is asked for; openid always is.", 1)
-Domains = _listed(f"^{DOMAIN.pattern}$", "Only verified addresses of these come in.", maxLength=200)
-Groups = _listed("^[^\\u0000-\\u001f\\u007f]+$", "Only members of one of these come in.", maxLength=512)
+Scope = Annotated[str, _text(f"^{SCOPE.pattern}$", "A scope.")]
+Scopes = Annotated[list[Scope], _list("What is asked for; openid always is.", 1)]
+Domain = Annotated[str, _text(f"^(?:{DOMAIN.pattern})$", "A domain.", maxLength=LONGEST_DOMAIN)]
+Domains = Annotated[list[Domain], _list("Only verified addresses of these come in.")]
+Group = Annotated[str, _text("^[^\\u0000-\\u001f\\u007f]+$", "A group.", maxLength=LONGEST_GROUP)]
+Groups = Annotated[list[Group], _list("Only members of one of these come in.")]
 Claim = Annotated[str, _text(f"^{CLAIM.pattern}$", "The name of a claim, or the path to it with dots.")]
 GroupsClaim = Annotated[str, _text(f"^(?:{CLAIM.pattern})?$", "The claim that holds groups; empty for none.")]
 Subject = Annotated[str, _text("^[^\\u0000-\\u001f\\u007f]+$", "What it says as `sub`.", minLength=1, maxLength=255)]

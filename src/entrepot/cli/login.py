@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from entrepot.cli.device import NO_PAGE, ByPage
 from entrepot.cli.output import clean, print_json
 from entrepot.cli.secrets import FromStdin, known_password
 from entrepot.cli.target import PASSWORD, SERVER, USERNAME, Where, find_server
@@ -27,16 +28,26 @@ def login(
     *,
     username: Annotated[str | None, Parameter(help="The user; asked for if it is not given.")] = None,
     password_stdin: FromStdin = False,
+    page: ByPage = NO_PAGE,
     where: Where = THERE,
 ) -> None:
     """Log in to a server, and use it where none is named; kept in a file that only you can read."""
     server = parse_server(_required(address or where.server or os.environ.get(SERVER)))
     file = CredentialsFile(os.environ)
     kept = file.load().servers.get(server, Login())
+    if page.is_wanted:
+        if username or password_stdin:
+            raise ClientError("a page asks who you are: --device goes without --username and --password-stdin")
+        _keep(file, server, page.log_in(server, str(where.ca.resolve()) if where.ca else kept.ca), where)
+        return
     name = username or os.environ.get(USERNAME) or _ask_name()
     password = None if password_stdin else os.environ.get(PASSWORD)
     password = password or known_password(is_stdin=password_stdin, prompt=f"Password of {name}: ")
     new = Login(name, password, str(where.ca.resolve()) if where.ca else kept.ca)
+    _keep(file, server, new, where)
+
+
+def _keep(file: CredentialsFile, server: str, new: Login, where: Where) -> None:
     me = call(Server(server, new), "GET", path_of("whoami"))
     file.put(server, new)
     if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in {"localhost", "127.0.0.1", "::1"}:

@@ -21,6 +21,7 @@ MOST_LISTED: Final = 50
 MOST_GROUPS: Final = 1000
 LONGEST_TEXT: Final = 255
 LONGEST_SECRET: Final = 2048
+LONGEST_DOMAIN: Final = 200
 CLAIM: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -181,7 +182,9 @@ def require_claim(text: str, field: str) -> str:
 def require_domains(domains: Sequence[str]) -> tuple[str, ...]:
     """Domains of addresses that come in. Raises RequestInvalid."""
     lowered = [domain.lower() for domain in domains]
-    if len(lowered) > MOST_LISTED or not all(DOMAIN.fullmatch(each) and len(each) <= LONGEST_TEXT for each in lowered):
+    if len(lowered) > MOST_LISTED or not all(
+        DOMAIN.fullmatch(each) and len(each) <= LONGEST_DOMAIN for each in lowered
+    ):
         raise RequestInvalid(f"at most {MOST_LISTED} domains, such as example.com", field="domains")
     return tuple(dict.fromkeys(lowered))
 
