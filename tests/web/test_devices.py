@@ -51,7 +51,10 @@ def test_a_program_logs_in_once(world: World) -> None:
         person.get("/login/device"), "/login/device", code=codes["user_code"].lower().replace("-", " ")
     )
     shown = page.body.decode()
-    assert all(word in shown for word in ("laptop", "198.51.100.7", "entrepot-cli", codes["user_code"], "admin"))
+    assert all(
+        word in shown
+        for word in ("laptop", "198.51.100.7", "entrepot-cli", codes["user_code"], "administration included")
+    )
     assert "another address" not in shown
     assert person.submit(page, "/login/device/confirm", answer="approve").status == 200
     world.clock.advance(seconds=5)
@@ -212,3 +215,22 @@ def test_the_page_works_in_another_worker(world: World) -> None:
     other = Browser(WebFace(world.sibling_context()), world, cookies=person.cookies)
     decide(other, codes["user_code"], "approve")
     assert poll(person, codes).json["username"] == "alice"
+
+
+def test_a_decision_between_looking_and_deciding(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two decisions at one moment the first counts, and the second is told so and leaves no event."""
+    person = browser_at(world)
+    codes = begin(person)
+    person.sign_in("alice")
+    page = person.submit(person.get("/login/device"), "/login/device", code=codes["user_code"])
+    find = devices.find
+
+    async def found_and_lost(*words: object) -> object:
+        row = await find(*words)  # type: ignore[arg-type]
+        await world.sqlite.transact(lambda tx: tx.execute("update device_code set is_denied = 1, decided_at = 1"))
+        return row
+
+    monkeypatch.setattr(devices, "find", found_and_lost)
+    answer = person.submit(page, "/login/device/confirm", answer="approve")
+    assert "a moment ago" in answer.body.decode()
+    assert world.rows("select count(*) from event where kind like 'device.%'") == [(0,)]

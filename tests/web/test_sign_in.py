@@ -7,7 +7,8 @@ import json
 import pytest
 
 from entrepot.core.accounts import PasswordChange, change_password, remove_account
-from entrepot.core.sessions import MOST_SESSIONS
+from entrepot.core.sessions import MOST_SESSIONS, Browser, close_session, find_session, open_session
+from entrepot.domain.errors import Denied
 from entrepot.wire.bodies import Limits
 from tests.support.asgi import Client
 from tests.support.browser import FORM, browser_at
@@ -184,3 +185,28 @@ def test_large_forms_close_the_connection() -> None:
             "POST", "/login", [b"name=" + b"a" * 99], content_type=FORM, content_length="104", expect="100-continue"
         )
         assert (answer.status, answer["connection"]) == (413, "close")
+
+
+def test_an_account_that_goes_at_this_moment(world: World) -> None:
+    """Between the proof of a password and the session the account may be disabled: then there is no session."""
+    identity = world.caller("bob").identity
+    assert identity is not None
+    world.transact(lambda tx: tx.execute("update account set is_disabled = 1 where name = 'bob'"))
+    with pytest.raises(Denied):
+        world.run(open_session(world.registry, identity, Browser("10.0.0.1", "Firefox")))
+    assert world.rows("select count(*) from web_session") == [(0,)]
+
+
+def test_signing_out_twice(world: World) -> None:
+    """Who is signed out in another window signs out without harm, and it is one event."""
+    browser = browser_at(world)
+    browser.sign_in("alice")
+    token = browser.cookies["entrepot"]
+    session = world.run(find_session(world.registry, token))
+    assert session is not None
+    for _ in range(2):
+        world.run(close_session(world.registry, session))
+    assert world.rows("select count(*) from event where kind = 'session.closed'") == [(1,)]
+    page = browser.get("/login")
+    assert browser.submit(page, "/logout").status == 303
+    assert world.run(find_session(world.registry, "no token")) is None

@@ -87,9 +87,12 @@ def test_replayed_stolen_and_mixed_up_answers(signing: Signing) -> None:
     assert thief.get(back).status == 403
     signing.go(thief)
     assert thief.get(back).status == 403
-    cookie = browser.cookies["entrepot-sign-on"]
+    cookie, used = browser.cookies["entrepot-sign-on"], dict(signing.provider.codes)
     assert browser.get(back).status == 303
     assert "entrepot-sign-on" not in browser.cookies
+    browser.cookies["entrepot-sign-on"] = cookie
+    assert "does not take this any more" in browser.get(back).body.decode()
+    signing.provider.codes |= used
     browser.cookies["entrepot-sign-on"] = cookie
     assert "has been used" in browser.get(back).body.decode()
     signing.add("other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from entrepot.authn._issuers import FRESH_SECONDS, OK, Issuers, Refused
+from entrepot.authn._issuers import FAILED_SECONDS, FRESH_SECONDS, OK, Issuers, Refused
 from entrepot.domain.errors import Unauthenticated, Unavailable
 from entrepot.domain.federation import Issuer
 from entrepot.ports.providers import Endpoints, Tokens
@@ -18,6 +19,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 BASIC: Final = "client_secret_basic"
 POST: Final = "client_secret_post"
 LONGEST_ERROR: Final = 100
+MOST_KNOWN: Final = 100
 JSON: Final = {"accept": "application/json", "accept-encoding": "identity"}
 
 
@@ -26,19 +28,21 @@ class AskedProviders(Issuers):
 
     def __init__(self, *, is_private_allowed: bool) -> None:
         super().__init__(is_private_allowed=is_private_allowed)
-        self._endpoints: dict[str, tuple[float, Endpoints]] = {}
+        self._known: dict[str, tuple[float, Endpoints | str]] = {}
+        self._discovering = asyncio.Lock()
 
     async def discover(self, issuer: Issuer) -> Endpoints:
-        at, known = self._endpoints.get(issuer.url, (float("-inf"), None))
-        if known is not None and self._seconds() - at < FRESH_SECONDS:
-            return known
-        try:
-            found = self._read_endpoints(await self._discover(issuer.url))
-        except Refused as error:
-            raise _away(issuer, str(error)) from None
-        if len(self._endpoints) > LONGEST_ERROR:
-            self._endpoints.clear()
-        self._endpoints[issuer.url] = self._seconds(), found
+        # Strangers may ask for this as often as they like: they all wait for one answer, a bad one included.
+        async with self._discovering:
+            until, found = self._known.get(issuer.url, (float("-inf"), ""))
+            if self._seconds() >= until:
+                found = await self._look(issuer.url)
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                seconds = FAILED_SECONDS if isinstance(found, str) else FRESH_SECONDS
+                self._known[issuer.url] = self._seconds() + seconds, found
+        if isinstance(found, str):
+            raise _away(issuer, found)
         return found
 
     async def redeem(self, issuer: Issuer, form: Mapping[str, str], secret: str) -> Tokens:
@@ -68,6 +72,12 @@ class AskedProviders(Issuers):
     def _require_near(self, address: str, url: str) -> None:
         # Google has its keys at another host than its name. Administrators name providers, and strangers no one.
         del address, url
+
+    async def _look(self, url: str) -> Endpoints | str:
+        try:
+            return self._read_endpoints(await self._discover(url))
+        except Refused as error:
+            return str(error)
 
     def _read_endpoints(self, document: Mapping[str, Any]) -> Endpoints:
         authorization, token = _text(document, "authorization_endpoint"), _text(document, "token_endpoint")

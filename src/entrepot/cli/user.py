@@ -14,6 +14,7 @@ from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 from entrepot.client.credentials import CredentialsFile, Login
 from entrepot.client.http import Server
+from entrepot.domain.secrets import is_secret
 
 app = cyclopts.App(name="user", help="Make, list and remove users, and set passwords.")
 HERE = Anywhere()
@@ -62,6 +63,9 @@ def passwd(
         login = api.login if isinstance(api, Server) else None
         is_own = login is not None and login.username == name
         current = login.password if login is not None and is_own else None
+        if current and is_secret(current):
+            # Logged in by a page, or with a token.
+            current = None
         if is_own and not current:
             current = known_password(is_stdin=False, prompt="Present password: ")
         password = new_password(is_stdin=password_stdin, is_generated=generate)

@@ -121,7 +121,7 @@ async def arrive(registry: Registry, name: str, returned: Returned, browser: Bro
     """
     provider = await _get_enabled(registry, name)
     try:
-        ticket = await _require_ticket(registry, provider, returned)
+        ticket = _require_ticket(registry, provider, returned)
         await _require_answer(registry, provider, returned)
         form = {
             "grant_type": "authorization_code",
@@ -132,6 +132,7 @@ async def arrive(registry: Registry, name: str, returned: Returned, browser: Bro
         tokens = await registry.trust.providers.redeem(provider.as_issuer, form, open_secret(registry, provider))
         claimed = await believe(registry, provider, tokens, ticket.nonce)
         require_allowed(provider, claimed)
+        await _take(registry, ticket)
         link = await _settle(registry, provider, claimed, tokens.refresh_token)
     except EntrepotError as error:
         await _note_refusal(registry, provider, error, browser)
@@ -181,7 +182,7 @@ def open_secret(registry: Registry, provider: Provider) -> str:
     return secret
 
 
-async def _require_ticket(registry: Registry, provider: Provider, returned: Returned) -> Ticket:
+def _require_ticket(registry: Registry, provider: Provider, returned: Returned) -> Ticket:
     now, text = registry.clock.now(), unseal(registry.policy.token_key, TICKET, returned.ticket)
     if not text:
         raise _not_ours("this browser did not begin to sign in, or more than ten minutes ago")
@@ -191,10 +192,14 @@ async def _require_ticket(registry: Registry, provider: Provider, returned: Retu
         raise _not_ours("this answer belongs to another sign-in")
     if ticket.until < now:
         raise _not_ours("this took longer than ten minutes")
-    taken = fingerprint_of(f"{TICKET}\0{ticket.state}")
+    return ticket
+
+
+async def _take(registry: Registry, ticket: Ticket) -> None:
+    # Only what has been proved leaves a row: tickets are to be had for the asking.
+    taken, now = fingerprint_of(f"{TICKET}\0{ticket.state}"), registry.clock.now()
     if not await registry.database.transact(lambda tx: federation.take_once(tx, taken, ticket.until, now)):
         raise _not_ours("this answer has been used")
-    return ticket
 
 
 async def _require_answer(registry: Registry, provider: Provider, returned: Returned) -> None:

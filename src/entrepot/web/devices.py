@@ -13,6 +13,7 @@ from entrepot.domain.access import Origin
 from entrepot.domain.device import parse_user_code
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
+from entrepot.domain.scopes import ADMIN_SCOPE
 from entrepot.metadata.device_codes import DeviceRow
 from entrepot.metadata.sessions import SessionRow
 from entrepot.web.pages import NO_STORE, go, render
@@ -22,6 +23,8 @@ from entrepot.wire.messages import Response, document
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 PAGE: Final = "/login/device"
+MOST: Final = "everything you may do, except to administer"
+ALL: Final = "everything you may do, administration included"
 
 
 async def begin(context: Context, visit: Visit) -> Response:
@@ -81,7 +84,7 @@ def _require_session(visit: Visit) -> SessionRow:
 
 def _confirm(visit: Visit, session: SessionRow, row: DeviceRow, code: str) -> Response:
     is_same = row.address == visit.browser.address
-    scopes = " ".join(row.scopes) or "everything you may do, except to administer"
+    scopes = ALL if ADMIN_SCOPE in row.scopes else " ".join(row.scopes) or MOST
     values = {"row": row, "code": code, "scopes": scopes, "is_same": is_same}
     return render(200, "confirm.html", session=session, csrf=visit.csrf(), **values)
 

@@ -79,10 +79,6 @@ class Visit:
             raise RequestInvalid("a field of the form holds a NUL")
         return fields
 
-    def next_path(self, text: str | None) -> str:
-        """Where somebody wanted to go, if that is a page of ours; else the page of their account."""
-        return local_path(text or "")
-
     def cookies_to_set(self) -> Headers:
         """The headers that the answer carries."""
         return [(b"set-cookie", self._render(name, *value).encode("ascii")) for name, value in self._set.items()]
