@@ -22,7 +22,7 @@ from tests.support.server import ADMIN_PASSWORD, Server, free_port
 pytestmark = pytest.mark.tier_a
 SECRET = "the secret of the registry"
 CODE = re.compile(r"^\s+([B-Z]{4}-[B-Z]{4})$", re.MULTILINE)
-NEAR = {"ENTREPOT_FEDERATION__PRIVATE_ADDRESSES": "true"}
+NEAR = {"ENTREPOT_FEDERATION__PRIVATE_ADDRESSES": "true", "ENTREPOT_SERVER__WORKERS": "2"}
 
 
 @dataclass

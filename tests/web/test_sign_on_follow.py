@@ -184,3 +184,32 @@ def test_a_provider_removed_meanwhile(signing: Signing, erin: Browser, monkeypat
     asked = len(signing.provider.forms)
     check(signing)
     assert len(signing.provider.forms) == asked
+
+
+def test_what_is_not_about_the_person_puts_nobody_out(signing: Signing, erin: Browser) -> None:
+    """Tokens that cannot be proved, of another time or client, and a secret that cannot be read change nothing."""
+    for bad in ({"aud": "other"}, {"exp": 1000}, {"iss": "https://evil.example"}):
+        signing.provider.bad = bad
+        check(signing)
+        assert (is_in(erin), state(signing)) == (True, True)
+    signing.provider.bad = {}
+    check(signing)
+    assert is_in(erin)
+    signing.world.transact(lambda tx: tx.execute("update sign_on_provider set client_secret = 'x'"))
+    check(signing)
+    assert (is_in(erin), state(signing)) == (True, True)
+
+
+def test_a_sign_in_while_the_provider_answers(signing: Signing, erin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever signs on between the answer of the provider and its record keeps what the sign-in gave."""
+    original, world = sign_on_follow._claims, signing.world
+
+    async def sign_on_first(*words: object) -> object:
+        await world.sqlite.transact(lambda tx: tx.execute("update sign_on_link set checked_at = checked_at + 1"))
+        return await original(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sign_on_follow, "_claims", sign_on_first)
+    ((before,),) = world.rows("select checked_at from sign_on_link")
+    check(signing)
+    ((after,),) = world.rows("select checked_at from sign_on_link")
+    assert (after - before, is_in(erin)) == (1, True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from entrepot.core.directory import set_memberships
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
@@ -22,6 +24,9 @@ from entrepot.ports.providers import Tokens
 
 EVERY_SECONDS: Final = 900
 BATCH: Final = 50
+# What says no about a person. All else (keys, clocks, a secret that cannot be read) is nobody's fault but ours or the
+# provider's, and must not put everybody out.
+ENDING: Final = frozenset({"grant", "domain", "group", "subject"})
 
 
 async def check_links(registry: Registry) -> None:
@@ -59,21 +64,26 @@ async def _check(registry: Registry, link: LinkRow) -> bool:
     except Unavailable:
         return False
     except (Denied, Unauthenticated) as error:
-        await _lose(registry, provider, link, error.message)
+        if error.detail.get("problem") in ENDING:
+            await _lose(registry, provider, link, error.message)
     return True
 
 
 async def _ask(registry: Registry, provider: Provider, link: LinkRow, token: str) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": token}
     tokens = await registry.trust.providers.redeem(provider.as_issuer, form, open_secret(registry, provider))
+    # At once: where the provider gives another token each time, the one before is void from now on.
+    sealed, checked_at = seal(registry.policy.token_key, REFRESH, tokens.refresh_token or token), link.checked_at or 0
+    if not await registry.database.transact(lambda tx: sign_on.note_check(tx, link, sealed, checked_at)):
+        return
+    kept = msgspec.structs.replace(link, refresh_token=sealed)
     claimed = await _claims(registry, provider, link, tokens)
     if claimed is not None:
         require_allowed(provider, claimed)
-    sealed = seal(registry.policy.token_key, REFRESH, tokens.refresh_token or token)
     now = registry.clock.now()
 
     async def record(tx: Tx) -> None:
-        if not await sign_on.note_check(tx, link, sealed, now):
+        if not await sign_on.note_check(tx, kept, sealed, now):
             return
         until = now + registry.rules.sign_on_hours * HOUR
         await sessions.extend_sessions_by(tx, link.account, provider.id, until)
