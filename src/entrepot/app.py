@@ -20,6 +20,7 @@ from entrepot import formats
 from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
+from entrepot.authn.providers import HttpProviders
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
@@ -45,6 +46,7 @@ from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
+from entrepot.web.face import MOUNTS, WebFace
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
 from entrepot.wire.context import Context
@@ -91,6 +93,7 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        sign_on_hours=settings.auth.sign_on_hours,
         require_totp=settings.auth.require_totp,
         public_url=settings.server.public_url,
         registration=settings.auth.registration,
@@ -163,6 +166,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
+    providers = HttpProviders(is_private_allowed=settings.federation.private_addresses)
     try:
         directory, mail = _open_directory(settings.ldap), _open_mail(settings.mail)
         # All workers together keep at most half of the cores busy with passwords, and each has one thread for them.
@@ -175,10 +179,11 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        trust = Trust(outside)
+        trust = Trust(outside, providers)
         yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=trust, mail=mail)
     finally:
         await outside.close()
+        await providers.close()
         if directory is not None:
             await directory.close()
         await store.close()
@@ -251,6 +256,7 @@ class _Application:
     def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings
         self._meter.exchanged = registry.trust.counts
+        self._meter.sign_ins = registry.trust.sign_ins
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,
@@ -263,6 +269,7 @@ class _Application:
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))
         self._faces["api"] = ApiFace(context)
+        self._faces.update(dict.fromkeys(MOUNTS, WebFace(context)))
         operations = Operations(context, lambda: self._render_metrics(registry))
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics", ".well-known"), operations))
 

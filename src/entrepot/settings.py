@@ -94,6 +94,7 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
     key_days: int = 30
     create_organisations: bool = False
+    sign_on_hours: int = 12
     require_totp: Literal["off", "administrators", "everyone"] = "off"
     registration: Literal["off", "invited", "domain", "open"] = "off"
     registration_domains: list[str] = []
@@ -365,6 +366,7 @@ def _require_sense(settings: Settings) -> None:
         ("auth.token_seconds", settings.auth.token_seconds),
         ("auth.refresh_days", settings.auth.refresh_days),
         ("auth.key_days", settings.auth.key_days),
+        ("auth.sign_on_hours", settings.auth.sign_on_hours),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")

@@ -52,6 +52,15 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("GET", "/jobs/dead", None),
     ("GET", "/signing-keys", None),
     ("POST", "/signing-keys", {}),
+    ("GET", "/sessions?user=alice", None),
+    ("GET", "/sign-on-providers", None),
+    ("POST", "/sign-on-providers", {"name": "idp", "issuer": "https://idp.example", "client_id": "entrepot"}),
+    ("GET", "/sign-on-providers/idp", None),
+    ("PATCH", "/sign-on-providers/idp", {"enabled": False}),
+    ("DELETE", "/sign-on-providers/idp", None),
+    ("GET", "/sign-on-providers/idp/links", None),
+    ("PUT", "/sign-on-providers/idp/links/alice", {"subject": "u-1"}),
+    ("DELETE", "/sign-on-providers/idp/links/alice", None),
     ("GET", "/users/alice/tokens", None),
     ("POST", "/users/alice/tokens", {"name": "x"}),
     ("GET", "/users/alice/tokens/1", None),
@@ -194,7 +203,7 @@ def test_every_endpoint_is_in_this_table() -> None:
     tested = [(method, f"/repositories/x{path}") for method, path, *_ in [*READS, *WRITES, ("GET", "/members")]]
     tested += [(method, f"/namespaces/x{path}") for method, path, _ in NAMESPACE_WRITES]
     tested += [("GET", "/namespaces/x"), ("GET", "/namespaces/x/members")]
-    tested += [(method, path) for method, path, _ in REGISTRY] + [("GET", path) for path in OPEN]
+    tested += [(method, path.partition("?")[0]) for method, path, _ in REGISTRY] + [("GET", path) for path in OPEN]
     inside = [*company.READS, *company.RUNS]
     tested += [(method, f"/organisations/x{path.partition('?')[0]}") for method, path, _ in inside] + company.OPEN
     left = [
@@ -211,4 +220,6 @@ def test_every_endpoint_is_in_this_table() -> None:
     assert [row for row in left if not elsewhere.match(row[1])] == [
         ("POST", "/namespaces"),
         ("POST", "/login-password"),
+        # Whose session it is decides: test_sessions.py.
+        ("DELETE", "/sessions/{session}"),
     ]

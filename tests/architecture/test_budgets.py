@@ -28,7 +28,7 @@ from tests.architecture.source import (
 MOST_EXCEPTIONS = 10
 CHECKS = {"function-lines", "depth", "parameters", "file-lines", "protocol-members", "handler", "environment"}
 HTTP_DECORATORS = {"get", "post", "put", "patch", "delete", "head", "route"}
-FACES = [PACKAGE / "formats", PACKAGE / "api"]
+FACES = [PACKAGE / "formats", PACKAGE / "api", PACKAGE / "web"]
 
 
 def every_function() -> list[Found]:

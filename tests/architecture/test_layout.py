@@ -14,6 +14,7 @@ LAYERS = [
     "wire",
     "formats",
     "api",
+    "web",
     "cli",
     "server",
     "storage",

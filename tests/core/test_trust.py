@@ -45,3 +45,20 @@ def test_counting() -> None:
     for result in ("exchanged", "exchanged", "replay"):
         held.count("ci", result)
     assert held.counts == {("ci", "exchanged"): 2, ("ci", "replay"): 1}
+
+
+def test_a_process_without_providers_asks_nobody() -> None:
+    """The command line's own registry, and tests, reach no provider by accident."""
+    trust, issuer = Trust(), Issuer(1, "idp", "oidc", "https://idp.example", ("us",))
+    providers = trust.providers
+    asked = [
+        providers.discover(issuer),
+        providers.prove(issuer, Presented("", "RS256", "", {})),
+        providers.redeem(issuer, {}, "secret"),
+        providers.describe(issuer, "token"),
+    ]
+    for each in asked:
+        with pytest.raises(Unavailable) as caught:
+            run(each)
+        assert "secret" not in str(caught.value.detail)
+    run(providers.close())

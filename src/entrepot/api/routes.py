@@ -24,6 +24,8 @@ from entrepot.api import (
     roles,
     secrets,
     service_accounts,
+    sessions,
+    sign_on_providers,
     signing_keys,
     tags,
     team_groups,
@@ -64,6 +66,7 @@ USER: Final = "/users/{user}"
 TOKENS: Final = "/users/{user}/tokens"
 SERVICE: Final = "/service-accounts/{account}"
 ISSUER: Final = "/issuers/{issuer}"
+SIGN_ON: Final = "/sign-on-providers/{provider}"
 
 ENDPOINTS: Final = [
     Endpoint("GET", "/whoami", Action.PING, whoami.get),
@@ -164,6 +167,16 @@ ENDPOINTS: Final = [
     Endpoint("PUT", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.put_rule, 200, (403, 404, 409)),
     Endpoint("DELETE", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.remove_rule, 204, (403, 404)),
     Endpoint("POST", "/issuer-trials", Action.ADMIN, issuers.try_token, 200, (403,)),
+    Endpoint("GET", "/sessions", Action.PING, sessions.list_page, 200, (403, 404)),
+    Endpoint("DELETE", "/sessions/{session}", Action.PING, sessions.end, 204, (404,)),
+    Endpoint("GET", "/sign-on-providers", Action.ADMIN, sign_on_providers.list_page, 200, (403,)),
+    Endpoint("POST", "/sign-on-providers", Action.ADMIN, sign_on_providers.create, 201, (403, 409)),
+    Endpoint("GET", SIGN_ON, Action.ADMIN, sign_on_providers.get, 200, (403, 404)),
+    Endpoint("PATCH", SIGN_ON, Action.ADMIN, sign_on_providers.change, 200, (403, 404)),
+    Endpoint("DELETE", SIGN_ON, Action.ADMIN, sign_on_providers.remove, 204, (403, 404)),
+    Endpoint("GET", f"{SIGN_ON}/links", Action.ADMIN, sign_on_providers.list_links, 200, (403, 404)),
+    Endpoint("PUT", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.put_link, 200, (403, 404, 409)),
+    Endpoint("DELETE", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.remove_link, 204, (403, 404)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

@@ -32,7 +32,7 @@ CLIENT_ERRORS: Final = range(400, 500)
 LONGEST_REASON: Final = 200
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Why an issuer could not be asked, or not be understood."""
 
 
@@ -95,7 +95,7 @@ class Issuers:
     async def forward(self, issuer: Issuer, request: ReadyRequest) -> str:
         try:
             status, body = await self._ask(request.url, request.headers, request.body.encode())
-        except _Refused as error:
+        except Refused as error:
             raise Unavailable(
                 f"STS cannot be asked at {issuer.url}: {error}", issuer=issuer.name, problem="away"
             ) from None
@@ -150,31 +150,37 @@ class Issuers:
         try:
             ring.keys = await self._fetch_keys(issuer.url)
             ring.read_at, ring.failure = self._seconds(), ""
-        except _Refused as error:
+        except Refused as error:
             ring.failure = str(error)
         finally:
             ring.flight = None
 
     async def _fetch_keys(self, url: str) -> KeySet:
+        address = str((await self._discover(url)).get("jwks_uri"))
+        self._require_near(address, url)
+        try:
+            return read_keys(await self._fetch(address))
+        except ValueError as error:
+            raise Refused(f"its keys cannot be read: {error}") from None
+
+    async def _discover(self, url: str) -> dict[str, Any]:
         found = await self._fetch(url.rstrip("/") + DISCOVERY)
         try:
             document = msgspec.json.decode(found, type=dict[str, Any])
         except (RecursionError, UnicodeDecodeError, msgspec.MsgspecError):
-            raise _Refused("its discovery document is no JSON object") from None
+            raise Refused("its discovery document is no JSON object") from None
         if document.get("issuer") != url:
-            raise _Refused("its discovery document is of another issuer; the URL must be the same letter by letter")
-        address = str(document.get("jwks_uri"))
+            raise Refused("its discovery document is of another issuer; the URL must be the same letter by letter")
+        return document
+
+    def _require_near(self, address: str, url: str) -> None:
         if urlsplit(address)[:2] != urlsplit(url)[:2]:
-            raise _Refused("its keys are at another host, which is not asked; pin them (jwks)")
-        try:
-            return read_keys(await self._fetch(address))
-        except ValueError as error:
-            raise _Refused(f"its keys cannot be read: {error}") from None
+            raise Refused("its keys are at another host, which is not asked; pin them (jwks)")
 
     async def _fetch(self, url: str) -> bytes:
         status, body = await self._ask(url, {"accept": "application/json", "accept-encoding": "identity"}, None)
         if status != OK:
-            raise _Refused(f"it answers with status {status}")
+            raise Refused(f"it answers with status {status}")
         return body
 
     async def _ask(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
@@ -184,9 +190,9 @@ class Issuers:
             async with self._opened().request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
                 return answer.status, await _read_bounded(answer)
         except TimeoutError:
-            raise _Refused(f"no answer within {LIMIT_SECONDS} seconds") from None
+            raise Refused(f"no answer within {LIMIT_SECONDS} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _Refused(_reason(error)) from None
+            raise Refused(_reason(error)) from None
 
     def _require_allowed(self, url: str) -> None:
         parts = urlsplit(url)
@@ -212,7 +218,7 @@ async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
     async for piece in answer.content.iter_chunked(65_536):
         content += piece
         if len(content) > LARGEST_ANSWER:
-            raise _Refused(f"its answer is larger than {LARGEST_ANSWER} bytes")
+            raise Refused(f"its answer is larger than {LARGEST_ANSWER} bytes")
     return bytes(content)
 
 

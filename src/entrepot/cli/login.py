@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import Parameter
 
+from entrepot.cli.device import NO_PAGE, ByPage
 from entrepot.cli.output import clean, print_json
 from entrepot.cli.secrets import FromStdin, known_password, one_time_code
 from entrepot.cli.target import PASSWORD, SERVER, USERNAME, Where, find_server
@@ -30,18 +31,30 @@ def login(
     *,
     username: Annotated[str | None, Parameter(help="The user; asked for if it is not given.")] = None,
     password_stdin: FromStdin = False,
+    page: ByPage = NO_PAGE,
     where: Where = THERE,
 ) -> None:
     """Log in to a server, and use it where none is named; kept in a file that only you can read."""
     server = parse_server(_required(address or where.server or os.environ.get(SERVER)))
     file = CredentialsFile(os.environ)
     kept = file.load().servers.get(server, Login())
+    if page.is_wanted:
+        if username or password_stdin:
+            raise ClientError("a page asks who you are: --device goes without --username and --password-stdin")
+        new = page.log_in(server, str(where.ca.resolve()) if where.ca else kept.ca)
+        file.put(server, new)
+        _tell(server, call(Server(server, new), "GET", path_of("whoami")), where)
+        return
     name = username or os.environ.get(USERNAME) or _ask_name()
     password = None if password_stdin else os.environ.get(PASSWORD)
     password = password or known_password(is_stdin=password_stdin, prompt=f"Password of {name}: ")
     new = Login(name, password, str(where.ca.resolve()) if where.ca else kept.ca)
     new, me = _enter(server, new, is_stdin=password_stdin)
     file.put(server, new)
+    _tell(server, me, where)
+
+
+def _tell(server: str, me: dict[str, Any], where: Where) -> None:
     if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in {"localhost", "127.0.0.1", "::1"}:
         print("entrepot: warning: http sends your password readable by anybody on the way", file=sys.stderr)
     if where.json:

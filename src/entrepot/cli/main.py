@@ -56,6 +56,8 @@ for path, name, group, text in (
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
     ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),
+    ("sign_on:app", "sign-on", MANAGE, "Say with which OpenID Connect providers people sign on."),
+    ("session:app", "session", MANAGE, "List the browsers that somebody is signed in with, and sign them out."),
     ("login:login", "login", LOG_IN, "Log in to a server, and use it where none is named."),
     ("login:logout", "logout", LOG_IN, "Forget the login of a server."),
     ("ci_login:ci_login", "ci-login", LOG_IN, "Exchange the token of a CI job for a login of docker and podman."),

@@ -96,6 +96,28 @@ def remove(name: str, /, *, where: Anywhere = HERE) -> None:
         print(f"user {clean(name)} removed")
 
 
+@app.command
+def link(name: str, provider: str, subject: str, /, *, where: Anywhere = HERE) -> None:
+    """Let somebody whom a provider calls SUBJECT sign on as a user who is here."""
+    with open_api(where) as api:
+        made = call(api, "PUT", path_of("sign-on-providers", provider, "links", name), {"subject": subject})
+    if where.json:
+        print_json(made)
+    else:
+        print(f"{clean(subject)} of {clean(provider)} signs on as {clean(name)}")
+
+
+@app.command
+def unlink(name: str, provider: str, /, *, where: Anywhere = HERE) -> None:
+    """Let nobody at a provider sign on as a user; sessions and teams that came of it end."""
+    with open_api(where) as api:
+        call(api, "DELETE", path_of("sign-on-providers", provider, "links", name))
+    if where.json:
+        print_json({"name": name, "provider": provider})
+    else:
+        print(f"nobody of {clean(provider)} signs on as {clean(name)} any more")
+
+
 def _remember(server: Server, password: str) -> None:
     # Else the next command would log in with a password that is void.
     file = CredentialsFile(os.environ)

@@ -28,6 +28,7 @@ from entrepot.metadata import accounts, events, namespaces, organisations, polic
 from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.database import Tx
 
+LOCAL: Final = "local"
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 256
 CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
@@ -105,8 +106,9 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     _require_self_or_admin(caller, act.snapshot, name)
     require_good_password(change.new, "password")
     row = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if row.source == LDAP:
-        raise Conflict("the password of this user is in the directory; change it there", user=name)
+    if row.source != LOCAL:
+        where = "in the directory" if row.source == LDAP else "at the provider they sign on with"
+        raise Conflict(f"the password of this user is {where}; change it there", user=name)
     if is_self(caller, name):
         await _require_current(registry, row, change)
     encoded = await registry.hasher.hash(change.new)

@@ -14,7 +14,7 @@ import msgspec
 from entrepot.core.accounts import require_free
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Identity
-from entrepot.domain.directory import LDAP, Person
+from entrepot.domain.directory import LDAP, Group, Person
 from entrepot.domain.errors import AlreadyExists, Denied, NameInvalid, TooMany, Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.names import require_free_name
@@ -174,17 +174,17 @@ async def _lose(tx: Tx, row: LinkedRow, reason: str, now: int) -> None:
     await _note(tx, Event("user.disabled", ACTOR, row.name, {"reason": reason}), now)
 
 
-async def _compare(tx: Tx, account: int, person: Person) -> _Change:
+async def _compare(tx: Tx, account: int, person: Person, source: str = LDAP) -> _Change:
     wanted = _teams_of(person, await team_groups.list_mapped_teams(tx) if person.groups else [])
     held = await directory.list_memberships(tx, account)
     organisations = await directory.list_organisations(tx, account)
-    given = {row.organisation for row in held if row.source != LDAP} | {row.organisation for row in wanted.values()}
+    given = {row.organisation for row in held if row.source != source} | {row.organisation for row in wanted.values()}
     kept = {row.team for row in held}
     return _Change(
         joins={row.team: row.name for row in wanted.values() if row.team not in kept},
-        leaves={row.team: row.name for row in held if row.source == LDAP and row.team not in wanted},
+        leaves={row.team: row.name for row in held if row.source == source and row.team not in wanted},
         enters=sorted({row.organisation for row in wanted.values()} - set(organisations)),
-        exits=sorted(number for number, source in organisations.items() if source == LDAP and number not in given),
+        exits=sorted(number for number, giver in organisations.items() if giver == source and number not in given),
     )
 
 
@@ -193,19 +193,25 @@ def _teams_of(person: Person, mapped: Iterable[MappedTeamRow]) -> dict[int, Mapp
     return {row.team: row for row in mapped if row.key in keys}
 
 
-async def _apply(tx: Tx, row: LinkedRow, change: _Change, now: int) -> None:
+async def set_memberships(tx: Tx, whose: LinkedRow, groups: tuple[Group, ...], source: str, now: int) -> None:
+    """Make the teams that an account is in by one source those that its groups there stand for."""
+    person = Person(whose.name, "", groups=groups)
+    await _apply(tx, whose, await _compare(tx, whose.id, person, source), now, source)
+
+
+async def _apply(tx: Tx, row: LinkedRow, change: _Change, now: int, source: str = LDAP) -> None:
     if change.is_empty:
         return
     for organisation in change.enters:
-        await directory.add_to_organisation(tx, organisation, row.id, now)
+        await directory.add_to_organisation(tx, organisation, row.id, now, source)
     for team in change.joins:
-        await directory.add_membership(tx, team, row.id, now)
+        await directory.add_membership(tx, team, row.id, now, source)
     for team in change.leaves:
-        await directory.remove_membership(tx, team, row.id)
+        await directory.remove_membership(tx, team, row.id, source)
     for organisation in change.exits:
-        await directory.remove_from_organisation(tx, organisation, row.id)
+        await directory.remove_from_organisation(tx, organisation, row.id, source)
     detail: dict[str, object] = {"joined": sorted(change.joins.values()), "left": sorted(change.leaves.values())}
-    await _note(tx, Event("user.teams", ACTOR, row.name, detail), now)
+    await _note(tx, Event("user.teams", ACTOR if source == LDAP else source, row.name, detail), now)
 
 
 async def _note(tx: Tx, event: Event, now: int) -> None:

@@ -17,6 +17,8 @@ from entrepot.core.directory import check_accounts
 from entrepot.core.letters import send_letter
 from entrepot.core.mailing import SEND, forget_mail
 from entrepot.core.registry import SECOND, Registry
+from entrepot.core.sessions import forget_sessions
+from entrepot.core.sign_on_follow import check_links
 from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
 from entrepot.domain.errors import EntrepotError
@@ -30,6 +32,8 @@ KEYS: Final = "key.rotate"
 FOLLOW_DIRECTORY: Final = "directory.follow"
 FORGET: Final = "credential.forget"
 FORGET_MAIL: Final = "mail.forget"
+FOLLOW_SIGN_ON: Final = "sign-on.follow"
+FORGET_SESSIONS: Final = "session.forget"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
@@ -43,6 +47,8 @@ RECURRING: Final = {
     FOLLOW_DIRECTORY: 300,
     FORGET: 86_400,
     FORGET_MAIL: 3600,
+    FOLLOW_SIGN_ON: 300,
+    FORGET_SESSIONS: 3600,
 }
 
 Handler = Callable[[Registry, str], Awaitable[None]]
@@ -97,6 +103,18 @@ async def forget_codes(registry: Registry, payload: str) -> None:
     await forget_mail(registry)
 
 
+async def follow_sign_on(registry: Registry, payload: str) -> None:
+    """Let accounts and teams follow what the providers say that people signed on with."""
+    del payload
+    await check_links(registry)
+
+
+async def forget_old_sessions(registry: Registry, payload: str) -> None:
+    """Delete the rows of sessions that have run out."""
+    del payload
+    await forget_sessions(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -106,6 +124,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     FORGET: forget,
     SEND: send_letter,
     FORGET_MAIL: forget_codes,
+    FOLLOW_SIGN_ON: follow_sign_on,
+    FORGET_SESSIONS: forget_old_sessions,
 }
 
 

@@ -46,6 +46,7 @@ class Rules(msgspec.Struct, frozen=True):
     public_url: str = ""
     registration: Registration = "off"
     registration_domains: tuple[str, ...] = ()
+    sign_on_hours: int = 12
 
 
 @dataclass(slots=True)

@@ -71,6 +71,16 @@ EventKind = Literal[
     "user.reset-code",
     "invitation.mailed",
     "invitation.unmailed",
+    "session.opened",
+    "session.closed",
+    "device.approved",
+    "device.denied",
+    "sign-on.provider.created",
+    "sign-on.provider.changed",
+    "sign-on.provider.removed",
+    "sign-on.linked",
+    "sign-on.unlinked",
+    "sign-on.refused",
 ]
 
 

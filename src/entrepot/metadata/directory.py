@@ -41,13 +41,13 @@ async def list_linked(tx: Tx, after: str, limit: int) -> list[LinkedRow]:
     return [_linked(row) for row in await tx.all(f"{_SELECT} and name > $1 order by name limit $2", after, limit)]
 
 
-async def add_linked(tx: Tx, name: str, external: str, now: int) -> int:
-    """A new account of the directory, without a password here; its id."""
+async def add_linked(tx: Tx, name: str, external: str, now: int, source: str = LDAP) -> int:
+    """A new account of the directory or another source, without a password here; its id."""
     row = await tx.one(
         "insert into account (name, password_hash, source, external, credentials_since, created_at) "
         "values ($1, '', $2, $3, $4, $4) returning id",
         name,
-        LDAP,
+        source,
         external,
         now,
     )
@@ -82,41 +82,41 @@ async def list_organisations(tx: Tx, account: int) -> dict[int, str]:
     return {row[0]: row[1] for row in rows}
 
 
-async def add_membership(tx: Tx, team: int, account: int, now: int) -> None:
+async def add_membership(tx: Tx, team: int, account: int, now: int, source: str = LDAP) -> None:
     """Put an account into a team, by the directory; whoever is there stays as they are."""
     await tx.execute(
         "insert into team_member (team, account, source, added_at) values ($1, $2, $3, $4) on conflict do nothing",
         team,
         account,
-        LDAP,
+        source,
         now,
     )
 
 
-async def remove_membership(tx: Tx, team: int, account: int) -> None:
+async def remove_membership(tx: Tx, team: int, account: int, source: str = LDAP) -> None:
     """Take an account out of a team that the directory has put it into."""
-    await tx.execute("delete from team_member where team = $1 and account = $2 and source = $3", team, account, LDAP)
+    await tx.execute("delete from team_member where team = $1 and account = $2 and source = $3", team, account, source)
 
 
-async def add_to_organisation(tx: Tx, organisation: int, account: int, now: int) -> None:
+async def add_to_organisation(tx: Tx, organisation: int, account: int, now: int, source: str = LDAP) -> None:
     """Make an account a member of an organisation, by the directory; whoever is one stays as they are."""
     await tx.execute(
         "insert into organisation_member (organisation, account, role, source, added_at) "
         "values ($1, $2, 'member', $3, $4) on conflict do nothing",
         organisation,
         account,
-        LDAP,
+        source,
         now,
     )
 
 
-async def remove_from_organisation(tx: Tx, organisation: int, account: int) -> None:
+async def remove_from_organisation(tx: Tx, organisation: int, account: int, source: str = LDAP) -> None:
     """Take an account out of an organisation that the directory has put it into."""
     await tx.execute(
         "delete from organisation_member where organisation = $1 and account = $2 and source = $3",
         organisation,
         account,
-        LDAP,
+        source,
     )
 
 

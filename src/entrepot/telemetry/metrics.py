@@ -42,7 +42,8 @@ class Numbers(msgspec.Struct):
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
-    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown.
+    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
+    `sign_ins`, by "way result", are browsers that somebody signed in with.
     """
 
     process: int
@@ -53,6 +54,7 @@ class Numbers(msgspec.Struct):
     logins: dict[str, int] = {}
     away: dict[str, int] = {}
     exchanged: dict[str, int] = {}
+    sign_ins: dict[str, int] = {}
 
 
 class Meter:
@@ -67,6 +69,7 @@ class Meter:
         self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
         self.exchanged: dict[tuple[str, str], int] = {}
+        self.sign_ins: dict[tuple[str, str], int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -96,7 +99,8 @@ class Meter:
         requests = list(self._requests.values())
         exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
         seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
-        return Numbers(os.getpid(), requests, *seen)
+        signed = {" ".join(key): number for key, number in self.sign_ins.items()}
+        return Numbers(os.getpid(), requests, *seen, sign_ins=signed)
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -127,6 +131,12 @@ class _Families(Collector):
         for key, number in _sum(numbers.exchanged for numbers in self._everybody).items():
             exchanged.add_metric(key.split(" "), number)
         yield exchanged
+        sign_ins = CounterMetricFamily(
+            "entrepot_sign_ins", "Browsers that somebody signed in with, by way and result", labels=["way", "result"]
+        )
+        for key, number in _sum(numbers.sign_ins for numbers in self._everybody).items():
+            sign_ins.add_metric(key.split(" "), number)
+        yield sign_ins
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         logins = CounterMetricFamily(
             "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]

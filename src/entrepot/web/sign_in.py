@@ -1,0 +1,65 @@
+"""`/login` and `/logout`: signing in with a password, the list of providers, and signing out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from entrepot.core.identify import log_in
+from entrepot.core.sessions import close_session, open_session
+from entrepot.core.sign_on import list_enabled
+from entrepot.domain.access import Identity
+from entrepot.domain.errors import Denied, Unauthenticated
+from entrepot.web.pages import go, render
+from entrepot.web.visit import SESSION, Visit, local_path
+from entrepot.wire.context import Context
+from entrepot.wire.messages import Response
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What somebody typed: a name, a password and, where one is asked for, a code."""
+
+    name: str
+    password: str
+    code: str
+
+
+async def show(context: Context, visit: Visit) -> Response:
+    """`GET /login`: the form, or for whoever is signed in who they are."""
+    goal = local_path(visit.request.query_value("next") or "")
+    if visit.session is None:
+        return await _form(context, visit, goal)
+    return render(200, "account.html", session=visit.session, csrf=visit.csrf(), said="")
+
+
+async def sign_in(context: Context, visit: Visit) -> Response:
+    """`POST /login`: a session for a name and a password."""
+    fields = await visit.form()
+    goal = local_path(fields.get("next", ""))
+    given = Given(fields.get("name", "").strip(), fields.get("password", ""), fields.get("code", ""))
+    try:
+        identity = await _prove(context, given)
+    except (Unauthenticated, Denied) as error:
+        context.registry.trust.count_sign_in("password", "refused")
+        return await _form(context, visit, goal, given.name, error.message)
+    visit.sign_in(await open_session(context.registry, identity, visit.browser))
+    return go(goal)
+
+
+async def sign_out(context: Context, visit: Visit) -> Response:
+    """`POST /logout`: end the session of this browser."""
+    await visit.form()
+    if visit.session is not None:
+        await close_session(context.registry, visit.session)
+    visit.set_cookie(SESSION, "", 0)
+    return go("/login")
+
+
+async def _prove(context: Context, given: Given) -> Identity:
+    return await log_in(context.registry, context.genuine, given.name, given.password)
+
+
+async def _form(context: Context, visit: Visit, goal: str, name: str = "", problem: str = "") -> Response:
+    providers = await list_enabled(context.registry)
+    status = 403 if problem else 200
+    values = {"providers": providers, "goal": goal, "name": name[:100], "problem": problem}
+    return render(status, "login.html", csrf=visit.csrf(), **values)
