@@ -8,7 +8,7 @@ import msgspec
 
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
-from entrepot.domain.access import Caller
+from entrepot.domain.access import MAIN, Caller
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
@@ -39,6 +39,7 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    listeners: frozenset[str] = frozenset({MAIN})
 
 
 @dataclass(slots=True)

@@ -42,7 +42,8 @@ class Numbers(msgspec.Struct):
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
-    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown.
+    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
+    `turned_away`, by "listener reason", are connections that never came to a request.
     """
 
     process: int
@@ -53,6 +54,7 @@ class Numbers(msgspec.Struct):
     logins: dict[str, int] = {}
     away: dict[str, int] = {}
     exchanged: dict[str, int] = {}
+    turned_away: dict[str, int] = {}
 
 
 class Meter:
@@ -63,6 +65,7 @@ class Meter:
         self._requests: dict[tuple[str, str, int], RequestCount] = {}
         self.waiting: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.turned_away: dict[str, int] = {}
         self.logins: dict[str, int] = {}
         self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
@@ -95,7 +98,7 @@ class Meter:
     def _numbers(self) -> Numbers:
         requests = list(self._requests.values())
         exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
-        seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
+        seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged, self.turned_away)
         return Numbers(os.getpid(), requests, *seen)
 
     def _others(self) -> Iterator[Numbers]:
@@ -121,6 +124,12 @@ class _Families(Collector):
         for status, number in _sum(numbers.refused for numbers in self._everybody).items():
             refused.add_metric([status], number)
         yield refused
+        turned_away = CounterMetricFamily(
+            "entrepot_connections_refused", "Connections that never came to a request", labels=["listener", "reason"]
+        )
+        for key, number in _sum(numbers.turned_away for numbers in self._everybody).items():
+            turned_away.add_metric(key.split(" "), number)
+        yield turned_away
         exchanged = CounterMetricFamily(
             "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", labels=["issuer", "result"]
         )
