@@ -61,8 +61,10 @@ def _from_elements(text: str) -> str:
         if end == ",":
             # Each proxy adds one behind: the last is what the nearest one, which is trusted, saw itself.
             found = {}
-    common = _common(x509.Name.from_rfc4514_string(found["subject"][0])) if found.get("subject") else ()
-    return choose_name(Names(found.get("uri", ()), found.get("dns", ()), (), common))
+    uris, hosts, subject = (found.get(key, ()) for key in ("uri", "dns", "subject"))
+    if uris or hosts or not subject:
+        return choose_name(Names(uris, hosts))
+    return _from_subject(subject[0])
 
 
 def _from_certificate(text: str) -> str:
