@@ -43,7 +43,14 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
     life = _Lifespan(application, seen)
     if not await life.start():
         return FAILED_TO_START
-    listening = [await _listen(hub, listener) for listener in listeners]
+    listening: list[_Server | Acceptor] = []
+    for listener in listeners:
+        try:
+            listening.append(await _listen(hub, listener))
+        except (OSError, ssl.SSLError) as error:
+            print(f"listener {listener.name}: its certificates cannot be read: {error}", flush=True)  # noqa: T201
+            await life.stop()
+            return FAILED_TO_START
     if any(listener.tls for listener in listeners):
         loop.add_signal_handler(signal.SIGHUP, _reload, listening)
     hub.sweep()
