@@ -142,6 +142,19 @@ def test_a_certificate_is_one_account_s(place: Place) -> None:
     assert shown.ask("", "GET", "/whoami").status == 401
 
 
+def test_a_grant_names_listeners_that_there_are(place: Place) -> None:
+    """One that the settings do not have is refused with those there are, by whichever way the grant is given."""
+    new = {"subject": "user:bob", "role": "reader", "resource": "pub/app", "conditions": {"listeners": ["privat"]}}
+    for method, path, document in (
+        ("POST", "/grants", new),
+        ("PUT", "/policy", {"resources": ["pub/app"], "grants": [new], "hash": None}),
+    ):
+        refused = place.ask("alice", method, path, document)
+        assert (refused.status, refused.code) == (409, "UNMET"), refused
+        assert refused.json["errors"][0]["detail"]["field"] == "conditions.listeners[0]"
+    assert place.ask("alice", "POST", "/grants", {**new, "conditions": {"listeners": ["private"]}}).status == 201
+
+
 def test_grants_and_documents_name_listeners_and_certificates(place: Place) -> None:
     """A policy document's own conditions come out as they went in, and a condition nobody knows is refused."""
     statement = {

@@ -62,7 +62,7 @@ def _serve(
     certificates = prepare(settings)
     places = find_places(settings, sockets, certificates)
     http = _HttpWorker(settings, places, metrics)
-    jobs = _JobProcess(config, settings.data_path, _address_to_check(settings, places[0]), certificates.ca)
+    jobs = _JobProcess(config, settings.data_path, _addresses_to_check(settings, places), certificates.ca)
     count = settings.server.worker_count
     workers = [Child("http worker", http.spawn, FAILED_TO_START, reloads=True) for _ in range(count)]
     chores = Chores(lease.renew, lambda: _close(places), lambda: _renew(settings))
@@ -83,10 +83,13 @@ def _renew(settings: Settings) -> None:
     prepare(settings)
 
 
-def _address_to_check(settings: Settings, main: Place) -> str:
-    """Where to see whether clients get through; "" where we could not, without a certificate or a proxy's header."""
-    is_closed_to_us = main.settings.proxy_protocol or main.settings.client_certificates == "required"
-    return settings.server.public_url or ("" if is_closed_to_us else main.url)
+def _addresses_to_check(settings: Settings, places: list[Place]) -> list[str]:
+    """Where to see whether clients get through: public addresses, and the main one unless it is closed to us."""
+    main, *others = places
+    is_closed = main.settings.proxy_protocol or main.settings.client_certificates == "required"
+    first = settings.server.public_url or ("" if is_closed else main.url)
+    rest = [place.settings.public_url for place in others if place.settings.client_certificates != "required"]
+    return [url for url in (first, *rest) if url]
 
 
 class _HttpWorker:
@@ -143,13 +146,14 @@ def _listener(place: Place, oldest: str) -> Listener:
 
 
 class _JobProcess:
-    """The job process. It looks first whether clients get through to `url`, once: the answer is for the log."""
+    """The job process. It looks first whether clients get through to `urls`, once: the answer is for the log."""
 
-    def __init__(self, config: pathlib.Path | None, data: pathlib.Path, url: str, ca: str | None) -> None:
+    def __init__(self, config: pathlib.Path | None, data: pathlib.Path, urls: list[str], ca: str | None) -> None:
         self._command = [sys.executable, "-m", "entrepot", "worker", "--data", str(data), "--parent", str(os.getpid())]
         if config is not None:
             self._command += ["--config", str(config)]
-        self._check: list[str] | None = ["--check-address", url, *(["--check-ca", ca] if ca else [])] if url else None
+        self._check: list[str] | None = [word for url in urls for word in ("--check-address", url)]
+        self._check += ["--check-ca", ca] if ca else []
 
     def spawn(self) -> int:
         """Start it; its process id."""

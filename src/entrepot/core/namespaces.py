@@ -6,11 +6,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from entrepot.core.decide import decide, is_elsewhere, require, visible_namespaces, visible_ranges
-from entrepot.core.grants import require_own
+from entrepot.core.grants import require_listeners, require_own
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.core.repositories import unknown_name
-from entrepot.domain.access import LOCAL, Action, Caller, Visibility
+from entrepot.domain.access import Action, Caller, Visibility
 from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, NameUnknown, Unmet
 from entrepot.domain.events import Event
 from entrepot.domain.grants import ROLES
@@ -118,7 +118,7 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     act = registry.act(caller)
     require(caller, act.snapshot, Action.NAMESPACE_ADMIN, name)
     if change.listeners is not UNSET:
-        require_listeners(registry.rules.listeners, caller, change.listeners)
+        require_listeners(act, change.listeners, "listeners")
 
     async def record(tx: Tx) -> NamespaceRow:
         if change.listeners is not UNSET:
@@ -141,20 +141,6 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     row = await registry.database.transact(record)
     await registry.policy.refresh()
     return row
-
-
-def require_listeners(known: frozenset[str], caller: Caller, listeners: tuple[str, ...]) -> None:
-    """Raises Unmet for a listener that is not in the settings: nobody could come by it to take it back.
-
-    The command line on the files itself may name any; it need not have the servers' settings.
-    """
-    for position, name in enumerate(listeners):
-        if name not in known and caller.origin.listener != LOCAL:
-            raise Unmet(
-                f"there is no such listener; there are: {', '.join(sorted(known))}",
-                field=f"listeners[{position}]",
-                got=name,
-            )
 
 
 async def put_listeners(tx: Tx, act: Act, name: str, listeners: tuple[str, ...]) -> None:

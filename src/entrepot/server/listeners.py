@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 MAIN: Final = "main"
@@ -93,4 +94,9 @@ class Arrival:
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
     """Whether an address is in one of some networks."""
     parsed = ipaddress.ip_address(address)
-    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)
+    return any(parsed in network for network in _parse(networks))
+
+
+@lru_cache(maxsize=64)
+def _parse(networks: tuple[str, ...]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return [ipaddress.ip_network(network, strict=False) for network in networks]

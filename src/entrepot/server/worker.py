@@ -44,6 +44,8 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
     if not await life.start():
         return FAILED_TO_START
     listening: list[_Server | Acceptor] = []
+    if any(listener.tls for listener in listeners):
+        loop.add_signal_handler(signal.SIGHUP, _reload, listening)
     for listener in listeners:
         try:
             listening.append(await _listen(hub, listener))
@@ -51,8 +53,6 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
             print(f"listener {listener.name}: its certificates cannot be read: {error}", flush=True)  # noqa: T201
             await life.stop()
             return FAILED_TO_START
-    if any(listener.tls for listener in listeners):
-        loop.add_signal_handler(signal.SIGHUP, _reload, listening)
     hub.sweep()
     _spare_the_collector()
     await stopping.wait()
