@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pathlib
 import socket
@@ -203,8 +204,11 @@ def test_files_are_read_again(serve: Serve, own: Files, tmp_path: pathlib.Path) 
     server = serve(tell, listen=secured(own, "required", ca, crl))
     assert server.acceptor is not None
     assert not is_refused(server, own, one)
+    idle = server.connect(trusting(own, one))
+    assert ask(idle)[1] == "https"
     first.revoke([one], crl)
     server.run(server.acceptor.reload)
+    assert idle.is_closed()
     assert is_refused(server, own, one)
     assert not is_refused(server, own, two)
     ca.write_bytes(second.file.read_bytes())
@@ -215,6 +219,29 @@ def test_files_are_read_again(serve: Serve, own: Files, tmp_path: pathlib.Path) 
     plain = serve(tell, listen=relayed)
     assert plain.acceptor is not None
     plain.run(plain.acceptor.reload)
+
+
+def test_a_reload_lets_answers_end(serve: Serve, own: Files, tmp_path: pathlib.Path) -> None:
+    """Who is being answered with a certificate gets the answer and is then closed; others stay connected."""
+    authority = Authority(tmp_path)
+    ci, waiting = authority.client("ci", uri("spiffe://acme/ci")), asyncio.Event()
+
+    async def slowly(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            await waiting.wait()
+        await tell(scope, receive, send)
+
+    server = serve(slowly, listen=secured(own, "optional", authority.file))
+    assert server.acceptor is not None
+    busy, other = server.connect(trusting(own, ci)), server.connect(trusting(own))
+    busy.send(request("GET", "/slow"))
+    assert ask(other)[3] == []
+    eventually(lambda: len(server.hub.connections) > len(server.hub.idle))
+    server.run(server.acceptor.reload)
+    server.run(waiting.set)
+    assert busy.read().status == 200
+    assert busy.is_closed()
+    assert ask(other)[3] == []
 
 
 class Exhausted:

@@ -17,6 +17,8 @@ from tests.support.certificates import Authority, uri
 from tests.wire.test_addresses import PROXY, request
 
 SPIFFE = "spiffe://acme/ci"
+GOOD = {"notAfter": "Jan  1 00:00:00 2030 GMT"}
+NOW = 1_800_000_000_000_000
 HEADER = "x_forwarded_client_cert"
 
 
@@ -36,7 +38,14 @@ def doors(form: Format = "xfcc") -> Addresses:
 )
 def test_the_server_s_own_word(certificate: dict[str, Any], expected: str) -> None:
     """As Python's ssl has it, the name that counts."""
-    assert name_of_peer(certificate) == expected
+    assert name_of_peer({**certificate, **GOOD}, NOW) == expected
+
+
+def test_a_certificate_ends_on_an_open_connection() -> None:
+    """However long a connection lasts, its certificate names nobody after its time."""
+    held = {"subjectAltName": (("URI", SPIFFE),), **GOOD}
+    end = 1_893_456_000_000_000
+    assert [name_of_peer(held, end - 1), name_of_peer(held, end)] == [SPIFFE, ""]
 
 
 @pytest.mark.parametrize(
@@ -96,19 +105,21 @@ def sent(*values: str, peer: str = PROXY, **scope: object) -> Request:
 def test_only_a_trusted_proxy_tells() -> None:
     """From a stranger the header is nothing, twice it is nothing, and where none is asked for it is nothing."""
     told = f"URI={SPIFFE}"
-    assert doors().certificate(sent(told)) == SPIFFE
-    assert doors().certificate(sent(told, peer="198.51.100.7")) == ""
-    assert doors().certificate(sent(told, told)) == ""
-    assert doors().certificate(sent()) == ""
-    assert Addresses("", [PROXY]).certificate(sent(told)) == ""
+    assert doors().certificate(sent(told), NOW) == SPIFFE
+    assert doors().certificate(sent(told, peer="198.51.100.7"), NOW) == ""
+    assert doors().certificate(sent(told, told), NOW) == ""
+    assert doors().certificate(sent(), NOW) == ""
+    assert Addresses("", [PROXY]).certificate(sent(told), NOW) == ""
 
 
 def test_a_proxy_s_own_certificate_is_not_its_clients_() -> None:
     """On a connection with a certificate it counts, unless a trusted proxy speaks for others there."""
-    own = {"subjectAltName": (("URI", "spiffe://edge/proxy"),)}
-    assert doors().certificate(sent(certificate=own)) == ""
-    assert doors().certificate(sent(f"URI={SPIFFE}", certificate=own)) == SPIFFE
-    assert doors().certificate(sent(f"URI={SPIFFE}", certificate=own, peer="198.51.100.7")) == "spiffe://edge/proxy"
+    own = {"subjectAltName": (("URI", "spiffe://edge/proxy"),), **GOOD}
+    assert doors().certificate(sent(certificate=own), NOW) == ""
+    assert doors().certificate(sent(f"URI={SPIFFE}", certificate=own), NOW) == SPIFFE
+    assert (
+        doors().certificate(sent(f"URI={SPIFFE}", certificate=own, peer="198.51.100.7"), NOW) == "spiffe://edge/proxy"
+    )
 
 
 def test_where_a_request_came_from() -> None:

@@ -53,6 +53,9 @@ class Acceptor:
         """Read the files of certificates again, for new connections. Raises OSError, ssl.SSLError."""
         if self._listener.tls is not None:
             self._context = self._listener.tls.load()
+            # Whoever is connected was judged by what held before, and would be for as long as they like.
+            for connection in list(self._hub.connections):
+                connection.renounce(self._listener.name)
 
     def turn_away(self, reason: str, peer: Client) -> None:
         """Count who is not let in."""

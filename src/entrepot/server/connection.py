@@ -322,6 +322,15 @@ class Connection(asyncio.Protocol):
         if arrival.is_relayed:
             self._client = arrival.client
 
+    def renounce(self, listener: str) -> None:
+        """If it showed a certificate to this listener, end it as `retire` does: the next one is judged anew."""
+        if self._notes.get("entrepot.listener") != listener or "entrepot.certificate" not in self._notes:
+            return
+        for exchange in (self._current, *self._waiting):
+            if exchange is not None:
+                exchange.keeps = False
+        self.retire()
+
     def _rest(self) -> None:
         self.hub.idle[self] = None
         self.deadline = self._until_head()

@@ -64,8 +64,8 @@ class Addresses:
             address = hops.pop()
         return address
 
-    def certificate(self, request: Request) -> str:
-        """The name in the client's certificate, "" without one.
+    def certificate(self, request: Request, now: int) -> str:
+        """The name in the client's certificate, "" without one that holds at `now` (microseconds).
 
         From a trusted proxy that is asked for it, it is what its header says and nothing else: its own certificate is
         not its clients'. Whoever else sends the header is not listened to, and who sends it twice has been smuggled to.
@@ -76,11 +76,11 @@ class Addresses:
             text = values[0].decode("latin-1") if len(values) == 1 else ""
             return name_in_header(text, self._doors.certificate_format)
         certificate = request.scope.get("entrepot.certificate")
-        return name_of_peer(certificate) if certificate else ""
+        return name_of_peer(certificate, now) if certificate else ""
 
     def origin(self, request: Request, now: int) -> Origin:
         """What grants may ask about a request, which came at `now` (microseconds)."""
-        return Origin(self.client(request), now, self.certificate(request), listener_of(request))
+        return Origin(self.client(request), now, self.certificate(request, now), listener_of(request))
 
     def _is_trusted(self, address: str) -> bool:
         try:

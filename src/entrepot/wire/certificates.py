@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -25,8 +26,10 @@ PEM: Final = "-----BEGIN CERTIFICATE-----"
 PAIR: Final = re.compile(r"\s*([A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\",;]*))\s*([,;]|$)")
 
 
-def name_of_peer(certificate: Mapping[str, Any]) -> str:
-    """The name in what `getpeercert` says of a certificate that has been judged."""
+def name_of_peer(certificate: Mapping[str, Any], now: int) -> str:
+    """The name in what `getpeercert` says of a certificate that has been judged, while it holds (microseconds)."""
+    if now >= _end(certificate["notAfter"]):
+        return ""
     alternative: tuple[tuple[str, str], ...] = certificate.get("subjectAltName", ())
     uris, hosts, mailboxes = (
         tuple(value for kind, value in alternative if kind == wanted) for wanted in ("URI", "DNS", "email")
@@ -34,6 +37,11 @@ def name_of_peer(certificate: Mapping[str, Any]) -> str:
     subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())
     common = tuple(value for part in subject for key, value in part if key == "commonName")
     return choose_name(Names(uris, hosts, mailboxes, common))
+
+
+@lru_cache(maxsize=1024)
+def _end(not_after: str) -> int:
+    return ssl.cert_time_to_seconds(not_after) * 1_000_000
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from tests.support.asgi import Answer, Client
 from tests.support.images import image
 from tests.support.world import World, push_blob
 
-CERTIFICATE = {"subjectAltName": (("URI", "spiffe://acme/ci"),)}
+CERTIFICATE = {"subjectAltName": (("URI", "spiffe://acme/ci"),), "notAfter": "Jan  1 00:00:00 2050 GMT"}
 IMAGE = image((b"layer",))
 
 
@@ -168,7 +168,7 @@ def test_a_certificate_alone_is_a_service_account(world: World) -> None:
     assert carol.request("GET", "/v2/else/app/manifests/v1").status == 404
     robot(world, is_disabled=True)
     assert client.request("GET", "/v2/").status == 401
-    unknown = {"subjectAltName": (("URI", "spiffe://acme/other"),)}
+    unknown = {**CERTIFICATE, "subjectAltName": (("URI", "spiffe://acme/other"),)}
     assert world.client().with_scope(**{"entrepot.certificate": unknown}).request("GET", "/v2/").status == 401
 
 
