@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator
 from bench.context import Bench
 from bench.measure import Line
 
-GROUPS = ("manifests", "pulls", "tokens", "blobs", "crowds", "pushes", "scale", "footprint", "workers")
+GROUPS = (
+    "manifests",
+    "pulls",
+    "tokens",
+    "hidden",
+    "directory",
+    "blobs",
+    "crowds",
+    "pushes",
+    "scale",
+    "footprint",
+    "workers",
+)
 
 
 @dataclasses.dataclass(frozen=True)

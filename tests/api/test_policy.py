@@ -101,9 +101,25 @@ def test_proposals_that_are_refused(shared: Door, who: str, proposal: Any, statu
 
 def test_more_than_can_be_applied_at_once(shared: Door) -> None:
     """The number of grants is bounded, listed or stated by a document."""
-    listed = shared.ask("alice", "POST", "/policy/plan", {"resources": ["priv/app"], "grants": [BOB] * 201})
-    everyone = {"Entrepot": [f"user:u{number}" for number in range(201)]}
+    listed = shared.ask("alice", "POST", "/policy/plan", {"resources": ["priv/app"], "grants": [BOB] * 5001})
+    everyone = {"Entrepot": [f"user:u{number}" for number in range(5001)]}
     statement = {"Effect": "Allow", "Principal": everyone, "Action": "entrepot:pull"}
     stated = shared.ask("alice", "POST", "/policy/plan", {"policy": {"Statement": statement}, "resource": "priv/app"})
     for answer in (listed, stated):
         assert (answer.status, answer.json["errors"][0]["detail"]["field"]) == (400, "grants")
+
+
+def test_a_whole_company_fits_into_one_file(door: Door) -> None:
+    """Thousands of grants are one step; who may not give them is told so before the body is read; more is 413."""
+    wanted = {
+        "resources": ["priv/app"],
+        "grants": [{**BOB, "tags": f"release-{number}.*"} for number in range(3000)],
+    }
+    assert len(door.send("alice", "PUT", "/policy", wanted)["add"]) == 3000
+    assert len(held(door, "priv/app")) == 1
+    assert sum(actor == "alice" for actor, _, _ in door.events("grant.given")) == 3000
+    large = {"resources": ["x" * 200] * 25_000}
+    assert door.ask("alice", "PUT", "/policy", large).status == 413
+    assert door.ask("bob", "PUT", "/policy", large).status == 413
+    assert door.client().request("PUT", "/api/v1/policy", b"x" * (5 << 20)).status == 401
+    assert door.ask("alice", "POST", "/grants", {**BOB, "tags": "x" * 70_000}).status == 413

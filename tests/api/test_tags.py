@@ -216,3 +216,12 @@ def test_a_token_moves_what_its_scope_covers(door: Door) -> None:
     assert 'error="insufficient_scope"' in answer["www-authenticate"]
     pusher = door.client(token=door.world.token("dora", f"repository:{PRIVATE}:pull,push"))
     assert pusher.request("PUT", f"/api/v1{LATEST}", body, content_type="application/json").status == 200
+
+
+@pytest.mark.parametrize(("action", "statuses"), [("tag.create", (200, 403)), ("tag.move", (403, 200))])
+def test_making_and_moving_are_two(door: Door, action: str, statuses: tuple[int, int]) -> None:
+    """Whoever may make tags makes them and moves none; whoever may move them makes none."""
+    door.send("alice", "POST", "/grants", {"subject": "user:bob", "resource": PRIVATE, "actions": ["pull", action]})
+    new = door.ask("bob", "PUT", tag_at(PRIVATE, "fresh"), {"digest": NEW.digest})
+    moved = door.ask("bob", "PUT", LATEST, {"digest": OLD.digest})
+    assert (new.status, moved.status) == statuses

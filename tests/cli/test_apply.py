@@ -69,3 +69,10 @@ def test_files_that_are_refused(admin: Caller, file: str, text: str, reason: str
     (admin.home / "bad.yaml").write_text(text)
     assert reason in admin.fail("apply", "-f", "bad.yaml", "--plan")
     assert "cannot read nowhere.yaml" in admin.fail("apply", "-f", "nowhere.yaml")
+
+
+def test_a_file_that_is_too_large_is_not_cut(admin: Caller, file: str) -> None:
+    """What does not fit is refused as a whole: half a list of grants would take the others away."""
+    (admin.home / "large.yaml").write_text(ACCESS + "#" * (4 << 20))
+    assert "over 4 MiB" in admin.call("apply", "-f", "large.yaml", "--yes").stderr
+    assert admin.call("apply", "-f", file, "--plan").returncode == 0

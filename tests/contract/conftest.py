@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.engines import ENGINES, STORES, Held, PostgresqlUrls, SqliteUrls, Urls
 from tests.support.postgresql import Postgres
+from tests.support.seaweedfs import SeaweedFs
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +63,19 @@ def held(urls: Urls, open_held: Callable[[str], Held]) -> Held:
     return open_held(urls.migrated())
 
 
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedFs]:
+    """One S3 server for the whole run."""
+    with SeaweedFs() as server:
+        yield server
+
+
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
     """Where a fresh store of one kind is."""
+    if request.param == "s3":
+        seaweed: SeaweedFs = request.getfixturevalue("seaweed")
+        return seaweed.fresh_url()
     known = {"file": f"file://{tmp_path}/blobs", "memory": "memory://"}
     if request.param not in known:
         pytest.fail(f"tests/contract/conftest.py does not know where a {request.param} store is")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from entrepot.settings import load
 from tests.contract.engines import PostgresqlUrls
 from tests.support.asgi import Client, Lifespan
 from tests.support.images import Image, artifact, image
-from tests.support.server import ADMIN_PASSWORD, Server
+from tests.support.server import ADMIN_PASSWORD, Server, free_port
 from tests.support.world import basic, push_blob, put_manifest
 
 REPOSITORY = "acme/app"
@@ -78,17 +79,19 @@ def test_names_that_cannot_be_stored_are_wrong_names(url: str, tmp_path: pathlib
         runner.run(lifespan.stop())
 
 
-@pytest.fixture
-def replicas(url: str, tmp_path: pathlib.Path) -> Iterator[list[Server]]:
-    """Two servers, each with data of its own, over one database and one folder of blobs."""
-    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_STORAGE__URL": f"file://{tmp_path}/blobs"}
+@pytest.fixture(params=["file", "s3"])
+def replicas(request: pytest.FixtureRequest, url: str, tmp_path: pathlib.Path) -> Iterator[list[Server]]:
+    """Two servers, each with data of its own, over one database and one folder or bucket of blobs."""
+    store: str = request.param
+    blobs = request.getfixturevalue("seaweed").fresh_url() if store == "s3" else f"file://{tmp_path}/blobs"
+    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_STORAGE__URL": blobs}
     with ExitStack() as stack:
         yield [stack.enter_context(Server(tmp_path / name, environment=environment)) for name in ("one", "two")]
 
 
 def test_what_one_replica_takes_the_other_gives(replicas: list[Server]) -> None:
     """An image pushed to one replica, its upload spread over both, is pulled from the other at once."""
-    pushed = image([b"layer of many replicas"])
+    pushed = image([b"layer of many replicas", os.urandom(20 << 20)])
     sessions = [_session() for _ in replicas]
     bases = [f"{replica.url}/v2/{REPOSITORY}" for replica in replicas]
     for content in pushed.blobs:
@@ -106,6 +109,18 @@ def test_what_one_replica_takes_the_other_gives(replicas: list[Server]) -> None:
     _require_pullable(sessions[1], bases[1], pushed)
     replicas[0].kill_group()
     _require_pullable(sessions[1], bases[1], pushed)
+
+
+def test_a_store_that_is_away(tmp_path: pathlib.Path) -> None:
+    """Nothing is acknowledged while the object store is away: 503 to come again; its address is for the log alone."""
+    environment = {"ENTREPOT_STORAGE__URL": f"s3://blobs/x?endpoint=http://127.0.0.1:{free_port()}"}
+    with Server(tmp_path / "data", environment=environment) as server:
+        session, base = _session(), f"{server.url}/v2/{REPOSITORY}"
+        path = session.post(f"{base}/blobs/uploads/").headers["location"].partition("/v2/")[2].partition("?")[0]
+        answer = session.patch(f"{server.url}/v2/{path}", data=b"some bytes")
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert "127.0.0.1" not in answer.text
+    assert "error sending request" in server.output()
 
 
 def _session() -> requests.Session:

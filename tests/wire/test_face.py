@@ -44,7 +44,7 @@ class Broken:
 
     async def _call(self, call: Callable[[Work[T]], Awaitable[T]], work: Work[T]) -> T:
         if self.is_broken:
-            raise Unavailable("the database cannot be reached")
+            raise Unavailable("the database cannot be reached") from OSError("no route to 10.1.2.3")
         return await call(work)
 
 
@@ -137,5 +137,8 @@ def test_a_database_out_of_reach_is_503() -> None:
         alice = world.bearer("", "repository:pub/app:pull")
         for client in (alice, world.client()):
             assert client.request("GET", "/v2/pub/app/manifests/v1").code == "UNAVAILABLE"
-            assert client.request("GET", "/v2/pub/app/manifests/-").status == 503
+            away = client.request("GET", "/v2/pub/app/manifests/-")
+            assert (away.status, away["retry-after"]) == (503, "5")
+            # What it was told by the database is for the log.
+            assert b"10.1.2.3" not in away.body
         assert world.client().request("GET", "/v2/", authorization=basic("bob", "x")).status == 503

@@ -70,7 +70,7 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         status_code=endpoint.status,
         operation_id=operation_id(endpoint),
         tags=[endpoint.path.split("/")[1]],
-        opt={"needs": endpoint.needs, "path": endpoint.path},
+        opt={"needs": endpoint.needs, "or_needs": endpoint.or_needs, "path": endpoint.path},
     )(endpoint.handler)
 
 

@@ -14,11 +14,13 @@ from typing import Final
 from entrepot.api.paths import rewrite
 from entrepot.core.identify import authenticate
 from entrepot.domain.access import Caller
-from entrepot.wire.bodies import read
+from entrepot.wire.bodies import Limits, read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Application, Message, Receive, Request, Scope, Send
 
 PREFIX: Final = "/api/v1"
+# Documents that list many things; who may send them is judged before the body is read.
+LARGE: Final = (f"{PREFIX}/policy", f"{PREFIX}/policy/plan")
 NOTES: Final = ("entrepot.route", "entrepot.caller")
 
 Authenticate = Callable[[Context, bytes | None], Awaitable[Caller]]
@@ -44,9 +46,14 @@ class ApiFace:
         if scope["method"] == "HEAD":
             send = _without_body(send)
         try:
-            await application(inner, _Body(self._context, Request(scope, receive)).receive, send)
+            await application(inner, self._body(scope, receive, inner["path"]).receive, send)
         finally:
             scope.update({name: inner[name] for name in NOTES if name in inner})
+
+    def _body(self, scope: Scope, receive: Receive, path: str) -> _Body:
+        limits = self._context.limits
+        most = limits.document_bytes if path in LARGE else limits.form_bytes
+        return _Body(limits, most, Request(scope, receive))
 
     async def _build(self) -> Application:
         async with self._building:
@@ -60,8 +67,9 @@ class ApiFace:
 class _Body:
     """Reads the body when it is wanted, whole and within the limits of size and time of all bodies."""
 
-    def __init__(self, context: Context, request: Request) -> None:
-        self._limits = context.limits
+    def __init__(self, limits: Limits, most: int, request: Request) -> None:
+        self._limits = limits
+        self._most = most
         self._request = request
         self._is_read = False
 
@@ -69,7 +77,7 @@ class _Body:
         if self._is_read:
             return await self._request.receive()
         self._is_read = True
-        body = await read(self._request, self._limits, self._limits.form_bytes)
+        body = await read(self._request, self._limits, self._most)
         return {"type": "http.request", "body": body, "more_body": False}
 
 

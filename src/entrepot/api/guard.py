@@ -82,6 +82,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
     caller = by_certificate(policy.snapshot, caller)
     scope[WHO] = caller
+    needs = _or_other(policy.snapshot, caller, (needs, handler.opt["or_needs"]), subject)
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name
     try:
@@ -109,6 +110,15 @@ def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subj
     if is_allowed:
         raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")
     raise _refusal(snapshot, caller, needs, subject)
+
+
+def _or_other(
+    snapshot: PolicySnapshot, caller: Caller, needs: tuple[Action, Action | None], subject: Subject
+) -> Action:
+    """The action to be judged: the other one where it is allowed, for the verb judges again."""
+    first, other = needs
+    is_open = other is not None and _is_allowed(snapshot, caller, other, subject)
+    return other if other is not None and is_open else first
 
 
 def _is_allowed(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> bool:

@@ -75,12 +75,16 @@ REASONS: Final = {
     412: "The tag does not stand where `expected` says; `detail.found` says where it does.",
     413: "The body is too large.",
     429: "Too many passwords are being checked; `Retry-After` says when to try again.",
-    503: "The database, the store or the directory cannot be reached now.",
+    503: "The database, the store or the directory cannot be reached now; `Retry-After` says when to try again.",
 }
 EVERYWHERE: Final = (400, 401, 429, 503)
 CREATED: Final = 201
 TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
-HEADERS: Final[dict[int, dict[str, Any]]] = {401: {"WWW-Authenticate": TEXT}, 429: {"Retry-After": TEXT}}
+HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": TEXT},
+    429: {"Retry-After": TEXT},
+    503: {"Retry-After": TEXT},
+}
 
 
 def operation_id(endpoint: Endpoint) -> str:

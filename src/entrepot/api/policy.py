@@ -13,7 +13,7 @@ from entrepot.api.types import Answer, Document
 from entrepot.core import apply
 from entrepot.domain.patterns import LONGEST_PATTERN
 
-MOST_RESOURCES = 200
+MOST_RESOURCES = 2000
 Of = Annotated[
     str, QueryParameter(name="resource", max_length=LONGEST_PATTERN, description='`acme`, `acme/app`, or "" for all.')
 ]

@@ -34,6 +34,7 @@ from entrepot.domain.access import Action
 class Endpoint:
     """One row. `needs` is judged before the handler runs; a verb may judge more.
 
+    `or_needs` opens the door as well, where only the verb can tell which of the two it is.
     `failures` are its own statuses, beside those that every endpoint has.
     """
 
@@ -43,6 +44,7 @@ class Endpoint:
     handler: Callable[..., Any]
     status: int = 200
     failures: tuple[int, ...] = ()
+    or_needs: Action | None = None
 
 
 NAMESPACE: Final = "/namespaces/{namespace}"
@@ -95,7 +97,7 @@ ENDPOINTS: Final = [
     ),
     Endpoint("GET", f"{REPOSITORY}/tags", Action.PULL, tags.list_page, 200, (404,)),
     Endpoint("GET", TAG, Action.PULL, tags.get, 200, (404,)),
-    Endpoint("PUT", TAG, Action.TAG_MOVE, tags.put, 200, (403, 404, 409, 412)),
+    Endpoint("PUT", TAG, Action.TAG_MOVE, tags.put, 200, (403, 404, 409, 412), Action.TAG_CREATE),
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),

@@ -18,7 +18,7 @@ from entrepot.client.api import call, path_of
 from entrepot.client.errors import ClientError
 
 HERE: Final = Anywhere()
-LARGEST_BYTES: Final = 4 << 20
+LARGEST_CHARACTERS: Final = 4 << 20
 
 
 @Parameter(name="*")
@@ -79,7 +79,9 @@ def show(
 def _read(file: pathlib.Path) -> Any:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        document = yaml.safe_load(text[:LARGEST_BYTES])
+        if len(text) > LARGEST_CHARACTERS:
+            raise ClientError(f"{file} is over 4 MiB: split it by resource")
+        document = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ClientError(f"cannot read {file}: {error}") from None
     except yaml.YAMLError as error:

@@ -25,7 +25,7 @@ from entrepot.metadata import grants
 from entrepot.metadata.grants import GrantRow
 from entrepot.ports.database import Tx
 
-MOST_GRANTS = 200
+MOST_GRANTS = 5000
 
 
 class Wanted(msgspec.Struct, frozen=True):

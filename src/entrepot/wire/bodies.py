@@ -21,13 +21,17 @@ DRAIN_SECONDS: Final = 2.0
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of bodies: seconds without a byte, bytes per second at least (after the first idle limit), sizes."""
+    """Bounds of bodies: seconds without a byte, bytes per second at least (after the first idle limit), sizes.
+
+    A form is the usual body of the API, a document one that lists many things, such as all grants of a team.
+    """
 
     idle_seconds: float = 60.0
     slowest_bytes_per_second: int = 1024
     manifest_bytes: int = 4 << 20
     blob_bytes: int = 0
     form_bytes: int = 64 << 10
+    document_bytes: int = 4 << 20
 
 
 def content_length(request: Request) -> int | None:

@@ -10,8 +10,10 @@ from entrepot.domain.errors import (
     EntrepotError,
     InsufficientScope,
     OutOfOrder,
+    StorageFull,
     TooMany,
     Unauthenticated,
+    Unavailable,
 )
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.messages import Request
@@ -27,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 Table = Mapping[type[EntrepotError], Entry]
 RETRY_SECONDS = 1
+AWAY_SECONDS = 5
 DENIAL = "entrepot-denial"
 
 
@@ -57,6 +60,8 @@ def _headers_of(error: EntrepotError, addresses: Addresses, request: Request, sc
         return [("www-authenticate", render_challenge(addresses.base(request), scope, _reason(request, error)))]
     if isinstance(error, TooMany):
         return [("retry-after", str(RETRY_SECONDS))]
+    if isinstance(error, Unavailable) and not isinstance(error, StorageFull):
+        return [("retry-after", str(AWAY_SECONDS))]
     if isinstance(error, OutOfOrder):
         expected = error.detail.get("expected", 0)
         location = f"{addresses.base(request)}{request.path}"

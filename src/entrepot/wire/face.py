@@ -14,6 +14,7 @@ from entrepot.wire.routing import Endpoint, Router
 
 REFUSED = 400
 TIMED_OUT = 408
+LONGEST_CAUSE = 300
 Renderer = Callable[[Context, Request, EntrepotError, str], Response]
 
 
@@ -70,7 +71,7 @@ class Face:
             return await self._refuse(request, endpoint, error)
 
     async def _refuse(self, request: Request, endpoint: Endpoint | None, error: EntrepotError) -> Response:
-        request.scope["entrepot.reason"] = error.message
+        request.scope["entrepot.reason"] = _reason(error)
         if endpoint is None:
             return self._grammar.render_error(self._context, request, error, "")
         try:
@@ -80,3 +81,9 @@ class Face:
         except EntrepotError as failure:
             shown = failure
         return self._grammar.render_error(self._context, request, shown, self._grammar.scope_of(request, endpoint))
+
+
+def _reason(error: EntrepotError) -> str:
+    """What the log says; what an adapter was told is for nobody else."""
+    cause = str(error.__cause__ or "").partition("\n")[0][:LONGEST_CAUSE]
+    return f"{error.message}: {cause}" if cause else error.message
