@@ -47,7 +47,7 @@ from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
 from entrepot.web.face import MOUNTS, WebFace
-from entrepot.wire.addresses import Addresses
+from entrepot.wire.addresses import Addresses, Doors
 from entrepot.wire.bodies import Limits
 from entrepot.wire.context import Context
 from entrepot.wire.face import Face
@@ -93,6 +93,7 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        listeners=frozenset(settings.all_listeners),
         sign_on_hours=settings.auth.sign_on_hours,
         require_totp=settings.auth.require_totp,
         public_url=settings.server.public_url,
@@ -150,6 +151,14 @@ def _open_directory(ldap: Ldap) -> Directory | None:
             start_tls=ldap.start_tls,
             timeout_seconds=ldap.timeout_seconds,
         )
+    )
+
+
+def _doors(settings: Settings) -> Doors:
+    return Doors(
+        {name: listener.public_url for name, listener in settings.listeners.items() if listener.public_url},
+        settings.server.client_certificate_header.lower().encode("latin-1"),
+        settings.server.client_certificate_format,
     )
 
 
@@ -226,6 +235,7 @@ class _Application:
         # What only the server sees, if it is ours.
         state = scope.get("state") or {}
         self._meter.refused = state.get("entrepot.refused", self._meter.refused)
+        self._meter.turned_away = state.get("entrepot.turned_away", self._meter.turned_away)
         self._meter.connections = state.get("entrepot.connections", self._meter.connections)
         await receive()
         try:
@@ -263,7 +273,7 @@ class _Application:
             manifest_bytes=settings.limits.manifest_bytes,
             blob_bytes=settings.limits.blob_bytes,
         )
-        addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies)
+        addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies, _doors(settings))
         context = Context(registry, limits, addresses, GenuineCache(), denials)
         for grammar in formats.discover().values():
             face = Face(context, grammar)

@@ -19,6 +19,9 @@ ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 LARGEST_PORT: Final = 65535
 MOST_WORKERS: Final = 4
 MOST_LDAP_SECONDS: Final = 60
+MAIN: Final = "main"
+# `local` is what requests come by that the command line answers itself.
+LISTENER: Final = re.compile(r"(?!local$)[a-z][a-z0-9_-]{0,62}")
 CPU_QUOTA: Final = pathlib.Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -36,6 +39,8 @@ class Server(Section, frozen=True):
     listen: str = "127.0.0.1:5000"
     public_url: str = ""
     trusted_proxies: list[str] = []
+    client_certificate_header: str = ""
+    client_certificate_format: Literal["xfcc", "pem", "subject"] = "xfcc"
     workers: int = 0
     connections: int = 8192
     stop_seconds: int = 30
@@ -55,6 +60,21 @@ class Tls(Section, frozen=True):
     key: str = ""
     auto: bool = False
     oldest: str = "tls1.2"
+
+
+class Listener(Section, frozen=True):
+    """One more address to listen on, or as `main` more about `server.listen`. See docs/listeners.md."""
+
+    address: str = ""
+    tls: Literal["inherit", "off"] = "inherit"
+    certificate: str = ""
+    key: str = ""
+    client_certificates: Literal["off", "optional", "required"] = "off"
+    client_ca: str = ""
+    client_crl: str = ""
+    proxy_protocol: bool = False
+    proxies: list[str] = []
+    public_url: str = ""
 
 
 class Database(Section, frozen=True):
@@ -180,6 +200,7 @@ class Settings(Section, frozen=True):
     admin_password: str = ""
     server: Server = Server()
     tls: Tls = Tls()
+    listeners: dict[str, Listener] = {}
     database: Database = Database()
     storage: Storage = Storage()
     limits: Limits = Limits()
@@ -190,6 +211,12 @@ class Settings(Section, frozen=True):
     federation: Federation = Federation()
     keep: Keep = Keep()
     log: Log = Log()
+
+    @property
+    def all_listeners(self) -> dict[str, Listener]:
+        """Every listener by its name, each with its address; `main`, which `server.listen` is, comes first."""
+        main = msgspec.structs.replace(self.listeners.get(MAIN, Listener()), address=self.server.listen)
+        return {MAIN: main} | {name: listener for name, listener in self.listeners.items() if name != MAIN}
 
     @property
     def data_path(self) -> pathlib.Path:
@@ -230,12 +257,12 @@ def load(
     return settings
 
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """(host, port) of `HOST:PORT`, with IPv6 in brackets. Raises SettingsError."""
+def parse_listen(text: str, key: str = "server.listen") -> tuple[str, int]:
+    """(host, port) of `HOST:PORT`, with IPv6 in brackets. Raises SettingsError, which names the key."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > LARGEST_PORT:
-        raise SettingsError(f"server.listen must be HOST:PORT, such as 127.0.0.1:5000, not {text!r}")
+        raise SettingsError(f"{key} must be HOST:PORT, such as 127.0.0.1:5000, not {text!r}")
     return host, int(port)
 
 
@@ -262,7 +289,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
-LISTS: Final = frozenset({"trusted_proxies", "urls", "registration_domains"})
+LISTS: Final = frozenset({"trusted_proxies", "proxies", "urls", "registration_domains"})
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -282,13 +309,54 @@ def _explain(error: msgspec.ValidationError) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _require_network(text: str) -> None:
+def _require_network(text: str, key: str = "server.trusted_proxies") -> None:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
+        raise SettingsError(f"{key}: {text!r} is not an address or network, such as 10.0.0.0/8") from None
+
+
+def _require_listeners(settings: Settings) -> None:
+    for name, listener in settings.listeners.items():
+        if not LISTENER.fullmatch(name):
+            raise SettingsError(
+                f"listeners.{name}: a name is small letters, digits, - and _, beginning with a letter, and not local"
+            )
+        _require_address(name, listener)
+        _require_certificates(settings, f"listeners.{name}", listener)
+        if bool(listener.proxies) != listener.proxy_protocol:
+            raise SettingsError(
+                f"listeners.{name}.proxies says who may send the PROXY protocol: "
+                "set it and proxy_protocol = true, or neither"
+            )
+        for network in listener.proxies:
+            _require_network(network, f"listeners.{name}.proxies")
+    taken: dict[str, str] = {}
+    for name, listener in settings.all_listeners.items():
+        if taken.setdefault(listener.address, name) != name:
+            raise SettingsError(f"listeners.{name}.address is that of the listener {taken[listener.address]} already")
+
+
+def _require_address(name: str, listener: Listener) -> None:
+    if name != MAIN:
+        parse_listen(listener.address, f"listeners.{name}.address")
+    elif listener.address or listener.public_url:
+        raise SettingsError("listeners.main has no address or public_url: they are server.listen and server.public_url")
+
+
+def _require_certificates(settings: Settings, key: str, listener: Listener) -> None:
+    if bool(listener.certificate) != bool(listener.key):
+        raise SettingsError(f"{key}.certificate and {key}.key belong together: set both or neither")
+    if listener.tls == "off" and (listener.certificate or listener.client_certificates != "off"):
+        raise SettingsError(f"{key}.tls is off: there can be no certificates")
+    is_asked = listener.client_certificates != "off"
+    if is_asked != bool(listener.client_ca) or (listener.client_crl and not is_asked):
         raise SettingsError(
-            f"server.trusted_proxies: {text!r} is not an address or network, such as 10.0.0.0/8"
-        ) from None
+            f"{key}.client_ca says who signs client certificates: set it and client_certificates, or neither"
+        )
+    is_secured = listener.certificate or settings.tls.certificate or settings.tls.auto
+    if is_asked and not is_secured:
+        raise SettingsError(f"{key}.client_certificates needs TLS: set {key}.certificate and key, or those of tls")
 
 
 def _require_directory(ldap: Ldap) -> None:
@@ -352,8 +420,11 @@ def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
     _require_mail(settings)
     _require_directory(settings.ldap)
+    _require_listeners(settings)
     for proxy in settings.server.trusted_proxies:
         _require_network(proxy)
+    if settings.server.client_certificate_header and not settings.server.trusted_proxies:
+        raise SettingsError("server.client_certificate_header is read from server.trusted_proxies only: name them")
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
     if settings.tls.auto and settings.tls.certificate:

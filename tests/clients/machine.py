@@ -27,7 +27,7 @@ PATH = ":".join(
 START_LIMIT_SECONDS = 40
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 TIERS = {
-    "a": "skopeo umoci buildah docker-registry zstd helm3 helm4 dxf devcontainer node chromium",
+    "a": "curl haproxy nginx skopeo umoci buildah docker-registry zstd helm3 helm4 dxf devcontainer node chromium",
     "b": "docker dockerd containerd ctr podman busybox ip wash docker-compose-2 docker-compose-5",
     "c": "debootstrap ch-image notary notary-server syft trivy occystrap udocker regshape",
 }

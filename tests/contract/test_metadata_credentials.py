@@ -139,8 +139,11 @@ def test_service_accounts(held: Held) -> None:
     assert [row.name for row in page] == ["robot$acme+a", "robot$acme+b"]
     every = held.read(lambda tx: services.list_services(tx, ("robot$", "robot%"), 9))
     assert [row.namespace for row in every] == [None, "acme", "acme", "acme"]
-    changed = ServiceRow(found.id, found.name, "acme", "builds", is_disabled=True, created_at=NOW)
+    changed = ServiceRow(found.id, found.name, "acme", "builds", is_disabled=True, created_at=NOW, certificate="ci")
     held.transact(lambda tx: services.set_service(tx, changed))
     assert held.read(lambda tx: services.find_service(tx, "robot$acme+a")) == changed
+    holders = [held.read(lambda tx, n=name: services.find_holder(tx, n)) for name in ("ci", "other", "")]  # type: ignore[misc]
+    assert holders == ["robot$acme+a", None, None]
+    assert held.read(policy.get_policy).certificates == {"ci": found.id}
     held.transact(lambda tx: accounts.remove_account(tx, found.id))
     assert held.read(lambda tx: services.find_service(tx, "robot$acme+a")) is None

@@ -120,6 +120,10 @@ def test_namespaces(held: Held) -> None:
     found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
     assert found is not None
     assert (found.owner, found.visibility) == ("bob", "public")
+    held.transact(lambda tx: namespaces.set_listeners(tx, "acme", ("a", "b")))
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert found.listeners == ("a", "b")
 
 
 def test_namespaces_are_listed_in_pages(held: Held) -> None:
@@ -236,6 +240,7 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     async def change(tx: Tx) -> None:
         await repositories.set_visibility(tx, known, "public")
         await namespaces.set_namespace(tx, "acme", ann, "private")
+        await namespaces.set_listeners(tx, "acme", ("private",))
         await grants.put_role(tx, NewGrantRow(("account", ann), "acme/other", "writer"), "admin", NOW)
         await policy.bump_policy_version(tx)
 
@@ -244,7 +249,8 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     snapshot = held.read(policy.get_policy)
     assert snapshot.version == held.read(policy.get_policy_version) == before + 1
     assert snapshot.accounts == {ann: AccountPolicy("ann", is_admin=True, is_disabled=False, credentials_since=NOW)}
-    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private")}
+    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private", ("private",))}
+    assert (snapshot.elsewhere, snapshot.has_conditions) == ({"acme": ("private",)}, True)
     assert snapshot.repositories == {"acme/app": "public"}
     (grant,) = snapshot.grants["account", ann]
     assert grant == Grant(grant.id, ("account", ann), ROLES["writer"], "acme/other", "writer")

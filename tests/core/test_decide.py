@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from entrepot.core.decide import decide, is_open, may, require, visible_namespaces, visible_ranges
 from entrepot.core.listing import within
-from entrepot.domain.access import ADMITS, ANONYMOUS, Action, Caller, Identity, Origin
+from entrepot.domain.access import ADMITS, ANONYMOUS, UNKNOWN, Action, Caller, Identity, Origin
 from entrepot.domain.errors import Denied
 from entrepot.domain.grants import EVERYONE, GRANTABLE, ROLES, SIGNED_IN, Conditions, Grant, Hours, Subject
 from entrepot.domain.policy import AccountKind, AccountPolicy, NamespacePolicy, PolicySnapshot
@@ -233,7 +233,7 @@ def test_listings_and_decisions_agree(who: str, namespace: str, path: str) -> No
 
 def test_open_namespaces() -> None:
     """Those whose default is public, and that are there."""
-    assert [name for name in ("priv", "pub", "none", "") if is_open(SNAPSHOT, name)] == ["pub"]
+    assert [name for name in ("priv", "pub", "none", "") if is_open(SNAPSHOT, name, UNKNOWN)] == ["pub"]
     assert not may(ANONYMOUS, SNAPSHOT, Action.PUSH, "pub/app")
 
 

@@ -6,9 +6,20 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
-from entrepot.settings import MOST_WORKERS, Ldap, Server, Settings, SettingsError, load, parse_listen, usable_cores
+from entrepot.settings import (
+    MOST_WORKERS,
+    Ldap,
+    Listener,
+    Server,
+    Settings,
+    SettingsError,
+    load,
+    parse_listen,
+    usable_cores,
+)
 
 LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
 MAIL = "[mail]\nurl = 'smtp://host'\nsender = 'registry@example.com'\n"
@@ -76,6 +87,23 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_TLS__OLDEST": "ssl3"}, "tls.oldest"),
         ("", {"ENTREPOT_TLS__KEY": "key.pem"}, "belong together"),
         ("[tls]\nauto = true\ncertificate = 'a'\nkey = 'b'", {}, "tls.auto"),
+        ("", {"ENTREPOT_SERVER__CLIENT_CERTIFICATE_HEADER": "X"}, "server.client_certificate_header"),
+        ("[listeners.Private]\naddress = 'h:1'", {}, "listeners.Private: a name"),
+        ("[listeners.local]\naddress = 'h:1'", {}, "listeners.local: a name"),
+        ("[listeners.a]", {}, r"listeners.a.address must be"),
+        ("[listeners.a]\naddress = '127.0.0.1:5000'", {}, "that of the listener main already"),
+        ("[listeners.main]\naddress = '127.0.0.1:5000'", {}, "listeners.main has no address"),
+        ("[listeners.main]\npublic_url = 'https://x'", {}, "listeners.main has no address or public_url"),
+        ("[listeners.main]\nproxy_protocol = true", {}, "listeners.main.proxies says who"),
+        ("[listeners.main]\nproxies = ['10.0.0.1']", {}, "listeners.main.proxies says who"),
+        ("[listeners.main]\nproxy_protocol = true\nproxies = ['x']", {}, "listeners.main.proxies: 'x'"),
+        ("[listeners.main]\ncertificate = 'x'", {}, "listeners.main.certificate and listeners.main.key belong"),
+        ("[listeners.main]\ntls = 'maybe'", {}, "listeners.*tls"),
+        ("[listeners.main]\ntls = 'off'\ncertificate = 'x'\nkey = 'y'", {}, "listeners.main.tls is off"),
+        ("[listeners.main]\nclient_ca = 'x'", {}, "listeners.main.client_ca says who"),
+        ("[listeners.main]\nclient_crl = 'x'", {}, "listeners.main.client_ca says who"),
+        ("[listeners.main]\nclient_certificates = 'required'", {}, "listeners.main.client_ca says who"),
+        ("[listeners.main]\nclient_certificates = 'required'\nclient_ca = 'x'", {}, "needs TLS"),
         ("", {"ENTREPOT_LDAP__URLS": "http://ldap"}, "ldap.urls"),
         ("", {"ENTREPOT_LDAP__URLS": "ldap://"}, "ldap.urls"),
         ("", {"ENTREPOT_LDAP__URLS": "ldap://host:70000"}, "ldap.urls"),
@@ -124,6 +152,33 @@ def test_who_sends_mail(tmp_path: pathlib.Path) -> None:
         held.read_credentials()
     secret.write_text("reg\na word\n")
     assert held.read_credentials() == ("reg", "a word")
+
+
+def test_several_listeners(tmp_path: pathlib.Path) -> None:
+    """By tables or the environment; `main` is `server.listen`, whatever else is said of it, and comes first."""
+    text = "[listeners.edge]\naddress = '[::1]:1'\n[listeners.main]\ntls = 'off'"
+    environment = {
+        "ENTREPOT_LISTENERS__PRIVATE__ADDRESS": "10.0.0.1:2",
+        "ENTREPOT_LISTENERS__PRIVATE__PROXY_PROTOCOL": "true",
+        "ENTREPOT_LISTENERS__PRIVATE__PROXIES": "10.0.0.0/8, ::1",
+    }
+    found = settings(tmp_path, text, environment).all_listeners
+    assert {name: held.address for name, held in found.items()} == {
+        "main": "127.0.0.1:5000",
+        "edge": "[::1]:1",
+        "private": "10.0.0.1:2",
+    }
+    assert (next(iter(found)), found["main"].tls) == ("main", "off")
+    assert (found["private"].proxy_protocol, found["private"].proxies) == (True, ["10.0.0.0/8", "::1"])
+    assert list(Settings().all_listeners) == ["main"]
+
+
+def test_every_setting_of_a_listener_is_documented() -> None:
+    """docs/settings.md has a row for each, with its default."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    for field in msgspec.structs.fields(Listener):
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        assert f"| `listeners.NAME.{field.name}` | `{msgspec.json.encode(default).decode()}` | " in page
 
 
 def test_where_people_are(tmp_path: pathlib.Path) -> None:

@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+from entrepot.cli.places import open_listener
+from entrepot.server.acceptor import Acceptor
 from entrepot.server.connection import Connection
 from entrepot.server.hub import Application, Hub, Options
+from entrepot.server.listeners import Listener
 
 T = TypeVar("T")
 LIMIT_SECONDS = 20
@@ -101,7 +104,11 @@ def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
 class Served:
     """An application behind the server, on a loop in a thread."""
 
-    def __init__(self, application: Application, options: Options, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, application: Application, options: Options, context: ssl.SSLContext | None, listen: Listen | None = None
+    ) -> None:
+        self._listen = listen
+        self.acceptor: Acceptor | None = None
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._context = context
         self.hub = Hub(application, options, self._runner.get_loop())
@@ -151,25 +158,41 @@ class Served:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.problems.append(context))
         self._done = asyncio.Event()
-        server = await loop.create_server(lambda: Connection(self.hub), "127.0.0.1", 0, ssl=self._context)
-        self.port = server.sockets[0].getsockname()[1]
+        close = await self._open(loop)
         self.hub.sweep()
         self._is_ready.set()
         await self._done.wait()
-        server.close()
+        close()
         await self.hub.stop()
 
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        if self._listen is not None:
+            listening = open_listener("127.0.0.1", 0)
+            self.port = listening.getsockname()[1]
+            self.acceptor = Acceptor(self.hub, self._listen(listening))
+            self.acceptor.start()
+            return self.acceptor.close
+        server = await loop.create_server(lambda: Connection(self.hub), "127.0.0.1", 0, ssl=self._context)
+        self.port = server.sockets[0].getsockname()[1]
+        return server.close
 
+
+Listen = Callable[[socket.socket], Listener]
 Serve = Callable[..., Served]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start servers that end with the test: `serve(application, context=None, write_seconds=...)`."""
+    """Start servers that end with the test: `serve(application, context=None, listen=None, write_seconds=...)`.
+
+    `listen` makes a listener of a socket whose connections the server accepts by itself.
+    """
     started: list[Served] = []
 
-    def start(application: Application, context: ssl.SSLContext | None = None, **options: Any) -> Served:
-        server = Served(application, Options(**{"stop_seconds": 5.0, **options}), context)
+    def start(
+        application: Application, context: ssl.SSLContext | None = None, listen: Listen | None = None, **options: Any
+    ) -> Served:
+        server = Served(application, Options(**{"stop_seconds": 5.0, **options}), context, listen)
         started.append(server)
         server.start()
         return server

@@ -16,7 +16,7 @@ import pytest
 
 from entrepot.cli.certificates import prepare_certificates
 from entrepot.server.hub import Receive, Scope, Send
-from entrepot.server.worker import Tls
+from entrepot.server.listeners import Tls
 from tests.server.applications import START, Parts, echo
 from tests.server.conftest import LIMIT_SECONDS, Serve, request
 

@@ -12,8 +12,9 @@ import sys
 import time
 
 from entrepot.server.hub import Message, Options, Receive, Scope, Send
+from entrepot.server.listeners import Listener, Tls
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
-from entrepot.server.worker import Tls, run_worker
+from entrepot.server.worker import run_worker
 from entrepot.settings import parse_listen
 
 
@@ -69,7 +70,7 @@ def main(kind: str, *files: str) -> int:
     options = Options(stop_seconds=2)
 
     def work() -> int:
-        return run_worker(lambda: Application(kind), listener, tls, options)
+        return run_worker(lambda: Application(kind), [Listener("main", listener, tls)], options)
 
     workers = [Child("worker", lambda: fork(work), FAILED_TO_START, reloads=True) for _ in range(2)]
     helper = Child("helper", lambda: fork(lambda: sleep(kind)))

@@ -15,6 +15,7 @@ from entrepot.api.types import ACTIONS, Answer, Document, time_of
 from entrepot.core import explain
 from entrepot.core.denials import get_denial
 from entrepot.domain.access import Action, Origin
+from entrepot.domain.certificates import LONGEST
 
 # A repository and a tag; and an IPv6 address with its zone.
 LONGEST_RESOURCE: Final = 255 + 1 + 128
@@ -32,7 +33,8 @@ On = Annotated[
 class Question(Document, frozen=True):
     """Whether `who` (a user or service account; absent: you; "": nobody in particular) may do this to that.
 
-    `address` and `at` are where and when they would; `suppose` is a grant that does not exist yet.
+    `address`, `at`, `listener` and `client` (the name in a certificate) are where, when, by which door and as whom they
+    would; `suppose` is a grant that does not exist yet.
     """
 
     action: ActionWord
@@ -41,6 +43,8 @@ class Question(Document, frozen=True):
     address: Annotated[str, msgspec.Meta(max_length=LONGEST_ADDRESS)] | None = None
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     suppose: NewGrant | None = None
+    listener: Annotated[str, msgspec.Meta(max_length=LONGEST_ADDRESS)] | None = None
+    client: Annotated[str, msgspec.Meta(max_length=LONGEST)] | None = None
 
 
 class Verdict(Answer, frozen=True):
@@ -81,7 +85,8 @@ class Denial(Answer, frozen=True):
 def _origin(caller: TheCaller, data: Question) -> Origin:
     address = caller.origin.address if data.address is None else data.address
     now = caller.origin.now if data.at is None else int(data.at.timestamp() * 1_000_000)
-    return Origin(address, now, caller.origin.client, caller.origin.listener)
+    client = caller.origin.client if data.client is None else data.client
+    return Origin(address, now, client, caller.origin.listener if data.listener is None else data.listener)
 
 
 async def check(registry: TheRegistry, caller: TheCaller, data: JSONBody[Question]) -> Verdict:

@@ -15,12 +15,13 @@ from entrepot.api.errors import CHALLENGE, WHO
 from entrepot.api.face import NOTES, PREFIX
 from entrepot.api.paths import restore
 from entrepot.core.decide import decide, refusal
+from entrepot.core.identify import by_certificate
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
 from entrepot.core.sign_in import authenticate_with
-from entrepot.domain.access import SCOPE_WORD, Action, Caller, Origin
+from entrepot.domain.access import SCOPE_WORD, Action, Caller
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -82,8 +83,8 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     await policy.refresh()
     caller = await _find_caller(state, scope, handler.opt["path"])
     request = Request(scope, cast("Receive", connection.receive))
-    origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
-    caller = replace(caller, origin=origin)
+    caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
+    caller = by_certificate(policy.snapshot, caller)
     scope[WHO] = caller
     needs = _or_other(policy.snapshot, caller, (needs, handler.opt["or_needs"]), subject)
     if caller.identity is not None:
@@ -189,4 +190,4 @@ def _may_know(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> boo
 
 
 def _is_inside(snapshot: PolicySnapshot, caller: Caller, organisation: str) -> bool:
-    return decide(snapshot, caller.identity, Action.ORGANISATION_READ, organisation).allowed
+    return decide(snapshot, caller.identity, Action.ORGANISATION_READ, organisation, caller.origin).allowed

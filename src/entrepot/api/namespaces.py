@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
+import msgspec
 from litestar import Response
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
@@ -14,15 +16,21 @@ from entrepot.core import namespaces
 from entrepot.domain.access import Visibility
 from entrepot.metadata.namespaces import NamespaceRow
 
+ListenerName = Annotated[str, msgspec.Meta(max_length=63, description="The name of a listener in the settings.")]
+
 
 class Namespace(Answer, frozen=True):
-    """The first segment of names, with one owner and a default visibility; `owner` is null where nobody is."""
+    """The first segment of names, with one owner and a default visibility; `owner` is null where nobody is.
+
+    `listeners` are those on which it answers; none are all.
+    """
 
     name: str
     kind: str
     owner: str | None
     visibility: Visibility
     created_at: datetime
+    listeners: list[str]
 
 
 class Namespaces(Answer, frozen=True):
@@ -44,14 +52,15 @@ class NewNamespace(Document, frozen=True):
 
 
 class NamespaceChange(Document, frozen=True):
-    """What is to be different; an `owner` of null stands for nobody."""
+    """What is to be different; an `owner` of null stands for nobody, no `listeners` for all."""
 
     visibility: Visibility | UnsetType = UNSET
     owner: Name | UnsetType | None = UNSET
+    listeners: Annotated[list[ListenerName], msgspec.Meta(max_length=20)] | UnsetType = UNSET
 
 
 def _namespace(row: NamespaceRow) -> Namespace:
-    return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at))
+    return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at), list(row.listeners))
 
 
 async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Namespaces]:
@@ -75,6 +84,7 @@ async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewNam
 async def change(
     registry: TheRegistry, caller: TheCaller, namespace: InPath, data: JSONBody[NamespaceChange]
 ) -> Namespace:
-    """Change the owner or the default visibility."""
-    wanted = namespaces.NamespaceChange(data.visibility, data.owner)
+    """Change the owner, the default visibility or the listeners on which the namespace answers."""
+    listeners = UNSET if data.listeners is UNSET else tuple(data.listeners)
+    wanted = namespaces.NamespaceChange(data.visibility, data.owner, listeners)
     return _namespace(await namespaces.change_namespace(registry, caller, namespace, wanted))

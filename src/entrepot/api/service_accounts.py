@@ -26,13 +26,17 @@ Description = Annotated[
 
 
 class ServiceAccount(Answer, frozen=True):
-    """A machine with an account. `name` is what it logs in by; `namespace` is null for one of the registry itself."""
+    """A machine with an account. `name` is what it logs in by; `namespace` is null for one of the registry itself.
+
+    Whoever shows a client certificate of the name `certificate` and no other credentials is this account.
+    """
 
     name: str
     namespace: str | None
     description: str
     disabled: bool
     created_at: datetime
+    certificate: str
 
 
 class ServiceAccounts(Answer, frozen=True):
@@ -50,14 +54,19 @@ class NewServiceAccount(Document, frozen=True):
 
 
 class ServiceAccountChange(Document, frozen=True):
-    """What is to be different. Disabled, none of its secrets opens anything; enabled again, all of them do."""
+    """What is to be different. Disabled, none of its secrets opens anything; enabled again, all of them do.
+
+    `certificate` is for administrators of the registry.
+    """
 
     disabled: bool | UnsetType = UNSET
     description: Description | UnsetType = UNSET
+    certificate: Annotated[str, msgspec.Meta(max_length=512)] | UnsetType = UNSET
 
 
 def _account(row: ServiceRow) -> ServiceAccount:
-    return ServiceAccount(row.name, row.namespace, row.description, row.is_disabled, time_of(row.created_at))
+    times = time_of(row.created_at)
+    return ServiceAccount(row.name, row.namespace, row.description, row.is_disabled, times, row.certificate)
 
 
 async def list_page(
@@ -88,7 +97,7 @@ async def change(
     registry: TheRegistry, caller: TheCaller, account: InPath, data: JSONBody[ServiceAccountChange]
 ) -> ServiceAccount:
     """Disable a service account at once, enable it again, or change its description."""
-    wanted = services.ServiceChange(data.disabled, data.description)
+    wanted = services.ServiceChange(data.disabled, data.description, data.certificate)
     return _account(await services.change_service(registry, caller, account, wanted))
 
 

@@ -29,6 +29,8 @@ class Supposing:
     """Circumstances that the question is about."""
 
     address: Annotated[str | None, Parameter(help="Coming from this address.")] = None
+    listener: Annotated[str | None, Parameter(help="Coming by this listener.")] = None
+    client: Annotated[str | None, Parameter(help="With a client certificate of this name.")] = None
     if_granted: Annotated[
         tuple[str, str, str] | None, Parameter(help="If this were granted: SUBJECT ROLE RESOURCE.")
     ] = None
@@ -49,6 +51,7 @@ def can_i(
     """Say whether you, or somebody else, may do something, with the reasons; exit 1 if not."""
     who = as_whom[1] if as_whom else None
     question: dict[str, Any] = {"action": action, "resource": resource, "who": who, "address": supposing.address}
+    question |= {"listener": supposing.listener, "client": supposing.client}
     if supposing.if_granted is not None:
         question["suppose"] = document_of(*supposing.if_granted)
     with open_api(where) as api:

@@ -37,10 +37,17 @@ def check(*, config: Config = None, data: Data = None) -> None:
         ("tls.key", settings.tls.key),
         ("ldap.ca", settings.ldap.ca),
         ("ldap.bind_password_file", settings.ldap.bind_password_file),
+        *_files_of_listeners(settings),
     ):
         if path and not os.access(path, os.R_OK):
             raise SettingsError(f"{key}: cannot read {path}")
     print("the settings are right")
+
+
+def _files_of_listeners(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, listener in settings.listeners.items():
+        for key in ("certificate", "key", "client_ca", "client_crl"):
+            yield f"listeners.{name}.{key}", getattr(listener, key)
 
 
 @app.command
@@ -85,14 +92,14 @@ def _mask_parameter(match: re.Match[str]) -> str:
     return f"{match['name']}={MASK}" if SECRET_WORDS.search(match["name"]) else match[0]
 
 
-def _toml(tree: dict[str, Any]) -> Iterator[str]:
+def _toml(tree: dict[str, Any], within: str = "") -> Iterator[str]:
     for key, value in tree.items():
         if not isinstance(value, dict):
             yield f"{key} = {_literal(value)}"
     for key, table in tree.items():
         if isinstance(table, dict):
-            yield f"\n[{key}]"
-            yield from _toml(table)
+            yield f"\n[{within}{key}]"
+            yield from _toml(table, f"{within}{key}.")
 
 
 def _literal(value: Any) -> str:

@@ -37,6 +37,10 @@ class Limits:
     tags: Annotated[str, Parameter(help='Only for tags like this: "v*".')] = ""
     network: Annotated[tuple[str, ...], Parameter(help="Only from this network (CIDR); repeatable.")] = ()
     outside: Annotated[tuple[str, ...], Parameter(help="Only from outside this network (CIDR); repeatable.")] = ()
+    listener: Annotated[tuple[str, ...], Parameter(help="Only by this listener; repeatable.")] = ()
+    client: Annotated[
+        tuple[str, ...], Parameter(help="Only with a client certificate of a name like this; repeatable.")
+    ] = ()
     until: Annotated[str | None, Parameter(help="Only until then, such as 2026-12-31T00:00:00Z.")] = None
     days: Annotated[str, Parameter(help="Only on these days: mon,tue,wed,thu,fri.")] = ""
     hours: Annotated[str, Parameter(help="Only at this time of day: 08:00-18:00, perhaps /Europe/Berlin.")] = ""
@@ -48,6 +52,10 @@ class Limits:
             conditions["networks"] = list(self.network)
         if self.outside:
             conditions["not_networks"] = list(self.outside)
+        if self.listener:
+            conditions["listeners"] = list(self.listener)
+        if self.client:
+            conditions["clients"] = list(self.client)
         if self.until:
             conditions["not_after"] = self.until
         if self.days:

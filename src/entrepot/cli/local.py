@@ -25,7 +25,7 @@ from entrepot.core.denials import DenialLog
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
-from entrepot.domain.access import Caller, Identity
+from entrepot.domain.access import LOCAL, Caller, Identity
 from entrepot.domain.policy import AccountPolicy
 from entrepot.settings import Settings, SettingsError
 from entrepot.wire.addresses import Addresses
@@ -137,4 +137,5 @@ def _scope(method: str, path: str, body: bytes | None) -> Scope:
         "server": ("localhost", 0),
         "http_version": "1.1",
         "root_path": "",
+        "entrepot.listener": LOCAL,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import cyclopts
@@ -48,26 +49,43 @@ def list_(*, where: Anywhere = HERE) -> None:
         print_rows(found, COLUMNS)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Change:
+    """What is to be different of a namespace."""
+
+    public: Public = False
+    private: Annotated[bool, Parameter(help="Only members may pull.", negative="")] = False
+    owner: Annotated[str | None, Parameter(help='The user or organisation who owns it; "" for nobody.')] = None
+    listeners: Annotated[
+        str | None, Parameter(help='The only listeners on which it answers, by commas; "" for all.')
+    ] = None
+
+    def document(self) -> dict[str, Any]:
+        """The change as the API takes it. Raises ClientError."""
+        if self.public and self.private:
+            raise ClientError("--public and --private exclude each other")
+        change: dict[str, Any] = {}
+        if self.public or self.private:
+            change["visibility"] = "public" if self.public else "private"
+        if self.owner is not None:
+            change["owner"] = self.owner or None
+        if self.listeners is not None:
+            change["listeners"] = [name.strip() for name in self.listeners.split(",") if name.strip()]
+        if not change:
+            raise ClientError("say what to change: --public, --private, --owner USER or --listeners NAMES")
+        return change
+
+
+NOTHING = Change()
+
+
 @app.command(name="set")
-def set_(
-    name: str,
-    /,
-    *,
-    public: Public = False,
-    private: Annotated[bool, Parameter(help="Only members may pull.", negative="")] = False,
-    owner: Annotated[str | None, Parameter(help='The user or organisation who owns it; "" for nobody.')] = None,
-    where: Anywhere = HERE,
-) -> None:
-    """Change the owner or the default visibility of a namespace."""
-    if public and private:
-        raise ClientError("--public and --private exclude each other")
-    change: dict[str, Any] = {"visibility": "public" if public else "private"} if public or private else {}
-    if owner is not None:
-        change["owner"] = owner or None
-    if not change:
-        raise ClientError("say what to change: --public, --private or --owner USER")
+def set_(name: str, /, *, change: Change = NOTHING, where: Anywhere = HERE) -> None:
+    """Change the owner, the default visibility or the listeners of a namespace."""
+    document = change.document()
     with open_api(where) as api:
-        _show(call(api, "PATCH", path_of("namespaces", name), change), "changed", is_json=where.json)
+        _show(call(api, "PATCH", path_of("namespaces", name), document), "changed", is_json=where.json)
 
 
 @app.command
@@ -120,4 +138,5 @@ def _show(namespace: dict[str, Any], what: str, *, is_json: bool) -> None:
         print_json(namespace)
         return
     owner = f"owned by {clean(namespace['owner'])}" if namespace["owner"] else "without an owner"
-    print(f"namespace {clean(namespace['name'])} {what}: {clean(namespace['visibility'])}, {owner}")
+    only = f", only on {clean(', '.join(namespace['listeners']))}" if namespace["listeners"] else ""
+    print(f"namespace {clean(namespace['name'])} {what}: {clean(namespace['visibility'])}, {owner}{only}")

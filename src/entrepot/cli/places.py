@@ -105,8 +105,8 @@ def file_system_of(path: pathlib.Path, mountinfo: str) -> str:
     return kind
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """A socket that listens there, for workers to inherit. Raises SettingsError, naming who has the port.
+def open_listener(host: str, port: int, key: str = "server.listen") -> socket.socket:
+    """A socket that listens there, for workers to inherit. Raises SettingsError, naming the key and who has the port.
 
     Without SO_REUSEPORT, which would share a port with a stranger.
     """
@@ -116,8 +116,8 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise SettingsError(f"server.listen: port {port} on {host} is in use{_by_whom(port)}") from None
-        raise SettingsError(f"server.listen: cannot listen on {host}:{port}: {error.strerror}") from None
+            raise SettingsError(f"{key}: port {port} on {host} is in use{_by_whom(port)}") from None
+        raise SettingsError(f"{key}: cannot listen on {host}:{port}: {error.strerror}") from None
     listener.settimeout(0)
     return listener
 

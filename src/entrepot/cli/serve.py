@@ -7,24 +7,26 @@ import pathlib
 import socket
 import sys
 import tempfile
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 from cyclopts import Parameter
 
 from entrepot.cli.common import Config, Data, load_settings
-from entrepot.cli.places import Lease, open_listener, raise_open_files, require_local_folder
+from entrepot.cli.listeners import Place, find_places, open_sockets, prepare
+from entrepot.cli.places import Lease, raise_open_files, require_local_folder
 from entrepot.lifeline import die_with_parent
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
-from entrepot.settings import Settings, parse_listen
+from entrepot.settings import Settings
 from entrepot.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from entrepot.server.listeners import Listener
 
 # How much longer than `server.stop_seconds` a worker may take to end before it is killed.
 KILL_SECONDS = 5.0
 # The writer thread takes the interpreter back after each statement; at Python's 5 ms it would wait that long each time.
 SWITCH_SECONDS = 0.0005
-ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
 def serve(
@@ -39,57 +41,55 @@ def serve(
     configure_logs(settings.log.level)
     settings.data_path.mkdir(parents=True, exist_ok=True)
     require_local_folder(settings.data_path)
-    listener = open_listener(*parse_listen(settings.server.listen))
+    sockets = open_sockets(settings)
     lease = Lease(settings.data_path)
     lease.acquire()
     try:
         with tempfile.TemporaryDirectory(prefix="entrepot-metrics-") as metrics:
-            code = _serve(settings, (listener, lease), config, pathlib.Path(metrics))
+            code = _serve(settings, (sockets, lease), config, pathlib.Path(metrics))
     finally:
         lease.release()
     sys.exit(code)
 
 
 def _serve(
-    settings: Settings, held: tuple[socket.socket, Lease], config: pathlib.Path | None, metrics: pathlib.Path
+    settings: Settings,
+    held: tuple[dict[str, socket.socket], Lease],
+    config: pathlib.Path | None,
+    metrics: pathlib.Path,
 ) -> int:
-    listener, lease = held
-    address = parse_listen(settings.server.listen)
-    files = _tls_files(settings, address[0])
-    url = _own_url(address, is_https=files is not None)
-    http = _HttpWorker(settings, listener, files, metrics)
-    jobs = _JobProcess(config, settings.data_path, settings.server.public_url or url, files[2] if files else None)
+    sockets, lease = held
+    certificates = prepare(settings)
+    places = find_places(settings, sockets, certificates)
+    http = _HttpWorker(settings, places, metrics)
+    jobs = _JobProcess(config, settings.data_path, _addresses_to_check(settings, places), certificates.ca)
     count = settings.server.worker_count
     workers = [Child("http worker", http.spawn, FAILED_TO_START, reloads=True) for _ in range(count)]
-    chores = Chores(lease.renew, listener.close, lambda: _renew_tls(settings, address[0]))
-    structlog.get_logger().info("serving", url=url, data=str(settings.data_path), workers=count)
+    chores = Chores(lease.renew, lambda: _close(places), lambda: _renew(settings))
+    log = structlog.get_logger()
+    log.info("serving", url=places[0].url, data=str(settings.data_path), workers=count)
+    for place in places[1:]:
+        log.info("serving", url=place.url, listener=place.name)
     kill_seconds = settings.server.stop_seconds + KILL_SECONDS
     return Supervisor([*workers, Child("job process", jobs.spawn)], chores, kill_seconds).run()
 
 
-def _renew_tls(settings: Settings, host: str) -> None:
-    _tls_files(settings, host)
+def _close(places: list[Place]) -> None:
+    for place in places:
+        place.socket.close()
 
 
-def _tls_files(settings: Settings, host: str) -> tuple[str, str, str | None] | None:
-    """(certificate, key, CA or None) of an HTTPS server, None for a plain one."""
-    if settings.tls.certificate:
-        return settings.tls.certificate, settings.tls.key, None
-    if not settings.tls.auto:
-        return None
-    from entrepot.cli.certificates import TRUST, prepare_certificates  # noqa: PLC0415 - only HTTPS needs it
-
-    public = urlsplit(settings.server.public_url).hostname
-    files = prepare_certificates(settings.data_path, [host, public] if public else [host])
-    authority = urlsplit(_own_url(parse_listen(settings.server.listen), is_https=True)).netloc
-    print(TRUST.format(ca=files.ca, host=urlsplit(settings.server.public_url).netloc or authority), flush=True)
-    return str(files.certificate), str(files.key), str(files.ca)
+def _renew(settings: Settings) -> None:
+    prepare(settings)
 
 
-def _own_url(address: tuple[str, int], *, is_https: bool) -> str:
-    host, port = address
-    shown = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
-    return f"{'https' if is_https else 'http'}://{shown}:{port}"
+def _addresses_to_check(settings: Settings, places: list[Place]) -> list[str]:
+    """Where to see whether clients get through: public addresses, and the main one unless it is closed to us."""
+    main, *others = places
+    is_closed = main.settings.proxy_protocol or main.settings.client_certificates == "required"
+    first = settings.server.public_url or ("" if is_closed else main.url)
+    rest = [place.settings.public_url for place in others if place.settings.client_certificates != "required"]
+    return [url for url in (first, *rest) if url]
 
 
 class _HttpWorker:
@@ -98,13 +98,11 @@ class _HttpWorker:
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
-        files: tuple[str, str, str | None] | None,
+        places: list[Place],
         metrics: pathlib.Path,
     ) -> None:
         self._settings = settings
-        self._listener = listener
-        self._files = files
+        self._places = places
         self._metrics = metrics
         self._parent = os.getpid()
 
@@ -119,7 +117,7 @@ class _HttpWorker:
         # The parent does not need what the workers do.
         from entrepot.app import build  # noqa: PLC0415
         from entrepot.server.hub import Options  # noqa: PLC0415
-        from entrepot.server.worker import Tls, run_worker  # noqa: PLC0415
+        from entrepot.server.worker import run_worker  # noqa: PLC0415
 
         server, limits = self._settings.server, self._settings.limits
         options = Options(
@@ -130,18 +128,32 @@ class _HttpWorker:
             connections=server.connections,
         )
         raise_open_files(server.connections)
-        tls = Tls(self._files[0], self._files[1], self._settings.tls.oldest) if self._files else None
-        return run_worker(lambda: build(self._settings, self._metrics), self._listener, tls, options)
+        listeners = [_listener(place, self._settings.tls.oldest) for place in self._places]
+        return run_worker(lambda: build(self._settings, self._metrics), listeners, options)
+
+
+def _listener(place: Place, oldest: str) -> Listener:
+    from entrepot.server.listeners import ClientCertificates, Listener, Tls  # noqa: PLC0415 - as above
+
+    held = place.settings
+    clients = ClientCertificates(held.client_certificates, held.client_ca, held.client_crl)
+    return Listener(
+        place.name,
+        place.socket,
+        Tls(*place.files, oldest, clients) if place.files else None,
+        tuple(held.proxies) if held.proxy_protocol else None,
+    )
 
 
 class _JobProcess:
-    """The job process. It looks first whether clients get through to `url`, once: the answer is for the log."""
+    """The job process. It looks first whether clients get through to `urls`, once: the answer is for the log."""
 
-    def __init__(self, config: pathlib.Path | None, data: pathlib.Path, url: str, ca: str | None) -> None:
+    def __init__(self, config: pathlib.Path | None, data: pathlib.Path, urls: list[str], ca: str | None) -> None:
         self._command = [sys.executable, "-m", "entrepot", "worker", "--data", str(data), "--parent", str(os.getpid())]
         if config is not None:
             self._command += ["--config", str(config)]
-        self._check: list[str] | None = ["--check-address", url, *(["--check-ca", ca] if ca else [])]
+        self._check: list[str] | None = [word for url in urls for word in ("--check-address", url)]
+        self._check += ["--check-ca", ca] if ca else []
 
     def spawn(self) -> int:
         """Start it; its process id."""

@@ -79,6 +79,20 @@ def enable(account: Account, /, *, where: Where = THERE) -> None:
 
 
 @app.command
+def certificate(
+    account: Account,
+    name: Annotated[str, Parameter(help='The name in the certificate, such as spiffe://acme/ci; "" for none.')],
+    /,
+    *,
+    where: Where = THERE,
+) -> None:
+    """Let whoever shows a client certificate of this name, and no secret, be this account."""
+    _change(
+        account, {"certificate": name}, f"has the certificate {clean(name)}" if name else "has no certificate", where
+    )
+
+
+@app.command
 def remove(account: Account, /, *, where: Where = THERE) -> None:
     """Remove a service account with its roles and secrets."""
     call(find_server(where), "DELETE", _path(account))

@@ -21,7 +21,7 @@ def worker(
     config: Config = None,
     data: Data = None,
     parent: Annotated[int | None, Parameter(show=False)] = None,
-    check_address: Annotated[str | None, Parameter(show=False)] = None,
+    check_address: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     check_ca: Annotated[str | None, Parameter(show=False)] = None,
 ) -> None:
     """Run queued jobs (expiry, clean-up) until stopped; as many of these as you like share one database."""
@@ -29,12 +29,13 @@ def worker(
         die_with_parent(parent)
     settings = load_settings(config, data)
     configure_logs(settings.log.level)
-    if check_address is not None:
+    if check_address:
         threading.Thread(target=_check, args=(check_address, check_ca), name="self-check", daemon=True).start()
     asyncio.run(run_worker(settings))
 
 
-def _check(address: str, ca: str | None) -> None:
-    problem = check_public_address(address, ca)
-    if problem:
-        structlog.get_logger().warning("clients may not get through", problem=problem)
+def _check(addresses: tuple[str, ...], ca: str | None) -> None:
+    for address in addresses:
+        problem = check_public_address(address, ca)
+        if problem:
+            structlog.get_logger().warning("clients may not get through", problem=problem)

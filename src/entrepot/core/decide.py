@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from entrepot.domain.access import ALLOWED, UNKNOWN, Action, Caller, Decision, Identity, Origin, refuse
+from entrepot.domain.access import ALLOWED, LOCAL, UNKNOWN, Action, Caller, Decision, Identity, Origin, refuse
 from entrepot.domain.errors import Denied
 from entrepot.domain.grants import ROLES, UNDENIABLE, Grant
 from entrepot.domain.patterns import literal_prefix, matches
@@ -37,9 +37,13 @@ def decide(
 
     What begins with `organisation.` is about the organisation of that name.
 
+    Where a namespace answers on certain listeners only, nobody may do anything to it by another one.
+
     Of an unknown origin, no condition of an allowing grant holds and every one of a denying grant does.
     """
     name, _, tag = resource.partition(":")
+    if snapshot.elsewhere and action not in OF_ORGANISATIONS and is_elsewhere(snapshot, name, origin):
+        return _refuse_elsewhere(snapshot, name.partition("/")[0], origin)
     rights = snapshot.rights_of(identity)
     verdict = rights.verdicts.get((action, name))
     if verdict is not None:
@@ -82,6 +86,8 @@ def told_reasons(caller: Caller, snapshot: PolicySnapshot, action: Action, resou
     namespace in them would tell.
     """
     name = resource.partition(":")[0]
+    if action is Action.NAMESPACE_CREATE and is_elsewhere(snapshot, name, caller.origin):
+        return _refuse_new_namespace(snapshot, _Question(action, name, name, "", caller.origin, None, None)).reasons
     is_place = bool(name) and action not in OF_ORGANISATIONS and action is not Action.NAMESPACE_CREATE
     if is_place and not knows(caller, snapshot, name):
         who = caller.identity.name if caller.identity else "anonymous"
@@ -93,10 +99,12 @@ def knows(caller: Caller, snapshot: PolicySnapshot, resource: str) -> bool:
     """Whether a caller may know of a place: they administer or own it, or read it by more than everybody's default."""
     name = resource.partition(":")[0]
     namespace = name.partition("/")[0]
+    if is_elsewhere(snapshot, name, caller.origin):
+        return False
     if governs(caller, snapshot, namespace):
         return True
     # Where everybody reads by default, who may read a repository tells that it is there and not hidden.
-    known = namespace if is_open(snapshot, namespace) else name
+    known = namespace if is_open(snapshot, namespace, caller.origin) else name
     return decide(snapshot, caller.identity, Action.PULL, known, caller.origin).allowed
 
 
@@ -116,7 +124,7 @@ def visible_ranges(snapshot: PolicySnapshot, caller: Caller) -> list[str] | None
     """
     identity = caller.identity
     rights = snapshot.rights_of(identity)
-    if _is_admin(snapshot, identity) and not rights.has_denies:
+    if _is_admin(snapshot, identity) and not rights.has_denies and not snapshot.elsewhere:
         return None
     readable = [grant for grants in rights.exact.values() for grant in grants if _gives_pull(grant)]
     globs = [grant for grants in rights.patterns.values() for _, grant in grants if _gives_pull(grant)]
@@ -138,10 +146,16 @@ def visible_namespaces(snapshot: PolicySnapshot, ranges: list[str] | None) -> se
     return known | {name for name in snapshot.namespaces if beginnings and name.startswith(beginnings)}
 
 
-def is_open(snapshot: PolicySnapshot, namespace: str) -> bool:
-    """Whether everybody may read what a namespace does not hide."""
+def is_open(snapshot: PolicySnapshot, namespace: str, origin: Origin) -> bool:
+    """Whether everybody who comes from there may read what a namespace does not hide."""
     policy = snapshot.namespaces.get(namespace)
-    return policy is not None and policy.visibility == "public"
+    return policy is not None and policy.visibility == "public" and not is_elsewhere(snapshot, namespace, origin)
+
+
+def is_elsewhere(snapshot: PolicySnapshot, resource: str, origin: Origin) -> bool:
+    """Whether the namespace of a resource does not answer where a request came in: there it is as if it were not."""
+    listeners = snapshot.elsewhere.get(resource.partition(":")[0].partition("/")[0])
+    return listeners is not None and origin.listener != LOCAL and origin.listener not in listeners
 
 
 def _judge(snapshot: PolicySnapshot, question: _Question, grants: list[Grant]) -> Decision:
@@ -227,6 +241,13 @@ def _judge_organisation(snapshot: PolicySnapshot, question: _Question) -> Decisi
     return refuse(
         f"{action.value} on {name} is for whoever is {needed} of the organisation",
         f"{who} is {f'a {standing}' if standing else 'no member'} of it",
+    )
+
+
+def _refuse_elsewhere(snapshot: PolicySnapshot, namespace: str, origin: Origin) -> Decision:
+    came = f"the listener {origin.listener}" if origin.listener else "an unknown listener"
+    return refuse(
+        f"{namespace} answers only on the listeners {', '.join(snapshot.elsewhere[namespace])}, and this came by {came}"
     )
 
 

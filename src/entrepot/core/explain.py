@@ -49,12 +49,15 @@ async def check(
 ) -> tuple[Answer, Answer]:
     """The answer now, and the one if a grant were given (the same without one).
 
-    About oneself anybody may ask; about others whoever administers the resource. Raises Denied, AccountUnknown.
+    About oneself, by the same listener, anybody may ask; else whoever administers the resource.
+
+    Raises Denied, AccountUnknown.
     """
     await registry.policy.refresh()
     snapshot = registry.policy.snapshot
     name = _full_name(snapshot, question.who)
-    if caller.identity is not None and name == caller.identity.name and suppose is None:
+    is_here = question.origin.listener == caller.origin.listener
+    if is_here and caller.identity is not None and name == caller.identity.name and suppose is None:
         own = await _answer_own(registry, caller, question)
         return own, own
     _require_administration(registry, caller, question.resource)
@@ -70,7 +73,7 @@ async def _answer_own(registry: Registry, caller: Caller, question: Question) ->
     snapshot, resource = registry.policy.snapshot, question.resource
     found = answer(snapshot, caller.identity, question)
     name, is_known = resource.partition(":")[0], True
-    if "/" in name and is_open(snapshot, name.partition("/")[0]):
+    if "/" in name and is_open(snapshot, name.partition("/")[0], question.origin):
         is_known = await registry.database.read(lambda tx: find_repository_id(tx, RepositoryName(name))) is not None
     # What is not there may be pulled by the default of an open namespace, what is hidden may not: both are a no.
     if found.allowed and (is_known or found.reasons != (PUBLIC,)):

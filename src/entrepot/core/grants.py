@@ -11,7 +11,7 @@ import msgspec
 
 from entrepot.core.decide import decide, governs, require
 from entrepot.core.registry import Act, Registry
-from entrepot.domain.access import Action, Caller
+from entrepot.domain.access import LOCAL, Action, Caller
 from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, RequestInvalid, Unknown, Unmet
 from entrepot.domain.events import Event
 from entrepot.domain.grants import GRANTABLE, OF_TAGS, ROLES, Conditions, Effect, Subject
@@ -80,6 +80,8 @@ async def add_grant(registry: Registry, caller: Caller, new: NewGrant) -> GrantR
 async def record_grant(tx: Tx, act: Act, new: NewGrant) -> GrantRow:
     """Store a grant that makes sense. Raises Unmet, AlreadyExists, Denied."""
     subject = await resolve(tx, require_sense(new))
+    if new.conditions is not None:
+        require_listeners(act, new.conditions.listeners, "conditions.listeners")
     if new.effect == "allow":
         require_own(act, new.resource, await actions_of(tx, new))
     row = NewGrantRow(subject, new.resource, new.role, new.actions, new.effect, new.tags, new.conditions)
@@ -257,6 +259,21 @@ def require_own(act: Act, resource: str, actions: frozenset[Action]) -> None:
         raise Denied(
             "nobody can give what they do not have", reasons=[f"you may not {action} here" for action in missing]
         )
+
+
+def require_listeners(act: Act, listeners: tuple[str, ...], field: str) -> None:
+    """Raises Unmet for a listener that the settings do not have: nobody comes by it, not even to take this back.
+
+    The command line on the files itself may name any; it need not have the servers' settings.
+    """
+    known = act.rules.listeners
+    for position, name in enumerate(listeners):
+        if name not in known and act.caller.origin.listener != LOCAL:
+            raise Unmet(
+                f"there is no such listener; there are: {', '.join(sorted(known))}",
+                field=f"{field}[{position}]",
+                got=name,
+            )
 
 
 def _is_below(outer: str, inner: str) -> bool:

@@ -20,12 +20,15 @@ from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, 
 from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
 from entrepot.domain.patterns import is_pattern
+from entrepot.domain.policy import PolicySnapshot
+from entrepot.domain.scopes import EVERYTHING, UNSCOPED
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
 
 # What may be revoked is remembered as such for a day: no token of a secret lives longer.
 LONGEST_OF_SECRETS: Final = DAY // SECOND
 CATALOG: Final = Scope("registry", "catalog", ("*",))
+BY_CERTIFICATE: Final = {EVERYTHING: UNSCOPED}
 WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
@@ -70,6 +73,20 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     cache.put(header, snapshot, caller, until)
     _note(registry, caller, now)
     return caller
+
+
+def by_certificate(snapshot: PolicySnapshot, caller: Caller) -> Caller:
+    """Whoever shows nothing but a client certificate is the service account that it belongs to, if there is one.
+
+    Every secret of a service account has a ceiling, and so does this: what is made with it ends soon by itself.
+    """
+    if caller.identity is not None or caller.ceiling is not None or not caller.origin.client:
+        return caller
+    account = snapshot.certificates.get(caller.origin.client)
+    policy = snapshot.find_account(account) if account is not None else None
+    if account is None or policy is None:
+        return caller
+    return replace(caller, identity=Identity(account, policy.name), ceiling=BY_CERTIFICATE)
 
 
 def _note(registry: Registry, caller: Caller, now: int) -> None:
@@ -225,7 +242,7 @@ def _grantable(registry: Registry, caller: Caller, wanted: Scope) -> Scope | Non
     asked = WORDS if "*" in wanted.actions else wanted.actions
     snapshot = registry.policy.snapshot
     # A token can be read: one that left out what an open namespace hides would tell that it is there.
-    everybody = {"pull"} if is_open(snapshot, repository.namespace) else frozenset[str]()
+    everybody = {"pull"} if is_open(snapshot, repository.namespace, caller.origin) else frozenset[str]()
     actions = tuple(
         word
         for word in asked

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from entrepot.core.decide import decide, require, visible_namespaces, visible_ranges
-from entrepot.core.grants import require_own
+from entrepot.core.decide import decide, is_elsewhere, require, visible_namespaces, visible_ranges
+from entrepot.core.grants import require_listeners, require_own
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.core.repositories import unknown_name
@@ -43,15 +43,18 @@ class NamespaceState(msgspec.Struct, frozen=True):
 
 
 class NamespaceChange(msgspec.Struct, frozen=True):
-    """What is to be different of a namespace; an `owner` of None stands for nobody."""
+    """What is to be different of a namespace; an `owner` of None stands for nobody, no `listeners` for all."""
 
     visibility: Visibility | UnsetType = UNSET
     owner: str | UnsetType | None = UNSET
+    listeners: tuple[str, ...] | UnsetType = UNSET
 
 
 def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:
     """Whether the caller may know of a namespace: something in it may be read by them."""
-    return name in snapshot.namespaces and _sees(visible_ranges(snapshot, caller), f"{name}/")
+    if name not in snapshot.namespaces or is_elsewhere(snapshot, name, caller.origin):
+        return False
+    return _sees(visible_ranges(snapshot, caller), f"{name}/")
 
 
 def _sees(ranges: list[str] | None, beginning: str) -> bool:
@@ -72,7 +75,8 @@ async def list_namespaces(registry: Registry, caller: Caller, page: Page) -> tup
     """Namespaces that the caller may know of, by name, and after which name the next page begins."""
     snapshot = registry.policy.snapshot
     ranges = registry.policy.visible_ranges(caller)
-    names = sorted(name for name in visible_namespaces(snapshot, ranges) if name > page.after)
+    known = visible_namespaces(snapshot, ranges)
+    names = sorted(name for name in known if name > page.after and not is_elsewhere(snapshot, name, caller.origin))
     wanted = names[: page.limit]
     rows = await registry.database.read(lambda tx: namespaces.list_named_namespaces(tx, wanted))
     return rows, wanted[-1] if len(names) > page.limit else None
@@ -107,11 +111,18 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
 
 
 async def change_namespace(registry: Registry, caller: Caller, name: str, change: NamespaceChange) -> NamespaceRow:
-    """Change the owner or the default visibility of a namespace. Raises NameUnknown, Denied, Unmet."""
+    """Change the owner, the default visibility or the listeners of a namespace.
+
+    Raises NameUnknown, Denied, Unmet.
+    """
     act = registry.act(caller)
     require(caller, act.snapshot, Action.NAMESPACE_ADMIN, name)
+    if change.listeners is not UNSET:
+        require_listeners(act, change.listeners, "listeners")
 
     async def record(tx: Tx) -> NamespaceRow:
+        if change.listeners is not UNSET:
+            await put_listeners(tx, act, name, change.listeners)
         old = await _get(tx, name)
         owner = old.owner if change.owner is UNSET else change.owner
         visibility = old.visibility if change.visibility is UNSET else change.visibility
@@ -130,6 +141,17 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     row = await registry.database.transact(record)
     await registry.policy.refresh()
     return row
+
+
+async def put_listeners(tx: Tx, act: Act, name: str, listeners: tuple[str, ...]) -> None:
+    """Change on which listeners a namespace answers, and tell. Raises NameUnknown."""
+    old, new = (await _get(tx, name)).listeners, tuple(sorted(set(listeners)))
+    if new == old:
+        return
+    await namespaces.set_listeners(tx, name, new)
+    await policy.bump_policy_version(tx)
+    detail: dict[str, object] = {"listeners": [list(old), list(new)]}
+    await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now)
 
 
 async def put_owner(tx: Tx, act: Act, old: NamespaceRow, new: NamespaceState) -> None:

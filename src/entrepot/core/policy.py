@@ -25,7 +25,7 @@ class Policy:
         self.snapshot: PolicySnapshot = EMPTY_POLICY
         self.keys = Keyring()
         self._reading = asyncio.Lock()
-        self._ranges: dict[int, list[str] | None] = {}
+        self._ranges: dict[tuple[int, str], list[str] | None] = {}
         self._ranges_of: PolicySnapshot = EMPTY_POLICY
 
     async def refresh(self) -> bool:
@@ -51,9 +51,10 @@ class Policy:
         if self._ranges_of is not self.snapshot or len(self._ranges) >= MOST_RANGES:
             self._ranges, self._ranges_of = {}, self.snapshot
         account = caller.identity.account if caller.identity else 0
-        if account not in self._ranges:
-            self._ranges[account] = visible_ranges(self.snapshot, caller)
-        return self._ranges[account]
+        key = account, caller.origin.listener if self.snapshot.elsewhere else ""
+        if key not in self._ranges:
+            self._ranges[key] = visible_ranges(self.snapshot, caller)
+        return self._ranges[key]
 
     async def catch_up(self, namespace: str) -> None:
         """Take the new policy at once where the namespace that was just pushed to is not known yet."""

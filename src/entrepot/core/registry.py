@@ -9,7 +9,7 @@ import msgspec
 
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
-from entrepot.domain.access import Caller
+from entrepot.domain.access import MAIN, Caller
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
@@ -47,6 +47,7 @@ class Rules(msgspec.Struct, frozen=True):
     registration: Registration = "off"
     registration_domains: tuple[str, ...] = ()
     sign_on_hours: int = 12
+    listeners: frozenset[str] = frozenset({MAIN})
 
 
 @dataclass(slots=True)

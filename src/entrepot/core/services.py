@@ -13,6 +13,7 @@ from entrepot.core.listing import Page
 from entrepot.core.namespaces import unknown_namespace
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller
+from entrepot.domain.certificates import is_name
 from entrepot.domain.errors import AlreadyExists, InsufficientScope, RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.policy import PolicySnapshot
@@ -38,6 +39,7 @@ class ServiceChange(msgspec.Struct, frozen=True):
 
     is_disabled: bool | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    certificate: str | UnsetType = UNSET
 
 
 async def list_services(
@@ -90,20 +92,26 @@ async def add_service(registry: Registry, caller: Caller, new: NewService) -> Se
 
 
 async def change_service(registry: Registry, caller: Caller, account: str, change: ServiceChange) -> ServiceRow:
-    """Disable a service account with all its secrets, enable it again, or describe it anew.
+    """Disable a service account with all its secrets or enable it, describe it, or say which certificate is its own.
 
-    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid.
+    Raises AccountUnknown, Denied, InsufficientScope, RequestInvalid, AlreadyExists.
     """
     act = registry.act(caller)
     require_keeper(caller, act.snapshot, parse_service_name(account).namespace)
     if change.description is not UNSET:
         _require_description(change.description)
+    if change.certificate is not UNSET:
+        # Who may do this for one namespace could take the certificate of another's machine for their own account.
+        require_admin(caller, act.snapshot)
+        _require_certificate(change.certificate)
 
     async def record(tx: Tx) -> ServiceRow:
         old = await get_row(tx, account)
+        certificate = old.certificate if change.certificate is UNSET else change.certificate
+        await _require_free(tx, account, certificate)
         is_disabled = old.is_disabled if change.is_disabled is UNSET else change.is_disabled
         description = old.description if change.description is UNSET else change.description
-        new = msgspec.structs.replace(old, is_disabled=is_disabled, description=description)
+        new = msgspec.structs.replace(old, is_disabled=is_disabled, description=description, certificate=certificate)
         if new == old:
             return old
         await services.set_service(tx, new)
@@ -111,6 +119,7 @@ async def change_service(registry: Registry, caller: Caller, account: str, chang
             "disabled": [old.is_disabled, new.is_disabled],
             "description": [old.description, new.description],
         }
+        detail |= {"certificate": [old.certificate, new.certificate]} if new.certificate != old.certificate else {}
         await _note(tx, act, Event("service.changed", act.actor, account, detail))
         return new
 
@@ -164,6 +173,19 @@ def _require_description(text: str) -> None:
             f"a description has at most {LONGEST_DESCRIPTION} characters, no control characters among them",
             field="description",
         )
+
+
+def _require_certificate(name: str) -> None:
+    if name and not is_name(name):
+        raise RequestInvalid(
+            "the name in a client certificate is a URI, a host, a mailbox or a common name", field="certificate"
+        )
+
+
+async def _require_free(tx: Tx, account: str, certificate: str) -> None:
+    holder = await services.find_holder(tx, certificate)
+    if holder not in {None, account}:
+        raise AlreadyExists("this certificate belongs to another account", field="certificate", account=holder)
 
 
 async def _note(tx: Tx, act: Act, event: Event) -> None:

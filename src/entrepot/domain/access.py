@@ -72,6 +72,9 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 UNKNOWN: Final = Origin()
+# The listener that is always there, and what stands for one where the command line works on the files by itself.
+MAIN: Final = "main"
+LOCAL: Final = "local"
 
 
 class Caller(msgspec.Struct, frozen=True):

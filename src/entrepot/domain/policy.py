@@ -28,10 +28,11 @@ class AccountPolicy(msgspec.Struct, frozen=True):
 
 
 class NamespacePolicy(msgspec.Struct, frozen=True):
-    """What decisions need of a namespace; `owner` is an account or None."""
+    """What decisions need of a namespace; `owner` is an account or None, no `listeners` are all."""
 
     owner: int | None
     visibility: Visibility
+    listeners: tuple[str, ...] = ()
 
 
 class Rights(msgspec.Struct):
@@ -83,7 +84,8 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     `repositories` holds only those whose visibility differs from their namespace's default; `teams` are those of an
     account, `owners` the accounts that own an organisation, `revoked` the credentials that tokens may still come from.
     `organisations` are found by name, `memberships` are the organisations of an account, those it owns among them.
-    `has_conditions` says that some grant looks at the request.
+    `has_conditions` says that some grant or namespace looks at the request, `elsewhere` which namespaces answer only on
+    certain listeners; `certificates` are the accounts that client certificates belong to, by the name in them.
     What is worked out of them for one identity is kept beside them.
     """
 
@@ -96,6 +98,8 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[int, frozenset[int]] = {}
     revoked: frozenset[int] = frozenset()
     has_conditions: bool = False
+    elsewhere: dict[str, tuple[str, ...]] = {}
+    certificates: dict[str, int] = {}
     organisations: dict[str, int] = {}
     memberships: dict[int, frozenset[int]] = {}
     compiled: dict[int, Rights] = msgspec.field(default_factory=dict)

@@ -50,9 +50,15 @@ ALL: Final[dict[str, frozenset[Action]]] = ECR | {
     f"{OURS}{action.value}": frozenset({action}) for action in sorted(GRANTABLE)
 }
 ARN: Final = re.compile(r"arn:aws[a-z-]*:ecr:[a-z0-9-]*:\d*:repository/(.+)")
+TEXTS: Final = {
+    ("StringLike", "entrepot:clientcertificate"): "clients",
+    ("StringEquals", "entrepot:clientcertificate"): "clients",
+    ("StringEquals", "entrepot:listener"): "listeners",
+}
 CONDITIONS: Final = (
     "IpAddress and NotIpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, "
-    "StringLike and StringEquals entrepot:Tag, and Entrepot with days, hours, clients and listeners"
+    "StringLike and StringEquals entrepot:Tag and entrepot:ClientCertificate, StringEquals entrepot:Listener, "
+    "and Entrepot with days, hours, clients and listeners"
 )
 
 
@@ -186,8 +192,16 @@ def _parse_conditions(given: Any, path: str) -> tuple[str, Conditions | None]:
                 case ("StringLike" | "StringEquals", "entrepot:tag"):
                     tags = _text(value, where)
                 case _:
-                    raise RequestInvalid(f"this condition is not supported; there are: {CONDITIONS}", field=where)
+                    found[_named(operator, key, where)] = [_text(each, where) for each in _listed(value)]
     return tags, msgspec.convert(found, Conditions) if found else None
+
+
+def _named(operator: str, key: str, path: str) -> str:
+    """Which of our conditions a list of names is for."""
+    named = TEXTS.get((operator, key.lower()))
+    if named is None:
+        raise RequestInvalid(f"this condition is not supported; there are: {CONDITIONS}", field=path)
+    return named
 
 
 def _parse_own(keys: Any, path: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from entrepot.domain.access import Visibility
-from entrepot.ports.database import Tx
+from entrepot.ports.database import Row, Tx
 
 QUESTION_SIZE: Final = 200
 
@@ -23,24 +23,35 @@ class NamespaceRow(msgspec.Struct, frozen=True):
     visibility: Visibility
     untagged_days: int
     created_at: int
+    listeners: tuple[str, ...] = ()
 
 
 SELECT = (
-    "select n.id, n.name, n.kind, a.name, n.visibility, n.untagged_days, n.created_at "
+    "select n.id, n.name, n.kind, a.name, n.visibility, n.untagged_days, n.created_at, n.listeners "
     "from namespace n left join account a on a.id = n.owner"
 )
+
+
+def read_listeners(text: str) -> tuple[str, ...]:
+    """Listeners out of a stored list."""
+    return tuple(msgspec.json.decode(text, type=list[str]))
+
+
+def _namespace(row: Row) -> NamespaceRow:
+    number, name, kind, owner, visibility, untagged_days, created_at, listeners = row
+    return NamespaceRow(number, name, kind, owner, visibility, untagged_days, created_at, read_listeners(listeners))
 
 
 async def find_namespace(tx: Tx, name: str) -> NamespaceRow | None:
     """A namespace by name."""
     row = await tx.one(f"{SELECT} where n.name = $1", name)
-    return None if row is None else NamespaceRow(*row)
+    return None if row is None else _namespace(row)
 
 
 async def list_namespaces(tx: Tx, after: str, limit: int) -> list[NamespaceRow]:
     """Namespaces by name, a page after `after`."""
     rows = await tx.all(f"{SELECT} where n.name > $1 order by n.name limit $2", after, limit)
-    return [NamespaceRow(*row) for row in rows]
+    return [_namespace(row) for row in rows]
 
 
 async def add_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility, now: int) -> bool:
@@ -58,6 +69,12 @@ async def add_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibi
 async def set_namespace(tx: Tx, name: str, owner: int | None, visibility: Visibility) -> None:
     """Change what can change of a namespace."""
     await tx.execute("update namespace set owner = $1, visibility = $2 where name = $3", owner, visibility, name)
+
+
+async def set_listeners(tx: Tx, name: str, listeners: Sequence[str]) -> None:
+    """Change on which listeners a namespace answers; none are all."""
+    text = msgspec.json.encode(listeners).decode()
+    await tx.execute("update namespace set listeners = $1 where name = $2", text, name)
 
 
 async def list_owned(tx: Tx, owner: int) -> list[str]:
@@ -81,5 +98,5 @@ async def list_named_namespaces(tx: Tx, names: Sequence[str]) -> list[NamespaceR
         part = names[start : start + QUESTION_SIZE]
         slots = ", ".join(f"${number}" for number in range(1, len(part) + 1))
         found = await tx.all(f"{SELECT} where n.name in ({slots}) order by n.name", *part)
-        rows += [NamespaceRow(*row) for row in found]
+        rows += [_namespace(row) for row in found]
     return rows

@@ -7,9 +7,12 @@ import msgspec
 from entrepot.domain.access import Action
 from entrepot.domain.grants import ROLES, Conditions, Grant, Subject
 from entrepot.domain.policy import AccountPolicy, NamespacePolicy, PolicySnapshot
+from entrepot.metadata.namespaces import read_listeners
 from entrepot.ports.database import Row, Tx
 
 _GRANTS = 'select id, subject_kind, subject, effect, role, actions, resource, tags, conditions from "grant" order by id'
+
+_CERTIFICATES = "select certificate, id from account where certificate <> ''"
 
 # No token of a secret holds longer than a day (microseconds). The day is counted back from the newest revocation, which
 # needs no clock.
@@ -36,8 +39,10 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         for row in await tx.all("select id, name, is_admin, is_disabled, credentials_since, kind from account")
     }
     namespaces = {
-        row[0]: NamespacePolicy(row[1], row[2]) for row in await tx.all("select name, owner, visibility from namespace")
+        row[0]: NamespacePolicy(row[1], row[2], read_listeners(row[3]))
+        for row in await tx.all("select name, owner, visibility, listeners from namespace")
     }
+    elsewhere = {name: held.listeners for name, held in namespaces.items() if held.listeners}
     repositories = {
         row[0]: row[1] for row in await tx.all("select name, visibility from repository where visibility is not null")
     }
@@ -52,7 +57,9 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         namespaces=namespaces,
         repositories=repositories,
         grants=grants,
-        has_conditions=any(grant.conditions for held in grants.values() for grant in held),
+        has_conditions=bool(elsewhere) or any(grant.conditions for held in grants.values() for grant in held),
+        elsewhere=elsewhere,
+        certificates={row[0]: row[1] for row in await tx.all(_CERTIFICATES)},
         teams=await _sets(tx, "select account, team from team_member"),
         organisations={policy.name: number for number, policy in accounts.items() if policy.kind == "organisation"},
         memberships=await _sets(tx, "select account, organisation from organisation_member"),

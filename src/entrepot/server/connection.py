@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import socket
+import ssl
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,6 +15,7 @@ import httptools
 
 from entrepot.server.exchange import MOST_BUFFERED, Exchange
 from entrepot.server.heads import Refusal, parse_target, render_refusal
+from entrepot.server.listeners import Arrival
 from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Buffer, Consume, read_some, wake_at
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ Transport = asyncio.Transport
 class Connection(asyncio.Protocol):
     """Between asyncio, the parser and the exchanges; at `deadline` (the loop's clock) what is waited for now ends."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, arrival: Arrival | None = None) -> None:
         self.hub = hub
+        self._arrival = arrival
+        self._notes: dict[str, object] = {}
         self.loop = hub.loop
         self.deadline = math.inf
         self._transport: Transport = cast("Transport", None)
@@ -63,7 +67,10 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         # An IPv6 socket shows IPv4 clients in a form that no rule about addresses expects (RFC 4291, section 2.5.5.2).
         self._client = (peer[0].removeprefix("::ffff:"), peer[1]) if peer else None
-        self._is_plain = transport.get_extra_info("ssl_object") is None
+        secured = transport.get_extra_info("ssl_object")
+        self._is_plain = secured is None
+        if self._arrival is not None:
+            self._arrive(self._arrival, secured)
         if not self.hub.has_room():
             self._is_lingering = True
             self._answer(Refusal(503, "all connections of this server are taken; try again"))
@@ -153,6 +160,8 @@ class Connection(asyncio.Protocol):
             "headers": headers,
             "client": self._client,
         }
+        if self._notes:
+            scope.update(self._notes)
         special = self._special
         length = None if b"transfer-encoding" in special else int(special.get(b"content-length", b"0"))
         exchange = Exchange(self, scope, keeps=self._parser.should_keep_alive(), length=length)
@@ -303,6 +312,24 @@ class Connection(asyncio.Protocol):
         """Close now if idle, else after the response that is on its way."""
         if self._current is None:
             self.close()
+
+    def _arrive(self, arrival: Arrival, secured: ssl.SSLObject | None) -> None:
+        # Once a connection; where there is nothing to tell, requests do not carry it.
+        self._notes["entrepot.listener"] = arrival.listener
+        certificate = secured.getpeercert() if secured is not None else None
+        if certificate:
+            self._notes["entrepot.certificate"] = certificate
+        if arrival.is_relayed:
+            self._client = arrival.client
+
+    def renounce(self, listener: str) -> None:
+        """If it showed a certificate to this listener, end it as `retire` does: the next one is judged anew."""
+        if self._notes.get("entrepot.listener") != listener or "entrepot.certificate" not in self._notes:
+            return
+        for exchange in (self._current, *self._waiting):
+            if exchange is not None:
+                exchange.keeps = False
+        self.retire()
 
     def _rest(self) -> None:
         self.hub.idle[self] = None

@@ -50,6 +50,7 @@ class Hub:
     # In the order in which they fell silent: whoever has been idle longest makes room first.
     idle: dict[Connection, None] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    turned_away: dict[str, int] = field(default_factory=dict)
     is_stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -73,6 +74,12 @@ class Hub:
         status = str(refusal.status)
         self.refused[status] = self.refused.get(status, 0) + 1
         self._log.info("request refused", status=refusal.status, reason=str(refusal), client=client and client[0])
+
+    def turn_away(self, listener: str, reason: str, peer: tuple[str, int] | None) -> None:
+        """Count and log a connection that never gets as far as a request."""
+        key = f"{listener} {reason}"
+        self.turned_away[key] = self.turned_away.get(key, 0) + 1
+        self._log.info("connection refused", listener=listener, reason=reason, client=peer and peer[0])
 
     def sweep(self) -> None:
         """Close whoever has passed a time limit; goes on by itself."""

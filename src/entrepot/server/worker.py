@@ -1,91 +1,109 @@
-"""One worker process: an event loop, a listening socket it shares with its siblings, and an application."""
+"""One worker process: an event loop, listening sockets it shares with its siblings, and an application."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import signal
-import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import uvloop
 
+from entrepot.server.acceptor import SHUTDOWN_SECONDS, Acceptor
 from entrepot.server.connection import Connection
 from entrepot.server.hub import Application, Hub, Message, Options
+from entrepot.server.listeners import Listener
 from entrepot.server.supervisor import FAILED_TO_START
 
 BACKLOG: Final = 4096
-SHUTDOWN_SECONDS: Final = 2.0
 GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
-OLDEST: Final = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 
 
-@dataclass(frozen=True)
-class Tls:
-    """Files of a certificate chain and its key, and the oldest version that is spoken: tls1.2 or tls1.3."""
-
-    certificate: str
-    key: str
-    oldest: str
-
-    def load(self, context: ssl.SSLContext | None = None) -> ssl.SSLContext:
-        """A context for new connections, or the same one with the files read again. Raises OSError, ssl.SSLError."""
-        context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        context.minimum_version = OLDEST[self.oldest]
-        context.set_alpn_protocols(["http/1.1"])
-        # Clients of registries do not resume sessions (Go keeps no tickets by default): making two for each is wasted.
-        context.num_tickets = 0
-        return context
-
-
-def run_worker(load: Callable[[], Application], listener: socket.socket, tls: Tls | None, options: Options) -> int:
-    """Serve on a listening socket until SIGTERM; the exit code. SIGHUP reads the certificate again."""
+def run_worker(load: Callable[[], Application], listeners: Sequence[Listener], options: Options) -> int:
+    """Serve on listening sockets until SIGTERM; the exit code. SIGHUP reads the certificates again."""
     # The loop is not closed: uvloop waits for ever there for a client that has not ended its TLS handshake. The process
     # ends next.
-    return uvloop.new_event_loop().run_until_complete(_serve(load, listener, tls, options))
+    return uvloop.new_event_loop().run_until_complete(_serve(load, listeners, options))
 
 
-async def _serve(load: Callable[[], Application], listener: socket.socket, tls: Tls | None, options: Options) -> int:
+async def _serve(load: Callable[[], Application], listeners: Sequence[Listener], options: Options) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     application = load()
     hub = Hub(application, options, loop)
-    seen = {"entrepot.refused": hub.refused, "entrepot.connections": lambda: len(hub.connections)}
+    seen = {
+        "entrepot.refused": hub.refused,
+        "entrepot.turned_away": hub.turned_away,
+        "entrepot.connections": lambda: len(hub.connections),
+    }
     life = _Lifespan(application, seen)
     if not await life.start():
         return FAILED_TO_START
-    context = tls.load() if tls is not None else None
-    if tls is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, tls, context)
-    server = await loop.create_server(
-        lambda: Connection(hub),
-        sock=listener,
-        ssl=context,
-        ssl_handshake_timeout=options.header_seconds if context else None,
-        ssl_shutdown_timeout=SHUTDOWN_SECONDS if context else None,
-        backlog=BACKLOG,
-    )
+    listening: list[_Server | Acceptor] = []
+    if any(listener.tls for listener in listeners):
+        loop.add_signal_handler(signal.SIGHUP, _reload, listening)
+    for listener in listeners:
+        try:
+            listening.append(await _listen(hub, listener))
+        except (OSError, ssl.SSLError) as error:
+            print(f"listener {listener.name}: its certificates cannot be read: {error}", flush=True)  # noqa: T201
+            await life.stop()
+            return FAILED_TO_START
     hub.sweep()
     _spare_the_collector()
     await stopping.wait()
-    server.close()
+    for each in listening:
+        each.close()
     await hub.stop()
     await life.stop()
     return 0
 
 
-def _reload(tls: Tls, context: ssl.SSLContext | None) -> None:
-    try:
-        tls.load(context)
-    except (OSError, ssl.SSLError) as error:
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": "the certificate could not be read again; the one before stays", "exception": error}
-        )
+async def _listen(hub: Hub, listener: Listener) -> _Server | Acceptor:
+    if not listener.is_plain:
+        acceptor = Acceptor(hub, listener)
+        acceptor.start()
+        return acceptor
+    context, arrival = listener.tls.load() if listener.tls else None, listener.arrival
+    server = await hub.loop.create_server(
+        lambda: Connection(hub, arrival),
+        sock=listener.socket,
+        ssl=context,
+        ssl_handshake_timeout=hub.options.header_seconds if context else None,
+        ssl_shutdown_timeout=SHUTDOWN_SECONDS if context else None,
+        backlog=BACKLOG,
+    )
+    return _Server(server, listener, context)
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A listener whose connections the event loop accepts."""
+
+    server: asyncio.Server
+    listener: Listener
+    context: ssl.SSLContext | None
+
+    def close(self) -> None:
+        self.server.close()
+
+    def reload(self) -> None:
+        if self.listener.tls is not None:
+            self.listener.tls.load(self.context)
+
+
+def _reload(listening: Sequence[_Server | Acceptor]) -> None:
+    for each in listening:
+        try:
+            each.reload()
+        except (OSError, ssl.SSLError) as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a certificate could not be read again; the one before stays", "exception": error}
+            )
 
 
 def _spare_the_collector() -> None:

@@ -44,6 +44,7 @@ class Numbers(msgspec.Struct):
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
     that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
     `sign_ins`, by "way result", are browsers that somebody signed in with.
+    `turned_away`, by "listener reason", are connections that never came to a request.
     """
 
     process: int
@@ -55,6 +56,7 @@ class Numbers(msgspec.Struct):
     away: dict[str, int] = {}
     exchanged: dict[str, int] = {}
     sign_ins: dict[str, int] = {}
+    turned_away: dict[str, int] = {}
 
 
 class Meter:
@@ -65,6 +67,7 @@ class Meter:
         self._requests: dict[tuple[str, str, int], RequestCount] = {}
         self.waiting: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.turned_away: dict[str, int] = {}
         self.logins: dict[str, int] = {}
         self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
@@ -100,7 +103,7 @@ class Meter:
         exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
         seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
         signed = {" ".join(key): number for key, number in self.sign_ins.items()}
-        return Numbers(os.getpid(), requests, *seen, sign_ins=signed)
+        return Numbers(os.getpid(), requests, *seen, sign_ins=signed, turned_away=self.turned_away)
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -125,6 +128,12 @@ class _Families(Collector):
         for status, number in _sum(numbers.refused for numbers in self._everybody).items():
             refused.add_metric([status], number)
         yield refused
+        turned_away = CounterMetricFamily(
+            "entrepot_connections_refused", "Connections that never came to a request", labels=["listener", "reason"]
+        )
+        for key, number in _sum(numbers.turned_away for numbers in self._everybody).items():
+            turned_away.add_metric(key.split(" "), number)
+        yield turned_away
         exchanged = CounterMetricFamily(
             "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", labels=["issuer", "result"]
         )

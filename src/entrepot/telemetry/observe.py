@@ -22,6 +22,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 ROUTE = "entrepot.route"
 CALLER = "entrepot.caller"
 REASON = "entrepot.reason"
+LISTENER = "entrepot.listener"
 FAILED = 500
 LONGEST_AGENT = 200
 INTERNAL = b'{"errors":[{"code":"UNKNOWN","message":"the registry failed; its log says why"}]}'
@@ -40,6 +41,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     user: str
     agent: str
     reason: str = ""
+    listener: str = ""
 
 
 class Observed:
@@ -138,6 +140,7 @@ def _line(scope: Scope, tally: _Tally, seconds: float) -> _Line:
         scope.get(CALLER, ""),
         _agent(scope["headers"]),
         scope.get(REASON, "") if tally.status >= FAILED else "",
+        scope.get(LISTENER, ""),
     )
 
 

@@ -9,7 +9,6 @@ from entrepot.core import devices
 from entrepot.core.credentials import Made
 from entrepot.core.devices import Asking, Begun, Waiting
 from entrepot.core.registry import SECOND
-from entrepot.domain.access import Origin
 from entrepot.domain.device import parse_user_code
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
@@ -39,7 +38,7 @@ async def redeem(context: Context, visit: Visit) -> Response:
     fields = await visit.plain_form()
     if fields.get("grant_type") != GRANT:
         raise RequestInvalid(f"grant_type must be {GRANT}")
-    origin = Origin(visit.browser.address, context.registry.clock.now())
+    origin = context.addresses.origin(visit.request, context.registry.clock.now())
     outcome = await devices.redeem(context.registry, fields.get("device_code", ""), origin)
     return _waiting(outcome) if isinstance(outcome, Waiting) else _made(context, outcome)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from entrepot.core.identify import log_in
 from entrepot.core.sessions import close_session, open_session
+from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
-from entrepot.domain.access import Identity
 from entrepot.domain.errors import Denied, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
@@ -37,7 +36,7 @@ async def sign_in(context: Context, visit: Visit) -> Response:
     goal = local_path(fields.get("next", ""))
     given = Given(fields.get("name", "").strip(), fields.get("password", ""), fields.get("code", ""))
     try:
-        identity = await _prove(context, given)
+        identity = await prove(context.registry, context.genuine, given.name, given.password, given.code)
     except (Unauthenticated, Denied) as error:
         context.registry.trust.count_sign_in("password", "refused")
         return await _form(context, visit, goal, given.name, error.message)
@@ -52,10 +51,6 @@ async def sign_out(context: Context, visit: Visit) -> Response:
         await close_session(context.registry, visit.session)
     visit.set_cookie(SESSION, "", 0)
     return go("/login")
-
-
-async def _prove(context: Context, given: Given) -> Identity:
-    return await log_in(context.registry, context.genuine, given.name, given.password)
 
 
 async def _form(context: Context, visit: Visit, goal: str, name: str = "", problem: str = "") -> Response:

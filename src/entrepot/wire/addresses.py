@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from entrepot.domain.access import MAIN, Origin
+from entrepot.wire.certificates import Format, name_in_header, name_of_peer
 from entrepot.wire.messages import Request
 
 HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
@@ -14,17 +17,37 @@ HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,
 HOP: Final = re.compile(r"\[([0-9A-Fa-f:.%]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What differs by listener or is told by a proxy: public addresses of listeners, and a client certificate's header.
+
+    No `certificate_header` (small letters) is none.
+    """
+
+    public_urls: Mapping[str, str]
+    certificate_header: bytes = b""
+    certificate_format: Format = "xfcc"
+
+
+ONE_DOOR: Final = Doors({})
+
+
 class Addresses:
     """The public address: as configured, else from the request; forwarded headers count from trusted proxies only."""
 
-    def __init__(self, public_url: str, trusted_proxies: Sequence[str]) -> None:
-        self._public_url = public_url.rstrip("/")
+    def __init__(self, public_url: str, trusted_proxies: Sequence[str], doors: Doors = ONE_DOOR) -> None:
+        self._public_urls = {MAIN: public_url.rstrip("/")} | {
+            name: url.rstrip("/") for name, url in doors.public_urls.items()
+        }
         self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies]
+        self._doors = doors
 
     def base(self, request: Request) -> str:
         """`scheme://host[:port]` without a slash at the end."""
-        if self._public_url:
-            return self._public_url
+        # The one of the main listener leads to the main listener: others are only known by their own.
+        known = self._public_urls.get(listener_of(request))
+        if known:
+            return known
         scheme, host = request.scope["scheme"], request.text_header(b"host")
         if self._proxies and self._is_trusted(self._peer(request)):
             scheme = _first(request.text_header(b"x-forwarded-proto")) or scheme
@@ -41,6 +64,24 @@ class Addresses:
             address = hops.pop()
         return address
 
+    def certificate(self, request: Request, now: int) -> str:
+        """The name in the client's certificate, "" without one that holds at `now` (microseconds).
+
+        From a trusted proxy that is asked for it, it is what its header says and nothing else: its own certificate is
+        not its clients'. Whoever else sends the header is not listened to, and who sends it twice has been smuggled to.
+        """
+        header = self._doors.certificate_header
+        if header and self._is_trusted(self._peer(request)):
+            values = [value for name, value in request.scope["headers"] if name == header]
+            text = values[0].decode("latin-1") if len(values) == 1 else ""
+            return name_in_header(text, self._doors.certificate_format)
+        certificate = request.scope.get("entrepot.certificate")
+        return name_of_peer(certificate, now) if certificate else ""
+
+    def origin(self, request: Request, now: int) -> Origin:
+        """What grants may ask about a request, which came at `now` (microseconds)."""
+        return Origin(self.client(request), now, self.certificate(request, now), listener_of(request))
+
     def _is_trusted(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
@@ -52,6 +93,11 @@ class Addresses:
     def _peer(request: Request) -> str:
         client = request.scope.get("client")
         return str(client[0]) if client else ""
+
+
+def listener_of(request: Request) -> str:
+    """The listener by which a request came; the main one where there is nothing to tell."""
+    return str(request.scope.get("entrepot.listener", MAIN))
 
 
 def _bare(hop: str) -> str:

@@ -7,9 +7,9 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from entrepot.core.decide import decide, is_open, knows, refusal
-from entrepot.core.identify import authenticate
+from entrepot.core.identify import authenticate, by_certificate
 from entrepot.core.repositories import is_known, unknown_name
-from entrepot.domain.access import Action, Caller, Origin
+from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import (
     Denied,
     EntrepotError,
@@ -35,8 +35,11 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     """
     policy = context.registry.policy
     caller = await authenticate(context.registry, context.genuine, request.header(b"authorization"))
-    if policy.snapshot.has_conditions:
+    snapshot = policy.snapshot
+    if snapshot.has_conditions:
         caller = _placed(context, request, caller)
+    if snapshot.certificates and caller.identity is None and caller.ceiling is None:
+        caller = by_certificate(snapshot, _placed(context, request, caller))
     request.caller = caller
     action = endpoint.needs
     if action in OPEN:
@@ -44,7 +47,7 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
         return
     if request.tag and action is Action.DELETE:
         action = Action.TAG_DELETE
-    refusal = _judge(policy.snapshot, caller, action, request)
+    refusal = _judge(snapshot, caller, action, request)
     if refusal is None:
         return
     request.caller = _placed(context, request, caller)
@@ -86,8 +89,7 @@ def _asked(request: Request) -> str:
 
 def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     """The caller with what grants may ask about their request."""
-    origin = Origin(context.addresses.client(request), context.registry.clock.now())
-    return replace(caller, origin=origin)
+    return replace(caller, origin=context.addresses.origin(request, context.registry.clock.now()))
 
 
 def _judge(
@@ -103,7 +105,7 @@ def _judge(
     if decision.allowed:
         message = "the token does not cover this; ask for one with the scope named in the challenge"
         return InsufficientScope(message), (message,)
-    is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace)
+    is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace, caller.origin)
     if is_open_write or knows(caller, snapshot, name):
         return refusal(caller, snapshot, action, asked), decision.reasons
     return _hidden(name, action), decision.reasons
@@ -115,8 +117,9 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
     Asked after something has failed, so that a pull that works never pays for it.
     """
     snapshot, caller, name = context.registry.policy.snapshot, request.caller, request.resource
+    is_open_read = endpoint.needs is Action.PULL and is_open(snapshot, name.namespace, caller.origin)
     is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)
-    if is_settled or endpoint.needs is not Action.PULL or not is_open(snapshot, name.namespace):
+    if is_settled or not is_open_read:
         return error
     if decide(snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed or await is_known(
         context.registry, name
