@@ -20,6 +20,7 @@ from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
 from entrepot.core.denials import DenialLog, store_denials
+from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
@@ -86,6 +87,8 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        lockout_failures=settings.auth.lockout_failures,
+        lockout_seconds=settings.auth.lockout_seconds,
     )
 
 
@@ -217,6 +220,7 @@ class _Application:
     def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings
         self._meter.exchanged = registry.trust.counts
+        self._meter.limited = registry.lockouts.refused
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,
@@ -260,6 +264,7 @@ class _Application:
                 await registry.policy.refresh()
                 await store_denials(registry, denials)
                 await flush_uses(registry)
+                await store_locks(registry)
             except EntrepotError as error:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 

@@ -92,6 +92,8 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
     key_days: int = 30
     create_organisations: bool = False
+    lockout_failures: int = 10
+    lockout_seconds: int = 900
 
 
 class Ldap(Section, frozen=True):
@@ -316,9 +318,14 @@ def _require_sense(settings: Settings) -> None:
         ("auth.token_seconds", settings.auth.token_seconds),
         ("auth.refresh_days", settings.auth.refresh_days),
         ("auth.key_days", settings.auth.key_days),
+        ("auth.lockout_seconds", settings.auth.lockout_seconds),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")
+    if settings.auth.lockout_failures < 0:
+        raise SettingsError(
+            f"auth.lockout_failures is a number of wrong passwords, or 0 for any, not {settings.auth.lockout_failures}"
+        )
     if settings.server.workers < 0:
         raise SettingsError(
             f"server.workers is a number of processes, or 0 for one a core, not {settings.server.workers}"

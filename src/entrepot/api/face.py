@@ -21,12 +21,12 @@ from entrepot.wire.messages import Application, Message, Receive, Request, Scope
 PREFIX: Final = "/api/v1"
 NOTES: Final = ("entrepot.route", "entrepot.caller")
 
-Authenticate = Callable[[Context, bytes | None], Awaitable[Caller]]
+Authenticate = Callable[[Context, bytes | None, str], Awaitable[Caller]]
 
 
-async def authenticate_header(context: Context, header: bytes | None) -> Caller:
-    """Whoever the Authorization header proves. Raises Unauthenticated."""
-    return await authenticate(context.registry, context.genuine, header)
+async def authenticate_header(context: Context, header: bytes | None, address: str) -> Caller:
+    """Whoever the Authorization header proves, sent from an address. Raises Unauthenticated, TooMany."""
+    return await authenticate(context.registry, context.genuine, header, lambda: address)
 
 
 class ApiFace:

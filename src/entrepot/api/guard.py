@@ -76,9 +76,9 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     policy: Policy = state.context.registry.policy
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    caller: Caller = await state.who(state.context, header)
-    request = Request(scope, cast("Receive", connection.receive))
-    origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
+    address = state.context.addresses.client(Request(scope, cast("Receive", connection.receive)))
+    caller: Caller = await state.who(state.context, header, address)
+    origin = Origin(address, state.context.registry.clock.now())
     caller = replace(caller, origin=origin)
     scope[WHO] = caller
     if caller.identity is not None:

@@ -63,6 +63,7 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/users", Action.ADMIN, users.create, 201, (403, 409)),
     Endpoint("GET", "/users/{user}", Action.PING, users.get, 200, (403, 404)),
     Endpoint("DELETE", "/users/{user}", Action.ADMIN, users.remove, 204, (403, 404, 409)),
+    Endpoint("DELETE", "/users/{user}/lock", Action.ADMIN, users.unlock, 204, (403, 404)),
     Endpoint("PUT", "/users/{user}/password", Action.PING, users.change_password, 204, (403, 404, 409)),
     Endpoint("GET", "/namespaces", Action.CATALOG, namespaces.list_page),
     Endpoint("POST", "/namespaces", Action.PING, namespaces.create, 201, (403, 409)),

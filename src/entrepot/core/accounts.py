@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.attempts import prove_once
 from entrepot.core.decide import decide
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
@@ -19,6 +20,7 @@ from entrepot.domain.errors import (
     Denied,
     InsufficientScope,
     RequestInvalid,
+    Unauthenticated,
 )
 from entrepot.domain.events import Event
 from entrepot.domain.names import parse_namespace_name, require_free_name
@@ -58,10 +60,11 @@ async def list_accounts(registry: Registry, caller: Caller, page: Page) -> tuple
 async def get_account(registry: Registry, caller: Caller, name: str) -> AccountRow:
     """A user, for administrators and for that user. Raises AccountUnknown, Denied, InsufficientScope."""
     _require_self_or_admin(caller, registry.policy.snapshot, name)
-    return await registry.database.read(lambda tx: _get_user(tx, name))
+    return await registry.database.read(lambda tx: get_user(tx, name))
 
 
-async def _get_user(tx: Tx, name: str) -> AccountRow:
+async def get_user(tx: Tx, name: str) -> AccountRow:
+    """The row of a user. Raises AccountUnknown."""
     row = await get_row(tx, name)
     if row.kind != "user":
         raise AccountUnknown("there is no such user", user=name)
@@ -103,11 +106,11 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     act = registry.act(caller)
     _require_self_or_admin(caller, act.snapshot, name)
     _require_good_password(change.new, "password")
-    row = await registry.database.read(lambda tx: _get_user(tx, name))
+    row = await registry.database.read(lambda tx: get_user(tx, name))
     if row.source == LDAP:
         raise Conflict("the password of this user is in the directory; change it there", user=name)
     if _is_self(caller, name):
-        await _require_current(registry, row, change)
+        await _require_current(registry, row, change, caller.origin.address)
     encoded = await registry.hasher.hash(change.new)
 
     async def record(tx: Tx) -> None:
@@ -131,7 +134,7 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
     require_admin(caller, act.snapshot)
 
     async def record(tx: Tx) -> None:
-        account = await _get_user(tx, name)
+        account = await get_user(tx, name)
         can_administer = account.is_admin and not account.is_disabled
         if can_administer and await accounts.count_administrators(tx) == 1:
             raise Conflict("this is the last administrator; make another one first", user=name)
@@ -163,11 +166,20 @@ def _is_self(caller: Caller, name: str) -> bool:
     return caller.identity is not None and caller.identity.name == name
 
 
-async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange) -> None:
+async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange, address: str) -> None:
     if change.current is None:
         raise Denied("to change your own password, give the present one too", field="current")
-    if not await registry.hasher.verify(row.password_hash, change.current):
-        raise Denied("the present password is wrong", field="current")
+    current = change.current
+
+    async def prove() -> None:
+        if not await registry.hasher.verify(row.password_hash, current):
+            raise Unauthenticated("the present password is wrong")
+
+    try:
+        # Whoever has somebody's token is not to find out the password here.
+        await prove_once(registry, row.name, address, prove)
+    except Unauthenticated as error:
+        raise Denied(error.message, field="current") from None
 
 
 def _require_good_password(password: str, field: str) -> None:

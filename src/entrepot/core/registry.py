@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
 from entrepot.domain.access import Caller
@@ -39,6 +40,8 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    lockout_failures: int = 10
+    lockout_seconds: int = 900
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Registry:
     directory: Directory | None = None
     uses: Uses = field(default_factory=Uses)
     trust: Trust = field(default_factory=Trust)
+    lockouts: Lockouts = field(default_factory=Lockouts)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -34,7 +35,8 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     Raises Unauthenticated, InsufficientScope, NameUnknown, Denied.
     """
     policy = context.registry.policy
-    caller = await authenticate(context.registry, context.genuine, request.header(b"authorization"))
+    header = request.header(b"authorization")
+    caller = await authenticate(context.registry, context.genuine, header, partial(context.addresses.client, request))
     if policy.snapshot.has_conditions:
         caller = _placed(context, request, caller)
     request.caller = caller
