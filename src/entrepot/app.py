@@ -22,6 +22,7 @@ from entrepot.authn.outside import HttpOutside
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
+from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
@@ -36,7 +37,7 @@ from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
+from entrepot.settings import Ldap, Rate, Settings, SettingsError, usable_cores
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
@@ -90,6 +91,12 @@ def _rules(settings: Settings) -> Rules:
         lockout_failures=settings.auth.lockout_failures,
         lockout_seconds=settings.auth.lockout_seconds,
     )
+
+
+def _limiter(rate: Rate) -> Limiter | None:
+    numbers = (rate.address_per_minute, rate.anonymous_per_minute, rate.identity_per_minute)
+    rules = RateRules(*numbers, tuple(rate.exempt))
+    return None if rules.is_off else Limiter(rules)
 
 
 def _open_directory(ldap: Ldap) -> Directory | None:
@@ -177,6 +184,7 @@ class _Application:
         self._settings = settings
         self._meter = meter
         self._faces: dict[str, Application] = {}
+        self._limiter = _limiter(settings.rate)
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -228,7 +236,7 @@ class _Application:
             blob_bytes=settings.limits.blob_bytes,
         )
         addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies)
-        context = Context(registry, limits, addresses, GenuineCache(), denials)
+        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter)
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))
@@ -265,6 +273,8 @@ class _Application:
                 await store_denials(registry, denials)
                 await flush_uses(registry)
                 await store_locks(registry)
+                if self._limiter is not None:
+                    await exchange_rates(registry, self._limiter)
             except EntrepotError as error:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 

@@ -96,6 +96,15 @@ class Auth(Section, frozen=True):
     lockout_seconds: int = 900
 
 
+class Rate(Section, frozen=True):
+    """How often somebody may ask, in requests a minute; 0 for any number. See docs/abuse.md."""
+
+    address_per_minute: int = 0
+    anonymous_per_minute: int = 0
+    identity_per_minute: int = 0
+    exempt: list[str] = []
+
+
 class Ldap(Section, frozen=True):
     """A directory that knows people and their passwords; none unless there are urls. See docs/ldap.md."""
 
@@ -158,6 +167,7 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     push: Push = Push()
     auth: Auth = Auth()
+    rate: Rate = Rate()
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
@@ -234,7 +244,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
-LISTS: Final = frozenset({"trusted_proxies", "urls"})
+LISTS: Final = frozenset({"trusted_proxies", "urls", "exempt"})
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -254,13 +264,19 @@ def _explain(error: msgspec.ValidationError) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _require_network(text: str) -> None:
+def _require_network(text: str, key: str = "server.trusted_proxies") -> None:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise SettingsError(
-            f"server.trusted_proxies: {text!r} is not an address or network, such as 10.0.0.0/8"
-        ) from None
+        raise SettingsError(f"{key}: {text!r} is not an address or network, such as 10.0.0.0/8") from None
+
+
+def _require_rates(rate: Rate) -> None:
+    for network in rate.exempt:
+        _require_network(network, "rate.exempt")
+    for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
+        if getattr(rate, key) < 0:
+            raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
 
 
 def _require_directory(ldap: Ldap) -> None:
@@ -306,6 +322,7 @@ def _require_sense(settings: Settings) -> None:
     _require_directory(settings.ldap)
     for proxy in settings.server.trusted_proxies:
         _require_network(proxy)
+    _require_rates(settings.rate)
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
     if settings.tls.auto and settings.tls.certificate:

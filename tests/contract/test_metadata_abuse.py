@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.domain.attempts import Tally
-from entrepot.metadata import attempts
+from entrepot.metadata import attempts, rates
 from entrepot.metadata.attempts import Place
 from tests.contract.engines import Held
 from tests.contract.rows import NOW
@@ -46,3 +46,13 @@ def test_familiar_places(held: Held) -> None:
     assert held.read(lambda tx: attempts.find_familiar(tx, "p")) == NOW + 7
     assert held.transact(lambda tx: attempts.remove_familiar(tx, NOW + 7, 9)) == 0
     assert held.transact(lambda tx: attempts.remove_familiar(tx, NOW + 8, 9)) == 1
+
+
+def test_rates_add_up(held: Held) -> None:
+    """What processes have counted is added to who is ahead, or begins at the present; the past is forgotten."""
+    assert held.transact(lambda tx: rates.push_ahead(tx, "a", 10, NOW)) == NOW + 10
+    assert held.transact(lambda tx: rates.push_ahead(tx, "a", 5, NOW + 2)) == NOW + 15
+    assert held.transact(lambda tx: rates.push_ahead(tx, "a", 5, NOW + 90)) == NOW + 95
+    assert held.transact(lambda tx: rates.push_ahead(tx, "b", 1, NOW)) == NOW + 1
+    assert held.transact(lambda tx: rates.remove_rates(tx, NOW + 2, 9)) == 1
+    assert held.transact(lambda tx: rates.remove_rates(tx, NOW + 96, 9)) == 1

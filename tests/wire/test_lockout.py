@@ -99,6 +99,19 @@ def test_what_was_proved_lately_goes_on(world: World) -> None:
     assert ask(world, "alice", password_of("alice")).status == 200
 
 
+def test_what_somebody_uses_is_not_guessed_faster(world: World) -> None:
+    """A password that was proved elsewhere is not heard where guesses are not, nor, in a flood, where it was."""
+    assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 200
+    assert guess(world, "alice", 4)[-1] == 429
+    assert ask(world, "alice", password_of("alice")).status == 429
+    assert ask(world, "alice", password_of("alice"), ("192.0.2.77", 1)).status == 200
+    assert [ask(world, "alice", password_of("alice"), ("192.0.2.77", 1)).status for _ in range(2)] == [200, 200]
+    assert set(guess(world, "alice", 103, ELSEWHERE)) == {401, 429}
+    assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 429
+    world.clock.advance(seconds=20)
+    assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 200
+
+
 def test_a_swarm_locks_the_name_but_not_where_it_is_at_home(world: World) -> None:
     """Guesses from many networks are locked by name as well; who has logged in from a network lately is heard there."""
     assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 200

@@ -17,6 +17,7 @@ from entrepot.domain.access import Caller
 from entrepot.wire.bodies import read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Application, Message, Receive, Request, Scope, Send
+from entrepot.wire.rates import telling
 
 PREFIX: Final = "/api/v1"
 NOTES: Final = ("entrepot.route", "entrepot.caller")
@@ -41,6 +42,8 @@ class ApiFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application or await self._build()
         inner = {**scope, "method": "GET" if scope["method"] == "HEAD" else scope["method"], "path": rewrite(scope)}
+        if self._context.limiter is not None:
+            send = telling(inner, send)
         if scope["method"] == "HEAD":
             send = _without_body(send)
         try:

@@ -30,6 +30,7 @@ from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_re
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
+from entrepot.wire.rates import limit_address, limit_caller
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
@@ -61,7 +62,7 @@ class Subject:
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let the request pass, its caller noted, or raise what the caller is to be told.
 
-    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid.
+    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid, TooMany.
     """
     if "needs" not in handler.opt:
         raise MethodNotAllowedException  # the framework's own answer to OPTIONS
@@ -74,10 +75,15 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     state = connection.app.state
     header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
     policy: Policy = state.context.registry.policy
+    request, limiter = Request(scope, cast("Receive", connection.receive)), state.context.limiter
+    if limiter is not None:
+        limit_address(state.context, limiter, request)
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    address = state.context.addresses.client(Request(scope, cast("Receive", connection.receive)))
+    address = state.context.addresses.client(request)
     caller: Caller = await state.who(state.context, header, address)
+    if limiter is not None:
+        limit_caller(state.context, limiter, request, caller)
     origin = Origin(address, state.context.registry.clock.now())
     caller = replace(caller, origin=origin)
     scope[WHO] = caller

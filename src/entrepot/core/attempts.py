@@ -52,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True):
     after: dict[Place, Tally]
     locked: Place | None = None
     until: int = 0
+    is_familiar: bool = False
 
 
 def places_of(registry: Registry, typed: str, address: str) -> Places:
@@ -65,14 +66,22 @@ def places_of(registry: Registry, typed: str, address: str) -> Places:
     return Places(where, pair, Place(hashed, hashed, ""))
 
 
-async def prove_once(registry: Registry, typed: str, address: str, prove: Callable[[], Awaitable[T]]) -> T:
-    """What `prove` answers, unless too many failures came before; its Unauthenticated is one more.
+async def prove_once(
+    registry: Registry, typed: str, address: str, prove: Callable[[], Awaitable[T]], known: T | None = None
+) -> T:
+    """What is `known` or what `prove` answers, unless too many failures came before; its Unauthenticated is one more.
 
     Raises TooMany with `retry_after` (seconds), and whatever `prove` raises.
     """
     if not registry.rules.lockout_failures:
-        return await prove()
+        return await prove() if known is None else known
     places = places_of(registry, typed, address)
+    if known is not None:
+        # Proved from elsewhere a moment ago: no guess, but heard no more than a guess would be, or the lock would only
+        # make it quicker to guess what somebody is using.
+        if not await _begin(registry, places, typed, is_known=True):
+            await _take_back(registry, places, is_right=True)
+        return known
     await _begin(registry, places, typed)
     try:
         proved = await prove()
@@ -91,20 +100,29 @@ async def count_wrong_secret(registry: Registry, address: str) -> None:
         await _begin(registry, places_of(registry, "", address), "")
 
 
-async def _begin(registry: Registry, places: Places, typed: str) -> None:
+def is_flooded(registry: Registry, typed: str, address: str) -> bool:
+    """Whether guesses at a name from a network come so fast that not even what was proved there may tell them apart."""
+    if not registry.lockouts.has_refusals:
+        return False
+    pair = places_of(registry, typed, address).pair
+    return pair is not None and registry.lockouts.is_flooded(pair.key, registry.clock.now())
+
+
+async def _begin(registry: Registry, places: Places, typed: str, *, is_known: bool = False) -> bool:
+    """Count a try, unless what it says is known; whether its place is familiar. Raises TooMany."""
     now = registry.clock.now()
     tolerances = places.tolerances(registry.rules.lockout_failures, registry.rules.lockout_seconds)
     for place in tolerances:
         if (until := registry.lockouts.find(_held_key(places, place), now)) > 0:
-            raise _refused(registry, until, now)
+            raise _refused(registry, places, until)
 
     async def count(tx: Tx) -> Verdict:
         seen = await attempts.list_tallies(tx, [place.key for place in tolerances])
         is_familiar = places.pair is not None and await _is_familiar(tx, places.pair, now)
         verdict = _judge(places, tolerances, seen, now, is_familiar=is_familiar)
-        if verdict.locked is None:
+        if verdict.locked is None and not is_known:
             await attempts.put_tallies(tx, verdict.after)
-        return verdict
+        return msgspec.structs.replace(verdict, is_familiar=is_familiar)
 
     try:
         verdict = await registry.database.transact(count, durable=False)
@@ -114,8 +132,10 @@ async def _begin(registry: Registry, places: Places, typed: str) -> None:
         registry.lockouts.count_alone({place.key: tally for place, tally in verdict.after.items()})
     if verdict.locked is not None:
         registry.lockouts.hold(_held_key(places, verdict.locked), verdict.until, now)
-        raise _refused(registry, verdict.until, now)
-    _tell(registry, places, typed, verdict.after)
+        raise _refused(registry, places, verdict.until)
+    if not is_known:
+        _tell(registry, places, typed, verdict.after)
+    return verdict.is_familiar
 
 
 def _judge(
@@ -142,8 +162,11 @@ def _tell(registry: Registry, places: Places, typed: str, found: dict[Place, Tal
             registry.lockouts.tell(Lock(typed, places.network.network, tally.locked_until, tally.failures))
 
 
-def _refused(registry: Registry, until: int, now: int) -> TooMany:
+def _refused(registry: Registry, places: Places, until: int) -> TooMany:
+    now = registry.clock.now()
     registry.lockouts.count("lockout")
+    if places.pair is not None:
+        registry.lockouts.count_refusal(places.pair.key, now)
     seconds = -(-(until - now) // SECOND)
     return TooMany(LOCKED.format(seconds=seconds), retry_after=seconds)
 

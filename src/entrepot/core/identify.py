@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from entrepot.core import federate, tokens
-from entrepot.core.attempts import prove_once
+from entrepot.core.attempts import is_flooded, prove_once
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
 from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
@@ -21,6 +21,7 @@ from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
+from entrepot.domain.networks import network_of
 from entrepot.domain.patterns import is_pattern
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
@@ -72,7 +73,9 @@ async def authenticate(
             until = kept_until(caller, now)
         case _:
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
-    cache.put(header, snapshot, caller, until)
+    if caller.ceiling is not None or caller.credential or caller.until:
+        # A password is asked about each time: where it comes from counts as well.
+        cache.put(header, snapshot, caller, until)
     _note(registry, caller, now)
     return caller
 
@@ -151,13 +154,19 @@ async def log_in(
     Names that are not of local accounts are the directory's: Unavailable while it is away.
     """
     now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{password}".encode()
-    known = cache.find(pair, snapshot, now)
-    if isinstance(known, Identity):
+    here = pair + b"\0" + network_of(address).encode()
+    known = cache.find(here, snapshot, now)
+    if isinstance(known, Identity) and not is_flooded(registry, name, address):
         return known
+    known = cache.find(pair, snapshot, now)
     # A cold start brings a crowd with the same robot's password: it is proved once for all of them.
     prove = partial(_prove, registry, name, password)
-    identity = await cache.once(pair, lambda: prove_once(registry, name, address, prove))
-    cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
+    if isinstance(known, Identity):
+        identity = await prove_once(registry, name, address, prove, known)
+    else:
+        identity = await cache.once(pair, lambda: prove_once(registry, name, address, prove))
+        cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
+    cache.put(here, snapshot, identity, now + KEPT_SECONDS * SECOND)
     return identity
 
 

@@ -15,6 +15,7 @@ from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
 from entrepot.core.locked import expire_attempts
+from entrepot.core.rates import expire_rates
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.signing_keys import keep_keys
 from entrepot.core.upload import DISCARD, expire_uploads
@@ -91,9 +92,10 @@ async def forget(registry: Registry, payload: str) -> None:
 
 
 async def forget_attempts(registry: Registry, payload: str) -> None:
-    """Forget wrong passwords of long ago."""
+    """Forget wrong passwords of long ago, and who is near no rate limit any more."""
     del payload
     await expire_attempts(registry)
+    await expire_rates(registry)
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {

@@ -13,6 +13,9 @@ from entrepot.domain.attempts import Tally
 BELIEVED_SECONDS: Final = 1
 MOST_HELD: Final = 10_000
 MOST_NEWS: Final = 50
+# So many refusals of one name from one network within a span are more than a person or a machine that errs would cause.
+SPAN_SECONDS: Final = 10
+MOST_REFUSALS: Final = 100
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -35,10 +38,34 @@ class Lockouts:
         self.news: dict[str, Lock] = {}
         self.alone: dict[str, Tally] = {}
         self._held: dict[str, tuple[int, int]] = {}
+        self._refusals: dict[str, int] = {}
+        self._span = 0
 
     def count(self, kind: str) -> None:
         """One more refusal of a kind."""
         self.refused[kind] = self.refused.get(kind, 0) + 1
+
+    @property
+    def has_refusals(self) -> bool:
+        """Whether anything was refused lately."""
+        return bool(self._refusals)
+
+    def count_refusal(self, key: str, now: int) -> None:
+        """One more try that was not heard."""
+        self._turn(now)
+        if len(self._refusals) >= MOST_HELD:
+            self._refusals.clear()
+        self._refusals[key] = self._refusals.get(key, 0) + 1
+
+    def is_flooded(self, key: str, now: int) -> bool:
+        """Whether too many tries were not heard within this span."""
+        self._turn(now)
+        return self._refusals.get(key, 0) >= MOST_REFUSALS
+
+    def _turn(self, now: int) -> None:
+        span = now // (SPAN_SECONDS * 1_000_000)
+        if span != self._span:
+            self._span, self._refusals = span, {}
 
     def find(self, key: str, now: int) -> int:
         """Until when something is locked, if that was seen within the last second; else 0."""

@@ -40,6 +40,8 @@ EntrepotError
     └── StorageFull
 """
 
+from entrepot.domain.rates import Standing
+
 
 class EntrepotError(Exception):
     """The root: a sentence for people, and details that a program can use.
@@ -172,7 +174,12 @@ class TooSlow(EntrepotError):
 
 
 class TooMany(EntrepotError):
-    """More requests, uploads or attempts than the limit allows; later may work."""
+    """More requests, uploads or attempts than the limit allows; later may work.
+
+    `standing` is what clients are told of a limit on requests.
+    """
+
+    standing: Standing | None = None
 
 
 class Unsupported(EntrepotError):

@@ -43,7 +43,7 @@ class Numbers(msgspec.Struct):
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
     that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
-    `limited`, by kind, are requests refused by a lock, a rate or a plan.
+    `limited`, by kind, are requests refused by a lock or a rate.
     """
 
     process: int
@@ -147,9 +147,7 @@ class _Families(Collector):
             yield _gauge(name, text, values)
 
     def _limited(self) -> Metric:
-        limited = CounterMetricFamily(
-            "entrepot_limited", "Requests refused by a lock, a rate or a plan of pulls", labels=["kind"]
-        )
+        limited = CounterMetricFamily("entrepot_limited", "Requests refused by a lock or a rate", labels=["kind"])
         for kind, number in _sum(numbers.limited for numbers in self._everybody).items():
             limited.add_metric([kind], number)
         return limited

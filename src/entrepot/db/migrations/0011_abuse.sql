@@ -25,27 +25,3 @@ create table rate (
     ahead_until bigint not null
 ) {clustered};
 create index rate_by_time on rate (ahead_until);
-
--- How much whoever pulls may pull: so many manifests in so many seconds. One may be for those who have none, and one for
--- those without an account.
-create table plan (
-    name text primary key,
-    pulls bigint not null,
-    window_seconds bigint not null,
-    created_at bigint not null
-) {clustered};
-
--- Whose plan is which: an account, or 0 for every account without one, or -1 for everybody without an account.
-create table plan_of (
-    account bigint primary key,
-    plan text not null references plan (name)
-) {clustered};
-
--- Pulls of an account or a network in the window that began with its first one.
-create table pull_count (
-    key text primary key,
-    started_at bigint not null,
-    ends_at bigint not null,
-    pulls bigint not null
-) {clustered};
-create index pull_count_by_time on pull_count (ends_at);
