@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from entrepot.core import lockouts
 from entrepot.core.credentials import Holder, NewSecret, add_credential
 from entrepot.core.jobs import HANDLERS
 from entrepot.core.locked import list_locked, store_locks
@@ -106,6 +108,9 @@ def test_what_somebody_uses_is_not_guessed_faster(world: World) -> None:
     assert ask(world, "alice", password_of("alice")).status == 429
     assert ask(world, "alice", password_of("alice"), ("192.0.2.77", 1)).status == 200
     assert [ask(world, "alice", password_of("alice"), ("192.0.2.77", 1)).status for _ in range(2)] == [200, 200]
+    world.registry.policy.snapshot = replace(world.registry.policy.snapshot)
+    assert ask(world, "alice", password_of("alice"), ("192.0.2.77", 1)).status == 200
+    assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 200
     assert set(guess(world, "alice", 103, ELSEWHERE)) == {401, 429}
     assert ask(world, "alice", password_of("alice"), ELSEWHERE).status == 429
     world.clock.advance(seconds=20)
@@ -236,11 +241,25 @@ def test_a_full_disk_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(world.registry.lockouts.alone) == 3
 
 
+def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks, refusals and news of a flood are forgotten or left out beyond a number, and never pile up."""
+    monkeypatch.setattr(lockouts, "MOST_HELD", 2)
+    monkeypatch.setattr(lockouts, "MOST_NEWS", 2)
+    held = lockouts.Lockouts()
+    for name in ("a", "b", "c"):
+        held.hold(name, 10, 0)
+        held.count_refusal(name, 0)
+        held.tell(lockouts.Lock(name, "", 10, 1))
+    assert [held.find(name, 0) for name in ("a", "b", "c")] == [0, 0, 10]
+    assert [lock.name for lock in held.take()] == ["a", "b"]
+    assert held.take() == []
+
+
 def test_it_can_be_off() -> None:
     """Without a limit everything is judged, and nothing is written."""
     with World(rules=Rules(lockout_failures=0)) as world:
         assert guess(world, "alice", 30) == [401] * 30
-        assert world.client().request("GET", "/v2/", authorization="Bearer ent_pat_x").status == 401
+        assert world.client().request("GET", "/v2/", authorization=f"Bearer {make_secret('pat')}").status == 401
         assert world.rows("select * from attempt") == []
 
 

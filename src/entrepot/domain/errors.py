@@ -40,8 +40,6 @@ EntrepotError
     └── StorageFull
 """
 
-from entrepot.domain.rates import Standing
-
 
 class EntrepotError(Exception):
     """The root: a sentence for people, and details that a program can use.
@@ -179,7 +177,7 @@ class TooMany(EntrepotError):
     `standing` is what clients are told of a limit on requests.
     """
 
-    standing: Standing | None = None
+    standing: object = None
 
 
 class Unsupported(EntrepotError):
