@@ -22,7 +22,9 @@ from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
 from entrepot.authn.providers import HttpProviders
 from entrepot.core.denials import DenialLog, store_denials
+from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
+from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
@@ -40,7 +42,7 @@ from entrepot.ports.directory import Directory
 from entrepot.ports.mail import Mail
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
+from entrepot.settings import Ldap, Rate, Settings, SettingsError, usable_cores
 from entrepot.settings import Mail as MailSettings
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
@@ -93,6 +95,8 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        lockout_failures=settings.auth.lockout_failures,
+        lockout_seconds=settings.auth.lockout_seconds,
         listeners=frozenset(settings.all_listeners),
         sign_on_hours=settings.auth.sign_on_hours,
         require_totp=settings.auth.require_totp,
@@ -124,6 +128,12 @@ def _open_mail(mail: MailSettings) -> Mail | None:
             ca=mail.ca,
         )
     )
+
+
+def _limiter(rate: Rate) -> Limiter | None:
+    numbers = (rate.address_per_minute, rate.anonymous_per_minute, rate.identity_per_minute)
+    rules = RateRules(*numbers, tuple(rate.exempt))
+    return None if rules.is_off else Limiter(rules)
 
 
 def _open_directory(ldap: Ldap) -> Directory | None:
@@ -222,6 +232,7 @@ class _Application:
         self._settings = settings
         self._meter = meter
         self._faces: dict[str, Application] = {}
+        self._limiter = _limiter(settings.rate)
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -267,6 +278,7 @@ class _Application:
         settings = self._settings
         self._meter.exchanged = registry.trust.counts
         self._meter.sign_ins = registry.trust.sign_ins
+        self._meter.limited = registry.lockouts.refused
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,
@@ -274,7 +286,7 @@ class _Application:
             blob_bytes=settings.limits.blob_bytes,
         )
         addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies, _doors(settings))
-        context = Context(registry, limits, addresses, GenuineCache(), denials)
+        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter)
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))
@@ -317,6 +329,9 @@ class _Application:
                 await registry.policy.refresh()
                 await store_denials(registry, denials)
                 await flush_uses(registry)
+                await store_locks(registry)
+                if self._limiter is not None:
+                    await exchange_rates(registry, self._limiter)
             except EntrepotError as error:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 

@@ -114,6 +114,8 @@ class Auth(Section, frozen=True):
     refresh_days: int = 90
     key_days: int = 30
     create_organisations: bool = False
+    lockout_failures: int = 10
+    lockout_seconds: int = 900
     sign_on_hours: int = 12
     require_totp: Literal["off", "administrators", "everyone"] = "off"
     registration: Literal["off", "invited", "domain", "open"] = "off"
@@ -141,6 +143,15 @@ class Mail(Section, frozen=True):
         if len(lines) < 2 or not lines[0] or not lines[1]:  # noqa: PLR2004 - two lines
             raise SettingsError("mail.credentials_file: its first line is the user name, its second the password")
         return lines[0], lines[1]
+
+
+class Rate(Section, frozen=True):
+    """How often somebody may ask, in requests a minute; 0 for any number. See docs/abuse.md."""
+
+    address_per_minute: int = 0
+    anonymous_per_minute: int = 0
+    identity_per_minute: int = 0
+    exempt: list[str] = []
 
 
 class Ldap(Section, frozen=True):
@@ -207,6 +218,7 @@ class Settings(Section, frozen=True):
     push: Push = Push()
     auth: Auth = Auth()
     mail: Mail = Mail()
+    rate: Rate = Rate()
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
@@ -289,7 +301,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
-LISTS: Final = frozenset({"trusted_proxies", "proxies", "urls", "registration_domains"})
+LISTS: Final = frozenset({"trusted_proxies", "proxies", "urls", "registration_domains", "exempt"})
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -359,6 +371,14 @@ def _require_certificates(settings: Settings, key: str, listener: Listener) -> N
         raise SettingsError(f"{key}.client_certificates needs TLS: set {key}.certificate and key, or those of tls")
 
 
+def _require_rates(rate: Rate) -> None:
+    for network in rate.exempt:
+        _require_network(network, "rate.exempt")
+    for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
+        if getattr(rate, key) < 0:
+            raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
+
+
 def _require_directory(ldap: Ldap) -> None:
     for url in ldap.urls:
         _require_ldap_url(url)
@@ -416,15 +436,22 @@ def _require_mail(settings: Settings) -> None:
         raise SettingsError('auth.registration_domains and auth.registration = "domain" belong together')
 
 
+def _require_server(server: Server) -> None:
+    for proxy in server.trusted_proxies:
+        _require_network(proxy)
+    if server.client_certificate_header and not server.trusted_proxies:
+        raise SettingsError("server.client_certificate_header is read from server.trusted_proxies only: name them")
+    if server.workers < 0:
+        raise SettingsError(f"server.workers is a number of processes, or 0 for one a core, not {server.workers}")
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
     _require_mail(settings)
     _require_directory(settings.ldap)
     _require_listeners(settings)
-    for proxy in settings.server.trusted_proxies:
-        _require_network(proxy)
-    if settings.server.client_certificate_header and not settings.server.trusted_proxies:
-        raise SettingsError("server.client_certificate_header is read from server.trusted_proxies only: name them")
+    _require_server(settings.server)
+    _require_rates(settings.rate)
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
     if settings.tls.auto and settings.tls.certificate:
@@ -438,12 +465,13 @@ def _require_sense(settings: Settings) -> None:
         ("auth.refresh_days", settings.auth.refresh_days),
         ("auth.key_days", settings.auth.key_days),
         ("auth.sign_on_hours", settings.auth.sign_on_hours),
+        ("auth.lockout_seconds", settings.auth.lockout_seconds),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")
-    if settings.server.workers < 0:
+    if settings.auth.lockout_failures < 0:
         raise SettingsError(
-            f"server.workers is a number of processes, or 0 for one a core, not {settings.server.workers}"
+            f"auth.lockout_failures is a number of wrong passwords, or 0 for any, not {settings.auth.lockout_failures}"
         )
     if settings.log.level not in {"debug", "info", "warning", "error"}:
         raise SettingsError(f"log.level is debug, info, warning or error, not {settings.log.level!r}")

@@ -35,6 +35,7 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("GET", "/users/alice", None),
     ("DELETE", "/users/alice", None),
     ("PUT", "/users/alice/password", {"password": "taken-over"}),
+    ("DELETE", "/users/alice/lock", None),
     ("POST", "/roles", {"name": "ci", "actions": ["pull"]}),
     ("PATCH", "/roles/reader", {"actions": ["pull"]}),
     ("DELETE", "/roles/reader", None),

@@ -202,6 +202,7 @@ def test_ids_are_stable() -> None:
         "users_get",
         "users_list_page",
         "users_remove",
+        "users_unlock",
         "whoami_get",
     ]
 
@@ -239,7 +240,8 @@ def test_a_running_server_keeps_to_the_document(tmp_path: pathlib.Path) -> None:
         f'[[operations]]\ninclude-name = "{name}"\nchecks.positive_data_acceptance.enabled = false\n' for name in RULED
     ]
     (tmp_path / "schemathesis.toml").write_text("\n".join(rows))
-    with Server(tmp_path / "data") as server:
+    # It sends wrong passwords by the dozen, on purpose.
+    with Server(tmp_path / "data", environment={"ENTREPOT_AUTH__LOCKOUT_FAILURES": "0"}) as server:
         words = ["run", f"{server.url}/api/v1/openapi.json", "--auth", f"admin:{ADMIN_PASSWORD}"]
         limits = ["--max-examples", "3", "--seed", "1", "--generation-database", "none", "--warnings", "off"]
         # A pattern and a length together make generators throw much away; that is no fault of the server's.

@@ -19,7 +19,7 @@ def test_an_administrator_makes_a_user_who_can_log_in(door: Door) -> None:
     """A new user is answered with its address and without its password, and its password works at once."""
     answer = door.ask("admin", "POST", "/users", ERIN)
     assert (answer.status, answer["location"]) == (201, "/api/v1/users/erin")
-    assert {"name": "erin", "administrator": False, "disabled": False, "source": "local"} == {
+    assert {"name": "erin", "administrator": False, "disabled": False, "source": "local", "locked_until": None} == {
         key: value for key, value in answer.json.items() if key != "created_at"
     }
     me = {"name": "erin", "administrator": False, "token": False, "organisations": [], "teams": []}
@@ -163,3 +163,31 @@ def test_of_two_changes_at_once_one_is_told(door: Door) -> None:
     with pytest.raises(Conflict):
         door.world.run(change_password(racing, door.world.caller("admin"), "bob", PasswordChange("slower-password")))
     assert door.ask("", "GET", "/whoami", authorization=basic("bob", "faster")).status == 200
+
+
+def test_a_lock_is_seen_and_taken_away(door: Door) -> None:
+    """Administrators and whoever it is about see until when a user is locked; administrators end it, with an event."""
+    guesser = door.client().with_headers(authorization=basic("bob", "wrong"))
+    assert [guesser.request("GET", "/api/v1/whoami").status for _ in range(11)] == [401] * 10 + [429]
+    answer = guesser.request("GET", "/api/v1/whoami")
+    assert (answer.code, answer["retry-after"]) == ("TOOMANYREQUESTS", "1")
+    until = door.send("admin", "GET", "/users/bob")["locked_until"]
+    assert until is not None
+    assert {each["name"]: each["locked_until"] for each in door.send("admin", "GET", "/users")["users"]} == {
+        **dict.fromkeys(("admin", "alice", "carol", "dora")),
+        "bob": until,
+    }
+    assert door.ask("carol", "DELETE", "/users/bob/lock").status == 403
+    assert door.ask("admin", "DELETE", "/users/nobody/lock").status == 404
+    for _ in range(2):
+        assert door.ask("admin", "DELETE", "/users/bob/lock").status == 204
+    door.world.clock.advance(seconds=1)
+    assert door.send("bob", "GET", "/users/bob")["locked_until"] is None
+    assert door.events("user.unlocked") == [("admin", "bob", {})]
+
+
+def test_the_present_password_is_not_found_out_here(door: Door) -> None:
+    """Whoever changes their own password has as many tries for the present one as at the login."""
+    change = {"password": "another-password", "current": "wrong"}
+    statuses = [door.ask("bob", "PUT", "/users/bob/password", change).status for _ in range(11)]
+    assert statuses == [403] * 10 + [429]

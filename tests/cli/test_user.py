@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import pathlib
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cli.caller import Caller
 from tests.support.server import ADMIN_PASSWORD, Server
+from tests.support.world import basic
 
 
 def test_a_user_is_made_and_can_log_in(admin: Caller, server: Server, tmp_path: pathlib.Path) -> None:
@@ -124,3 +126,17 @@ def test_a_named_server_is_stronger_than_a_folder(nobody: Caller, server: Server
     assert "authentication is required" in remote.fail("user", "list")
     assert "admin" in remote.run("user", "list", "--data", str(server.data))
     assert ADMIN_PASSWORD not in remote.run("user", "list", "--data", str(server.data))
+
+
+def test_a_user_is_unlocked(admin: Caller, server: Server) -> None:
+    """Wrong passwords lock a user, whom an administrator unlocks: told in words and as JSON."""
+    admin.run("user", "add", "mallory", "--generate")
+    guesses = []
+    for number in range(11):
+        connection = http.client.HTTPConnection(server.host, timeout=30)
+        connection.request("GET", "/token", headers={"authorization": basic("mallory", f"wrong {number}")})
+        guesses.append(connection.getresponse().status)
+        connection.close()
+    assert guesses == [401] * 10 + [429]
+    assert "mallory unlocked" in admin.run("user", "unlock", "mallory")
+    assert admin.ask("user", "unlock", "mallory") == {"name": "mallory"}

@@ -356,7 +356,7 @@ class _CountedTx:
 
 
 def test_unknown_and_wrong_cost_and_look_the_same(fake: FakeDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that nobody has, a wrong password there and one here: one statement, one hash, one answer."""
+    """A name that nobody has, a wrong password there and one here: one count and one look, one hash, one answer."""
     hashes: list[str] = []
     verify = PlainHasher.verify
 
@@ -381,4 +381,4 @@ def test_unknown_and_wrong_cost_and_look_the_same(fake: FakeDirectory, monkeypat
             seen.add((answer.status, answer.body, made[-1].statements, len(hashes)))
         assert len(seen) == 1
         ((status, _, statements, count),) = seen
-        assert (status, statements, count) == (401, 1, 1)
+        assert (status, statements, count) == (401, 2, 1)

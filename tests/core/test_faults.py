@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from entrepot.core.jobs import run_due
+from entrepot.core.registry import Rules
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata import blobs
@@ -130,6 +131,8 @@ def tell(story: Story) -> None:
 def sabotaged(saboteur: Saboteur) -> World:
     """A world whose ports a saboteur sits in."""
     return World(
+        # Logging in is not what is sabotaged here.
+        rules=Rules(lockout_failures=0),
         wrap_store=lambda store: FaultyStore(store, saboteur),
         wrap_database=lambda database: FaultyDatabase(database, saboteur),
     )

@@ -275,3 +275,18 @@ def test_log_lines_are_json(settings: Settings, capfdbinary: pytest.CaptureFixtu
         "user": "admin", "client": "198.51.100.7", "agent": "test/1",
     }  # fmt: skip
     assert password_of("admin") not in json.dumps(line)
+
+
+def test_limits_are_settings(tmp_path: pathlib.Path) -> None:
+    """A limit of the settings holds at the protocols, not in the machine room, and is counted."""
+    limits = {"RATE__ADDRESS_PER_MINUTE": "2", "RATE__EXEMPT": "203.0.113.0/24", "AUTH__LOCKOUT_FAILURES": "0"}
+    application = build(configured(tmp_path, **limits))
+    with asyncio.Runner() as runner:
+        lifespan = Lifespan(application)
+        runner.run(lifespan.start())
+        client = Client(application, runner)
+        assert [client.request("GET", "/token").status for _ in range(3)] == [200, 200, 429]
+        assert client.with_scope(client=("203.0.113.7", 1)).request("GET", "/token").status == 200
+        assert [client.request("GET", path).status for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
+        assert b'entrepot_limited_total{kind="rate.address"} 1.0' in client.request("GET", "/metrics").body
+        runner.run(lifespan.stop())

@@ -104,7 +104,7 @@ def test_what_an_open_namespace_hides_takes_no_less_work_than_nothing(watched: W
 
 
 def test_an_unknown_user_costs_a_hash(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong password of somebody and of nobody: one statement and one hash each, and the same words."""
+    """A wrong password of somebody and of nobody: the same statements, one hash, and the same words."""
     hashed: list[str] = []
     verify = PlainHasher.verify
 
@@ -121,4 +121,20 @@ def test_an_unknown_user_costs_a_hash(watched: Watched, monkeypatch: pytest.Monk
         answer = client.request("GET", "/v2/")
         seen.append((answer.status, answer.body, list(watched.statements), list(hashed)))
     assert seen[0] == seen[1] == seen[2]
-    assert (seen[0][0], len(seen[0][2]), seen[0][3]) == (401, 1, ["once"])
+    # Two that read what was counted, three that count, and one that finds the account.
+    assert (seen[0][0], len(seen[0][2]), seen[0][3]) == (401, 6, ["once"])
+
+
+def test_a_lock_is_the_same_for_everybody(watched: Watched) -> None:
+    """Too many wrong passwords of somebody and of nobody: the same statuses, statements and words, try by try."""
+    seen = []
+    for name in ("alice", "nobody"):
+        client = watched.world.client().with_headers(authorization=basic(name, "wrong"))
+        tries = []
+        for _ in range(13):
+            watched.statements.clear()
+            answer = client.request("GET", "/v2/")
+            tries.append((answer.status, answer.body, list(watched.statements)))
+        seen.append(tries)
+    assert seen[0] == seen[1]
+    assert [status for status, _, _ in seen[0]] == [401] * 10 + [429] * 3

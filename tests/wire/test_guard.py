@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from entrepot.core.registry import Rules
 from entrepot.domain.access import Action
 from entrepot.formats.oci.routes import ENDPOINTS
 from entrepot.wire.routing import Endpoint
@@ -41,7 +42,7 @@ every_write = pytest.mark.parametrize("endpoint", WRITES, ids=show)
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """Public and private repositories, one of each hidden in or shown from a namespace of the other kind."""
-    with World() as world:
+    with World(rules=Rules(lockout_failures=0)) as world:
         for repository in ("pub/apps", "pub/hide", "priv/apps", "priv/show"):
             world.push(repository, image(), "v1")
         world.set_visibility("pub/hide", "private")

@@ -17,18 +17,19 @@ from entrepot.domain.access import Caller
 from entrepot.wire.bodies import Limits, read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Application, Message, Receive, Request, Scope, Send
+from entrepot.wire.rates import telling
 
 PREFIX: Final = "/api/v1"
 # Documents that list many things; who may send them is judged before the body is read.
 LARGE: Final = (f"{PREFIX}/policy", f"{PREFIX}/policy/plan")
 NOTES: Final = ("entrepot.route", "entrepot.caller")
 
-Authenticate = Callable[[Context, bytes | None], Awaitable[Caller]]
+Authenticate = Callable[[Context, bytes | None, str], Awaitable[Caller]]
 
 
-async def authenticate_header(context: Context, header: bytes | None) -> Caller:
-    """Whoever the Authorization header proves. Raises Unauthenticated."""
-    return await authenticate(context.registry, context.genuine, header)
+async def authenticate_header(context: Context, header: bytes | None, address: str) -> Caller:
+    """Whoever the Authorization header proves, sent from an address. Raises Unauthenticated, TooMany."""
+    return await authenticate(context.registry, context.genuine, header, lambda: address)
 
 
 class ApiFace:
@@ -43,6 +44,8 @@ class ApiFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application or await self._build()
         inner = {**scope, "method": "GET" if scope["method"] == "HEAD" else scope["method"], "path": rewrite(scope)}
+        if self._context.limiter is not None:
+            send = telling(inner, send)
         if scope["method"] == "HEAD":
             send = _without_body(send)
         try:

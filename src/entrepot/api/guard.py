@@ -20,7 +20,7 @@ from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
 from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
-from entrepot.core.sign_in import authenticate_with
+from entrepot.core.sign_in import Shown, authenticate_with
 from entrepot.domain.access import SCOPE_WORD, Action, Caller
 from entrepot.domain.errors import (
     Denied,
@@ -33,6 +33,7 @@ from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_re
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
+from entrepot.wire.rates import limit_address, limit_caller
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
@@ -67,7 +68,7 @@ class Subject:
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let the request pass, its caller noted, or raise what the caller is to be told.
 
-    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid.
+    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid, TooMany.
     """
     if "needs" not in handler.opt:
         raise MethodNotAllowedException  # the framework's own answer to OPTIONS
@@ -79,10 +80,15 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     scope[CHALLENGE] = _challenge(needs, subject.resource)
     state = connection.app.state
     policy: Policy = state.context.registry.policy
+    request, limiter = Request(scope, cast("Receive", connection.receive)), state.context.limiter
+    if limiter is not None:
+        limit_address(state.context, limiter, request)
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    caller = await _find_caller(state, scope, handler.opt["path"])
-    request = Request(scope, cast("Receive", connection.receive))
+    address = state.context.addresses.client(request)
+    caller = await _find_caller(state, scope, handler.opt["path"], address)
+    if limiter is not None:
+        limit_caller(state.context, limiter, request, caller)
     caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
     caller = by_certificate(policy.snapshot, caller)
     scope[WHO] = caller
@@ -96,14 +102,14 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         raise remember(state.context, caller, (needs, subject.asked), (error, decision.reasons)) from None
 
 
-async def _find_caller(state: State, scope: Scope, path: str) -> Caller:
+async def _find_caller(state: State, scope: Scope, path: str, address: str) -> Caller:
     headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
     header, code = headers.get(b"authorization"), headers.get(ONE_TIME_CODE, b"").decode("latin-1")
     if header is not None and (code or path in ENROLMENT):
         return await authenticate_with(
-            state.context.registry, state.context.genuine, header, code, is_enrolling=path in ENROLMENT
+            state.context.registry, state.context.genuine, Shown(header, code, address, path in ENROLMENT)
         )
-    caller: Caller = await state.who(state.context, header)
+    caller: Caller = await state.who(state.context, header, address)
     return caller
 
 

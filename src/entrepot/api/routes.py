@@ -74,6 +74,7 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/users", Action.ADMIN, users.create, 201, (403, 409)),
     Endpoint("GET", "/users/{user}", Action.PING, users.get, 200, (403, 404)),
     Endpoint("DELETE", "/users/{user}", Action.ADMIN, users.remove, 204, (403, 404, 409)),
+    Endpoint("DELETE", "/users/{user}/lock", Action.ADMIN, users.unlock, 204, (403, 404)),
     Endpoint("PUT", "/users/{user}/password", Action.PING, users.change_password, 204, (403, 404, 409)),
     Endpoint("GET", f"{USER}/totp", Action.PING, totp.get, 200, (403, 404)),
     Endpoint("POST", f"{USER}/totp", Action.PING, totp.begin, 200, (403, 404, 409)),

@@ -96,8 +96,8 @@ class _OperatorPolicy(Policy):
         return is_new
 
 
-async def _operator(context: Context, header: bytes | None) -> Caller:
-    del context, header
+async def _operator(context: Context, header: bytes | None, address: str) -> Caller:
+    del context, header, address
     return Caller(Identity(OPERATOR, _name()), None)
 
 

@@ -118,6 +118,17 @@ def unlink(name: str, provider: str, /, *, where: Anywhere = HERE) -> None:
         print(f"nobody of {clean(provider)} signs on as {clean(name)} any more")
 
 
+@app.command
+def unlock(name: str, /, *, where: Anywhere = HERE) -> None:
+    """Forget the wrong passwords that were sent for a user, who is then heard again at once."""
+    with open_api(where) as api:
+        call(api, "DELETE", path_of("users", name, "lock"))
+    if where.json:
+        print_json({"name": name})
+    else:
+        print(f"user {clean(name)} unlocked")
+
+
 def _remember(server: Server, password: str) -> None:
     # Else the next command would log in with a password that is void.
     file = CredentialsFile(os.environ)

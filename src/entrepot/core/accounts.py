@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.attempts import prove_once
 from entrepot.core.decide import decide
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
@@ -19,6 +20,7 @@ from entrepot.domain.errors import (
     Denied,
     InsufficientScope,
     RequestInvalid,
+    Unauthenticated,
 )
 from entrepot.domain.events import Event
 from entrepot.domain.names import parse_namespace_name, require_free_name
@@ -110,7 +112,7 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
         where = "in the directory" if row.source == LDAP else "at the provider they sign on with"
         raise Conflict(f"the password of this user is {where}; change it there", user=name)
     if is_self(caller, name):
-        await _require_current(registry, row, change)
+        await _require_current(registry, row, change, caller.origin.address)
     encoded = await registry.hasher.hash(change.new)
 
     async def record(tx: Tx) -> None:
@@ -167,11 +169,20 @@ def is_self(caller: Caller, name: str) -> bool:
     return caller.identity is not None and caller.identity.name == name
 
 
-async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange) -> None:
+async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange, address: str) -> None:
     if change.current is None:
         raise Denied("to change your own password, give the present one too", field="current")
-    if not await registry.hasher.verify(row.password_hash, change.current):
-        raise Denied("the present password is wrong", field="current")
+    current = change.current
+
+    async def prove() -> None:
+        if not await registry.hasher.verify(row.password_hash, current):
+            raise Unauthenticated("the present password is wrong")
+
+    try:
+        # Whoever has somebody's token is not to find out the password here.
+        await prove_once(registry, row.name, address, prove)
+    except Unauthenticated as error:
+        raise Denied(error.message, field="current") from None
 
 
 def require_good_password(password: str, field: str) -> None:

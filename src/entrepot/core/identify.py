@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from entrepot.core import federate, tokens
+from entrepot.core.attempts import is_flooded, prove_once
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
 from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
@@ -19,6 +22,7 @@ from entrepot.core.second_factor import require_password_enough
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
 from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
+from entrepot.domain.networks import network_of
 from entrepot.domain.patterns import is_pattern
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.scopes import EVERYTHING, UNSCOPED
@@ -49,10 +53,13 @@ class Issued(msgspec.Struct, frozen=True):
     refresh_token: str | None
 
 
-async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: bytes | None) -> Caller:
+async def authenticate(
+    registry: Registry, cache: tokens.GenuineCache, header: bytes | None, where: Callable[[], str] = str
+) -> Caller:
     """Who sent this Authorization header; no header, or an empty Basic pair, is anonymous.
 
-    Raises Unauthenticated. Sources: RFC 6750, RFC 7617; BuildKit opens with an empty Basic pair.
+    `where` says from which address it came, and is asked only where something must be proved. Raises Unauthenticated,
+    and TooMany after too many wrong ones. Sources: RFC 6750, RFC 7617; BuildKit opens with an empty Basic pair.
     """
     if header is None:
         return ANONYMOUS
@@ -64,13 +71,15 @@ async def authenticate(registry: Registry, cache: tokens.GenuineCache, header: b
     scheme, _, credentials = header.partition(b" ")
     match scheme.lower():
         case b"bearer":
-            caller, until = await _bearer(registry, credentials.strip().decode("latin-1"), now)
+            caller, until = await _bearer(registry, credentials.strip().decode("latin-1"), now, where)
         case b"basic":
-            caller = await _basic(registry, cache, credentials.strip())
+            caller = await _basic(registry, cache, credentials.strip(), where())
             until = kept_until(caller, now)
         case _:
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
-    cache.put(header, snapshot, caller, until)
+    if caller.ceiling is not None or caller.credential or caller.until:
+        # A password is asked about each time: where it comes from counts as well.
+        cache.put(header, snapshot, caller, until)
     _note(registry, caller, now)
     return caller
 
@@ -94,9 +103,9 @@ def _note(registry: Registry, caller: Caller, now: int) -> None:
         registry.uses.at[caller.credential] = now
 
 
-async def _bearer(registry: Registry, token: str, now: int) -> tuple[Caller, int]:
+async def _bearer(registry: Registry, token: str, now: int, where: Callable[[], str]) -> tuple[Caller, int]:
     if is_secret(token):
-        caller = await prove_alone(registry, token)
+        caller = await prove_alone(registry, token, where())
         return caller, kept_until(caller, now)
     claims = await _verify(registry, token, now, "access")
     identity = await _require_standing(registry, claims) if claims.uid else None
@@ -122,13 +131,13 @@ async def _require_standing(registry: Registry, claims: tokens.Claims) -> Identi
     return Identity(claims.uid, account.name)
 
 
-async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes) -> Caller:
+async def _basic(registry: Registry, cache: tokens.GenuineCache, encoded: bytes, address: str) -> Caller:
     name, password = parse_basic(encoded)
     if not name and not password:
         return ANONYMOUS
     if name == FEDERATED:
-        return await _federated(registry, password)
-    return await enter(registry, cache, name, password)
+        return await _federated(registry, password, address)
+    return await enter(registry, cache, name, password, address)
 
 
 def parse_basic(encoded: bytes) -> tuple[str, str]:
@@ -142,34 +151,46 @@ def parse_basic(encoded: bytes) -> tuple[str, str]:
     return name, password
 
 
-async def _federated(registry: Registry, token: str) -> Caller:
+async def _federated(registry: Registry, token: str, address: str) -> Caller:
     """Whoever a token as the password is of: one of ours, or an ID token whose issuer may be shown again and again."""
     issuer = await federate.find_issuer_of(registry, token)
     if issuer is not None:
         return await federate.log_in(registry, issuer, token)
-    caller, _ = await _bearer(registry, token, registry.clock.now())
+    caller, _ = await _bearer(registry, token, registry.clock.now(), lambda: address)
     return caller
 
 
-async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Caller:
-    """The caller behind a name and a password or secret. Raises Unauthenticated, whichever of them is wrong."""
+async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, password: str, address: str = "") -> Caller:
+    """The caller behind a name and a password or secret, sent from an address.
+
+    Raises Unauthenticated, whichever of them is wrong, and TooMany after too many wrong ones.
+    """
     if is_secret(password):
-        return await prove_pair(registry, cache, name, password)
-    return Caller(await log_in(registry, cache, name, password), None)
+        return await prove_pair(registry, cache, name, password, address)
+    return Caller(await log_in(registry, cache, name, password, address), None)
 
 
-async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str) -> Identity:
-    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong.
+async def log_in(
+    registry: Registry, cache: tokens.GenuineCache, name: str, password: str, address: str = ""
+) -> Identity:
+    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong; TooMany after too many.
 
     Names that are not of local accounts are the directory's: Unavailable while it is away.
     """
     now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{password}".encode()
-    known = cache.find(pair, snapshot, now)
-    if isinstance(known, Identity):
+    here = pair + b"\0" + network_of(address).encode()
+    known = cache.find(here, snapshot, now)
+    if isinstance(known, Identity) and not is_flooded(registry, name, address):
         return known
+    known = cache.find(pair, snapshot, now)
     # A cold start brings a crowd with the same robot's password: it is proved once for all of them.
-    identity = await cache.once(pair, lambda: _prove(registry, name, password))
-    cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
+    prove = partial(_prove, registry, name, password)
+    if isinstance(known, Identity):
+        identity = await prove_once(registry, name, address, prove, known)
+    else:
+        identity = await cache.once(pair, lambda: prove_once(registry, name, address, prove))
+        cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
+    cache.put(here, snapshot, identity, now + KEPT_SECONDS * SECOND)
     return identity
 
 

@@ -15,7 +15,9 @@ from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
 from entrepot.core.letters import send_letter
+from entrepot.core.locked import expire_attempts
 from entrepot.core.mailing import SEND, forget_mail
+from entrepot.core.rates import expire_rates
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sessions import forget_sessions
 from entrepot.core.sign_on_follow import check_links
@@ -34,6 +36,7 @@ FORGET: Final = "credential.forget"
 FORGET_MAIL: Final = "mail.forget"
 FOLLOW_SIGN_ON: Final = "sign-on.follow"
 FORGET_SESSIONS: Final = "session.forget"
+EXPIRE_ATTEMPTS: Final = "attempt.expire"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
@@ -49,6 +52,7 @@ RECURRING: Final = {
     FORGET_MAIL: 3600,
     FOLLOW_SIGN_ON: 300,
     FORGET_SESSIONS: 3600,
+    EXPIRE_ATTEMPTS: 300,
 }
 
 Handler = Callable[[Registry, str], Awaitable[None]]
@@ -115,6 +119,13 @@ async def forget_old_sessions(registry: Registry, payload: str) -> None:
     await forget_sessions(registry)
 
 
+async def forget_attempts(registry: Registry, payload: str) -> None:
+    """Forget wrong passwords of long ago, and who is near no rate limit any more."""
+    del payload
+    await expire_attempts(registry)
+    await expire_rates(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -126,6 +137,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     FORGET_MAIL: forget_codes,
     FOLLOW_SIGN_ON: follow_sign_on,
     FORGET_SESSIONS: forget_old_sessions,
+    EXPIRE_ATTEMPTS: forget_attempts,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.attempts import count_wrong_secret
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import UNKNOWN, Caller, Identity
@@ -20,14 +21,17 @@ WRONG: Final = "wrong user name or password"
 KEPT_SECONDS: Final = 300
 
 
-async def prove_pair(registry: Registry, cache: GenuineCache, name: str, secret: str) -> Caller:
-    """The caller behind a name and a secret, which must belong together. Raises Unauthenticated."""
+async def prove_pair(registry: Registry, cache: GenuineCache, name: str, secret: str, address: str = "") -> Caller:
+    """The caller behind a name and a secret, which must belong together.
+
+    Raises Unauthenticated, and TooMany after too many wrong ones from the address; right ones always pass.
+    """
     now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{secret}".encode()
     known = cache.find(pair, snapshot, now)
     if isinstance(known, Caller):
         return known
     # A cold start brings a crowd with the same robot's secret: it is looked up once for all of them.
-    caller = await cache.once(pair, lambda: _prove_pair(registry, name, secret))
+    caller = await cache.once(pair, lambda: _prove_pair(registry, name, secret, address))
     cache.put(pair, snapshot, caller, kept_until(caller, now))
     return caller
 
@@ -38,17 +42,19 @@ def kept_until(caller: Caller, now: int) -> int:
     return min(until, caller.until) if caller.until else until
 
 
-async def prove_alone(registry: Registry, secret: str) -> Caller:
-    """The caller behind a secret that came as a bearer token, without a name. Raises Unauthenticated."""
+async def prove_alone(registry: Registry, secret: str, address: str = "") -> Caller:
+    """The caller behind a secret that came as a bearer token, without a name. Raises Unauthenticated, TooMany."""
     proof = await _find(registry, secret)
     if proof is None:
+        await count_wrong_secret(registry, address)
         raise Unauthenticated("this token was not made by this registry")
     return _caller(proof, registry.clock.now())
 
 
-async def _prove_pair(registry: Registry, name: str, secret: str) -> Caller:
+async def _prove_pair(registry: Registry, name: str, secret: str, address: str) -> Caller:
     proof = await _find(registry, secret)
     if proof is None or proof.name != name:
+        await count_wrong_secret(registry, address)
         # A wrong secret takes as long as a wrong password, whoever is named.
         await registry.hasher.verify("", secret)
         raise Unauthenticated(WRONG)

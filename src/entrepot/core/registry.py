@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
 from entrepot.domain.access import MAIN, Caller
@@ -48,6 +49,8 @@ class Rules(msgspec.Struct, frozen=True):
     registration_domains: tuple[str, ...] = ()
     sign_on_hours: int = 12
     listeners: frozenset[str] = frozenset({MAIN})
+    lockout_failures: int = 10
+    lockout_seconds: int = 900
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Registry:
     uses: Uses = field(default_factory=Uses)
     trust: Trust = field(default_factory=Trust)
     mail: Mail | None = None
+    lockouts: Lockouts = field(default_factory=Lockouts)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from entrepot.core.identify import authenticate, log_in, parse_basic
 from entrepot.core.registry import Registry
 from entrepot.core.second_factor import Verdict, require_right, spend
@@ -15,37 +17,51 @@ from entrepot.metadata import accounts, events, totp
 from entrepot.ports.database import Tx
 
 
-async def sign_in(registry: Registry, cache: GenuineCache, name: str, password: str, code: str) -> Identity:
+class Typed(msgspec.Struct, frozen=True):
+    """What somebody typed, and from which address; `code` may be empty."""
+
+    name: str
+    password: str
+    code: str = ""
+    address: str = ""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """An Authorization header with a code, from which address. With `is_enrolling` nobody needs to have codes yet."""
+
+    header: bytes
+    code: str = ""
+    address: str = ""
+    is_enrolling: bool = False
+
+
+async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Identity:
     """The identity of a name, a password and a one-time or recovery code, which is used up by that.
 
-    A code that is not needed is not looked at. Raises Unauthenticated for a wrong name or password; and, only once the
-    password is proved, CodeNeeded where a code is missing or wrong, EnrolmentNeeded where there must be one and is not.
+    A code that is not needed is not looked at. Raises Unauthenticated for a wrong name or password, TooMany after too
+    many of them; and, only once the password is proved, CodeNeeded where a code is missing or wrong, EnrolmentNeeded
+    where there must be one and is not.
     """
     try:
-        return await log_in(registry, cache, name, password)
+        return await log_in(registry, cache, typed.name, typed.password, typed.address)
     except CodeNeeded:
-        if not code:
+        if not typed.code:
             raise
-    return await _spend(registry, name, code)
+    return await _spend(registry, typed.name, typed.code)
 
 
-async def authenticate_with(
-    registry: Registry, cache: GenuineCache, header: bytes, code: str, *, is_enrolling: bool
-) -> Caller:
-    """Who sent this Authorization header and perhaps a code. With `is_enrolling` nobody needs to have codes yet.
-
-    Raises Unauthenticated.
-    """
-    scheme, _, credentials = header.partition(b" ")
+async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Shown) -> Caller:
+    """Who sent this Authorization header and perhaps a code. Raises Unauthenticated, TooMany."""
+    scheme, _, credentials = shown.header.partition(b" ")
     if scheme.lower() != b"basic":
-        return await authenticate(registry, cache, header)
+        return await authenticate(registry, cache, shown.header, lambda: shown.address)
     name, password = parse_basic(credentials.strip())
     if not name or name == FEDERATED or is_secret(password):
-        return await authenticate(registry, cache, header)
+        return await authenticate(registry, cache, shown.header, lambda: shown.address)
     try:
-        return Caller(await sign_in(registry, cache, name, password, code), None)
+        return Caller(await sign_in(registry, cache, Typed(name, password, shown.code, shown.address)), None)
     except EnrolmentNeeded:
-        if not is_enrolling:
+        if not shown.is_enrolling:
             raise
     return Caller(await registry.database.read(lambda tx: _identity(tx, name)), None)
 

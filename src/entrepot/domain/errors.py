@@ -179,7 +179,12 @@ class TooSlow(EntrepotError):
 
 
 class TooMany(EntrepotError):
-    """More requests, uploads or attempts than the limit allows; later may work."""
+    """More requests, uploads or attempts than the limit allows; later may work.
+
+    `standing` is what clients are told of a limit on requests.
+    """
+
+    standing: object = None
 
 
 class Unsupported(EntrepotError):

@@ -23,6 +23,8 @@ EventKind = Literal[
     "user.created",
     "user.password",
     "user.removed",
+    "user.locked",
+    "user.unlocked",
     "key.made",
     "key.hastened",
     "key.revoked",

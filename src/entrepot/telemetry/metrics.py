@@ -45,6 +45,7 @@ class Numbers(msgspec.Struct):
     that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
     `sign_ins`, by "way result", are browsers that somebody signed in with.
     `turned_away`, by "listener reason", are connections that never came to a request.
+    `limited`, by kind, are requests refused by a lock or a rate.
     """
 
     process: int
@@ -57,6 +58,7 @@ class Numbers(msgspec.Struct):
     exchanged: dict[str, int] = {}
     sign_ins: dict[str, int] = {}
     turned_away: dict[str, int] = {}
+    limited: dict[str, int] = {}
 
 
 class Meter:
@@ -73,6 +75,7 @@ class Meter:
         self.connections: Callable[[], int] = int
         self.exchanged: dict[tuple[str, str], int] = {}
         self.sign_ins: dict[tuple[str, str], int] = {}
+        self.limited: dict[str, int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -103,7 +106,9 @@ class Meter:
         exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
         seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
         signed = {" ".join(key): number for key, number in self.sign_ins.items()}
-        return Numbers(os.getpid(), requests, *seen, sign_ins=signed, turned_away=self.turned_away)
+        return Numbers(
+            os.getpid(), requests, *seen, sign_ins=signed, turned_away=self.turned_away, limited=self.limited
+        )
 
     def _others(self) -> Iterator[Numbers]:
         if self._folder is not None:
@@ -146,6 +151,7 @@ class _Families(Collector):
         for key, number in _sum(numbers.sign_ins for numbers in self._everybody).items():
             sign_ins.add_metric(key.split(" "), number)
         yield sign_ins
+        yield self._limited()
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         logins = CounterMetricFamily(
             "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]
@@ -160,6 +166,12 @@ class _Families(Collector):
         yield _gauge("entrepot_waiting", "Callers in a queue", _sum(numbers.waiting for numbers in living))
         for name, (text, values) in self._gauges.items():
             yield _gauge(name, text, values)
+
+    def _limited(self) -> Metric:
+        limited = CounterMetricFamily("entrepot_limited", "Requests refused by a lock or a rate", labels=["kind"])
+        for kind, number in _sum(numbers.limited for numbers in self._everybody).items():
+            limited.add_metric([kind], number)
+        return limited
 
     def _requests(self) -> Iterator[Metric]:
         times = HistogramMetricFamily("entrepot_http_request_seconds", "Time to the end of the answer", labels=LABELS)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from entrepot.core.sessions import close_session, open_session
+from entrepot.core.sign_in import Typed
 from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
-from entrepot.domain.errors import Denied, Unauthenticated
+from entrepot.domain.errors import Denied, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Response
-
-
-class Given(msgspec.Struct, frozen=True):
-    """What somebody typed: a name, a password and, where one is asked for, a code."""
-
-    name: str
-    password: str
-    code: str
 
 
 async def show(context: Context, visit: Visit) -> Response:
@@ -34,12 +25,13 @@ async def sign_in(context: Context, visit: Visit) -> Response:
     """`POST /login`: a session for a name and a password."""
     fields = await visit.form()
     goal = local_path(fields.get("next", ""))
-    given = Given(fields.get("name", "").strip(), fields.get("password", ""), fields.get("code", ""))
+    name, address = fields.get("name", "").strip(), visit.browser.address
+    typed = Typed(name, fields.get("password", ""), fields.get("code", "").strip(), address)
     try:
-        identity = await prove(context.registry, context.genuine, given.name, given.password, given.code)
-    except (Unauthenticated, Denied) as error:
+        identity = await prove(context.registry, context.genuine, typed)
+    except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
-        return await _form(context, visit, goal, given.name, error.message)
+        return await _form(context, visit, goal, name, error.message)
     visit.sign_in(await open_session(context.registry, identity, visit.browser))
     return go(goal)
 

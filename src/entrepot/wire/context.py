@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entrepot.core.denials import DenialLog
+from entrepot.core.rates import Limiter
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.wire.addresses import Addresses
@@ -13,10 +14,14 @@ from entrepot.wire.bodies import Limits
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The registry with what only HTTP needs: limits of bodies, the address, what was found genuine or refused."""
+    """The registry with what only HTTP needs: limits of bodies, the address, what was found genuine or refused.
+
+    `limiter` is None where requests are not counted.
+    """
 
     registry: Registry
     limits: Limits
     addresses: Addresses
     genuine: GenuineCache
     denials: DenialLog
+    limiter: Limiter | None = None

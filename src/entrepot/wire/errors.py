@@ -59,7 +59,7 @@ def _headers_of(error: EntrepotError, addresses: Addresses, request: Request, sc
     if isinstance(error, Unauthenticated):
         return [("www-authenticate", render_challenge(addresses.base(request), scope, _reason(request, error)))]
     if isinstance(error, TooMany):
-        return [("retry-after", str(RETRY_SECONDS))]
+        return [("retry-after", str(error.detail.get("retry_after", RETRY_SECONDS)))]
     if isinstance(error, Unavailable) and not isinstance(error, StorageFull):
         return [("retry-after", str(AWAY_SECONDS))]
     if isinstance(error, OutOfOrder):

@@ -10,6 +10,7 @@ from entrepot.wire.bodies import drain
 from entrepot.wire.context import Context
 from entrepot.wire.guard import admit, conceal, note
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
+from entrepot.wire.rates import telling
 from entrepot.wire.routing import Endpoint, Router
 
 REFUSED = 400
@@ -44,6 +45,8 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        if self._context.limiter is not None:
+            send = telling(scope, send)
         response = await self.answer(request)
         if response.status >= REFUSED and not request.is_read:
             await self._part(request, response)

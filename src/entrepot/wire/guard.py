@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
+from entrepot.wire.rates import limit_address, limit_caller
 from entrepot.wire.routing import Endpoint
 
 E = TypeVar("E", bound=EntrepotError)
@@ -31,10 +33,15 @@ OPEN: Final = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
 async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     """Let the request pass, its `caller` set, or raise what the caller is to be told.
 
-    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied.
+    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, TooMany.
     """
-    policy = context.registry.policy
-    caller = await authenticate(context.registry, context.genuine, request.header(b"authorization"))
+    policy, limiter = context.registry.policy, context.limiter
+    if limiter is not None:
+        limit_address(context, limiter, request)
+    header = request.header(b"authorization")
+    caller = await authenticate(context.registry, context.genuine, header, partial(context.addresses.client, request))
+    if limiter is not None:
+        limit_caller(context, limiter, request, caller)
     snapshot = policy.snapshot
     if snapshot.has_conditions:
         caller = _placed(context, request, caller)

@@ -55,7 +55,7 @@ async def post(context: Context, request: Request) -> Response:
         admitted = await exchange.admit(context, request, fields)
         wanted = scopes if fields.get("scope") else admitted.rule.ceiling
         return _answer(await issue(context.registry, admitted.caller, wanted, service, offline=False), exchanged=True)
-    caller, is_offline = await _caller(context, fields)
+    caller, is_offline = await _caller(context, fields, context.addresses.client(request))
     # Who they are stands in the form, where they come from in the request.
     caller = replace(caller, origin=request.caller.origin)
     issued = await issue(context.registry, caller, scopes, service, offline=is_offline)
@@ -72,11 +72,11 @@ def _service(context: Context, request: Request, asked: str | None) -> Service:
     return Service(issuer, asked or own, not asked or asked.casefold() == own.casefold())
 
 
-async def _caller(context: Context, fields: dict[str, str]) -> tuple[Caller, bool]:
+async def _caller(context: Context, fields: dict[str, str], address: str) -> tuple[Caller, bool]:
     match fields.get("grant_type"):
         case "password":
             name, password = fields.get("username", ""), fields.get("password", "")
-            caller = await enter(context.registry, context.genuine, name, password)
+            caller = await enter(context.registry, context.genuine, name, password, address)
             return caller, fields.get("access_type") == "offline"
         case "refresh_token":
             return Caller(await refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
