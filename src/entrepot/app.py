@@ -19,9 +19,12 @@ from entrepot import formats
 from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_key import AuditKey, new_key
+from entrepot.core.audit_seal import get_last_root
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.policy import Policy
-from entrepot.core.registry import Registry, Rules
+from entrepot.core.registry import SECOND, Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
@@ -49,6 +52,7 @@ from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
 MOST_COUNTED: Final = 100_000
+AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
 
 
@@ -86,6 +90,8 @@ def _rules(settings: Settings) -> Rules:
         trash_days=settings.keep.trash_days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
+        audit_days_in_database=settings.audit.days_in_database,
+        audit_keep_days=settings.audit.keep_days,
     )
 
 
@@ -142,7 +148,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=Trust(outside))
+        ports = (database, store, clock, hasher, policy, _rules(settings), directory)
+        key = AuditKey(lambda: read_audit_key(settings))
+        yield Registry(*ports, trust=Trust(outside), audit_key=key)
     finally:
         await outside.close()
         if directory is not None:
@@ -165,6 +173,23 @@ def announce_password(data: pathlib.Path, password: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{password}\n")
     print(f"first start: user admin, password {password} (kept in {path})", flush=True)  # noqa: T201 - not for the logs
+
+
+def read_audit_key(settings: Settings) -> bytes:
+    """The private key that signs roots of the audit log, made at its first use where only this user can read it."""
+    if settings.audit.key_file:
+        return pathlib.Path(settings.audit.key_file).read_bytes()
+    path = settings.data_path / AUDIT_KEY_FILE
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(new_key())
+        # Whoever is first wins, whole.
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_bytes()
 
 
 class _Application:
@@ -203,6 +228,7 @@ class _Application:
                 with suppress(EntrepotError):
                     await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
+                    await flush_audit(registry, is_last=True)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -217,6 +243,7 @@ class _Application:
     def _mount(self, registry: Registry, denials: DenialLog) -> None:
         settings = self._settings
         self._meter.exchanged = registry.trust.counts
+        self._meter.audited = registry.audit.counts
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,
@@ -237,8 +264,11 @@ class _Application:
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
         now = registry.clock.now()
         secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
+        root = await get_last_root(registry)
+        sealed = {"last": (now - root.at) / SECOND} if root else {}
         return self._meter.render(
             {
+                "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (
@@ -254,12 +284,14 @@ class _Application:
             for name, adapter in queues.items():
                 if isinstance(adapter, Waits):
                     self._meter.waiting[name] = adapter.waiting()
+            self._meter.waiting["audit"] = registry.audit.waiting
             self._meter.publish()
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await registry.policy.refresh()
                 await store_denials(registry, denials)
                 await flush_uses(registry)
+                await flush_audit(registry)
             except EntrepotError as error:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 

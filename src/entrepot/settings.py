@@ -137,6 +137,16 @@ class Keep(Section, frozen=True):
     trash_days: int = 7
 
 
+class Audit(Section, frozen=True):
+    """The log of who did what. See docs/audit.md."""
+
+    days_in_database: int = 30
+    keep_days: int = 400
+    key_file: str = ""
+    syslog: str = ""
+    syslog_ca: str = ""
+
+
 class Log(Section, frozen=True):
     """What is written to standard error, as one JSON document a line."""
 
@@ -159,6 +169,7 @@ class Settings(Section, frozen=True):
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @property
@@ -299,9 +310,28 @@ def _require_filter(key: str, text: str, *placeholders: str) -> None:
         )
 
 
+def _require_audit(audit: Audit) -> None:
+    if audit.keep_days and audit.keep_days < audit.days_in_database:
+        raise SettingsError("audit.keep_days is at least audit.days_in_database, or 0 to keep everything")
+    if audit.syslog:
+        _require_syslog(audit.syslog)
+
+
+def _require_syslog(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"udp", "tcp", "tls"} and bool(parts.hostname) and bool(parts.port)
+        is_good = is_good and not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise SettingsError(f"audit.syslog is udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT, not {url!r}")
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
     _require_directory(settings.ldap)
+    _require_audit(settings.audit)
     for proxy in settings.server.trusted_proxies:
         _require_network(proxy)
     if bool(settings.tls.certificate) != bool(settings.tls.key):
@@ -316,6 +346,7 @@ def _require_sense(settings: Settings) -> None:
         ("auth.token_seconds", settings.auth.token_seconds),
         ("auth.refresh_days", settings.auth.refresh_days),
         ("auth.key_days", settings.auth.key_days),
+        ("audit.days_in_database", settings.audit.days_in_database),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")

@@ -85,6 +85,10 @@ def test_ids_are_stable() -> None:
         "access_check",
         "access_get_refusal",
         "access_list_able",
+        "audit_get",
+        "audit_get_root",
+        "audit_list_page",
+        "audit_verify",
         "grants_create",
         "grants_get",
         "grants_list_page",
@@ -193,6 +197,7 @@ RULED = (
     "POST /api/v1/login-password",
     "POST /api/v1/users/{user}/tokens",
     "POST /api/v1/service-accounts/{account}/secrets",
+    "GET /api/v1/audit",
 )
 
 

@@ -28,6 +28,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
 
@@ -76,8 +77,10 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     policy: Policy = state.context.registry.policy
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    caller: Caller = await state.who(state.context, header)
     request = Request(scope, cast("Receive", connection.receive))
+    caller: Caller = await watch(state.context, request, claim_of(header), state.who(state.context, header))
+    if caller.is_fresh:
+        entered(state.context, request, caller)
     origin = Origin(state.context.addresses.client(request), state.context.registry.clock.now())
     caller = replace(caller, origin=origin)
     scope[WHO] = caller

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.audit_archive import archive
+from entrepot.core.audit_seal import seal
 from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
@@ -27,13 +29,23 @@ EXPIRE_DENIALS: Final = "denial.expire"
 KEYS: Final = "key.rotate"
 FOLLOW_DIRECTORY: Final = "directory.follow"
 FORGET: Final = "credential.forget"
+SEAL: Final = "audit.seal"
+ARCHIVE: Final = "audit.archive"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400}
+RECURRING: Final = {
+    EXPIRE: 300,
+    EXPIRE_DENIALS: 3600,
+    KEYS: 3600,
+    FOLLOW_DIRECTORY: 300,
+    FORGET: 86_400,
+    SEAL: 60,
+    ARCHIVE: 600,
+}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -81,6 +93,18 @@ async def forget(registry: Registry, payload: str) -> None:
     await forget_credentials(registry)
 
 
+async def seal_audit(registry: Registry, payload: str) -> None:
+    """Sign the ends of all chains of the audit log."""
+    del payload
+    await seal(registry)
+
+
+async def archive_audit(registry: Registry, payload: str) -> None:
+    """Move old days of the audit log into the store, and remove those that are too old."""
+    del payload
+    await archive(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -88,6 +112,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     KEYS: rotate_keys,
     FOLLOW_DIRECTORY: follow_directory,
     FORGET: forget,
+    SEAL: seal_audit,
+    ARCHIVE: archive_audit,
 }
 
 

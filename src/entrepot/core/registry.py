@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from entrepot.core.audit_key import AuditKey
+from entrepot.core.audit_log import AuditLog
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
 from entrepot.domain.access import Caller
+from entrepot.domain.audit import By
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
@@ -39,6 +42,8 @@ class Rules(msgspec.Struct, frozen=True):
     discard_seconds: int = 60
     create_accounts: bool = True
     private_addresses: bool = False
+    audit_days_in_database: int = 30
+    audit_keep_days: int = 400
 
 
 @dataclass(slots=True)
@@ -62,6 +67,8 @@ class Registry:
     directory: Directory | None = None
     uses: Uses = field(default_factory=Uses)
     trust: Trust = field(default_factory=Trust)
+    audit: AuditLog = field(default_factory=AuditLog)
+    audit_key: AuditKey = field(default_factory=AuditKey)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,3 +92,13 @@ class Act(msgspec.Struct, frozen=True):
     def actor(self) -> str:
         """The name that events remember."""
         return self.caller.identity.name if self.caller.identity else "anonymous"
+
+    @property
+    def by(self) -> By:
+        """What the audit log remembers beside the name."""
+        return by_of(self.caller)
+
+
+def by_of(caller: Caller) -> By:
+    """Whose doing something is: the account, the address, and how they proved who they are."""
+    return By(caller.identity.account if caller.identity else 0, caller.origin.address, caller.method)

@@ -42,7 +42,8 @@ class Numbers(msgspec.Struct):
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
-    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown.
+    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown; by
+    category, `audited` is what went into the audit log, `lost` what did not.
     """
 
     process: int
@@ -53,6 +54,7 @@ class Numbers(msgspec.Struct):
     logins: dict[str, int] = {}
     away: dict[str, int] = {}
     exchanged: dict[str, int] = {}
+    audited: dict[str, int] = {}
 
 
 class Meter:
@@ -67,6 +69,7 @@ class Meter:
         self.away: dict[str, int] = {}
         self.connections: Callable[[], int] = int
         self.exchanged: dict[tuple[str, str], int] = {}
+        self.audited: dict[str, int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -95,7 +98,7 @@ class Meter:
     def _numbers(self) -> Numbers:
         requests = list(self._requests.values())
         exchanged = {" ".join(key): number for key, number in self.exchanged.items()}
-        seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
+        seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged, self.audited)
         return Numbers(os.getpid(), requests, *seen)
 
     def _others(self) -> Iterator[Numbers]:
@@ -127,6 +130,12 @@ class _Families(Collector):
         for key, number in _sum(numbers.exchanged for numbers in self._everybody).items():
             exchanged.add_metric(key.split(" "), number)
         yield exchanged
+        audited = CounterMetricFamily(
+            "entrepot_audit", "What went into the audit log, or was lost", labels=["category"]
+        )
+        for category, number in _sum(numbers.audited for numbers in self._everybody).items():
+            audited.add_metric([category], number)
+        yield audited
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         logins = CounterMetricFamily(
             "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]

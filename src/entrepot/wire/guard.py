@@ -19,6 +19,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.audited import claim_of, entered, failed, refused
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
 from entrepot.wire.routing import Endpoint
@@ -34,8 +35,16 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     Raises Unauthenticated, InsufficientScope, NameUnknown, Denied.
     """
     policy = context.registry.policy
-    caller = await authenticate(context.registry, context.genuine, request.header(b"authorization"))
-    if policy.snapshot.has_conditions:
+    header = request.header(b"authorization")
+    try:
+        caller = await authenticate(context.registry, context.genuine, header)
+    except (Unauthenticated, Denied) as error:
+        failed(context, request, claim_of(header), error)
+        raise
+    if caller.is_fresh:
+        entered(context, request, caller)
+    # What changes something is recorded with where it came from; a pull is not, and does not pay for it.
+    if policy.snapshot.has_conditions or endpoint.needs is not Action.PULL:
         caller = _placed(context, request, caller)
     request.caller = caller
     action = endpoint.needs
@@ -70,6 +79,7 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     The id is a header, which looks alike whatever is behind it, and in the body only where nothing is hidden.
     """
     error, reasons = refusal
+    refused(context, caller, asked, reasons)
     error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
     if isinstance(error, Denied) and knows(caller, context.registry.policy.snapshot, asked[1]):
         error.detail["denial"] = error.denial

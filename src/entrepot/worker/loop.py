@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 import structlog
 
 from entrepot.app import open_registry
+from entrepot.core.audit import flush_audit
 from entrepot.core.follow import Follower
 from entrepot.core.jobs import run_due, schedule_recurring
 from entrepot.core.registry import Registry
@@ -43,6 +45,7 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
             for event in await follower.read():
                 _tell(log, event)
             outcomes = await run_due(registry, name)
+            await flush_audit(registry)
         except EntrepotError as error:
             log.warning("jobs wait", reason=error.message)
             outcomes = []
@@ -51,6 +54,8 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
                 log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
         if not outcomes:
             await _sleep(stop)
+    with suppress(EntrepotError):
+        await flush_audit(registry, is_last=True)
 
 
 def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:
