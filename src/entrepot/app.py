@@ -36,6 +36,7 @@ from entrepot.metadata.jobs import count_jobs
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
+from entrepot.ports.forwarder import Forwarder
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Ldap, Settings, SettingsError, usable_cores
@@ -121,6 +122,15 @@ def _open_directory(ldap: Ldap) -> Directory | None:
             timeout_seconds=ldap.timeout_seconds,
         )
     )
+
+
+def open_forwarder(settings: Settings) -> Forwarder | None:
+    """Where the audit log is forwarded to, if the settings say so."""
+    if not settings.audit.syslog:
+        return None
+    from entrepot.notify.syslog import SyslogForwarder  # noqa: PLC0415 - who forwards nothing needs none of it
+
+    return SyslogForwarder(settings.audit.syslog, settings.audit.syslog_ca)
 
 
 def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:

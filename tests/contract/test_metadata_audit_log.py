@@ -150,6 +150,8 @@ def test_roots_come_in_their_order(held: Held) -> None:
     assert held.read(lambda tx: audit_roots.list_roots(tx, 1, 1)) == [rows[1]]
     with pytest.raises(AlreadyExists):
         held.transact(lambda tx: audit_roots.add_root(tx, rows[0]))
+    held.transact(lambda tx: audit_roots.set_roots_forwarded(tx, 2))
+    assert held.read(lambda tx: audit_roots.list_unforwarded_roots(tx, 9)) == [rows[2]]
 
 
 def test_a_segment_takes_its_records_along(held: Held) -> None:

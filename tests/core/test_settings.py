@@ -91,6 +91,11 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         (f"{LDAP}group_filter = '(cn=x)'", {}, "ldap.group_filter"),
         (f"{LDAP}timeout_seconds = 0", {}, "ldap.timeout_seconds"),
         (f"{LDAP}timeout_seconds = 61", {}, "ldap.timeout_seconds"),
+        ("[audit]\ndays_in_database = 0", {}, "audit.days_in_database"),
+        ("[audit]\ndays_in_database = 30\nkeep_days = 20", {}, "audit.keep_days"),
+        ("[audit]\nsyslog = 'tcp://host'", {}, "audit.syslog"),
+        ("[audit]\nsyslog = 'http://host:1'", {}, "audit.syslog"),
+        ("[audit]\nsyslog = 'tcp://host:x'", {}, "audit.syslog"),
     ],
 )
 def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environment: dict[str, str], reason: str) -> None:

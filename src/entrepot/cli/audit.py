@@ -81,8 +81,7 @@ def export(*, which: Which = ALL, where: Anywhere = HERE) -> None:
     """Print every record as one JSON document a line, the newest first."""
     with open_api(where) as api:
         for record in _records(api, which, MOST_ENTRIES):
-            sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
-        sys.stdout.buffer.flush()
+            print(msgspec.json.encode(record).decode())
 
 
 @app.command

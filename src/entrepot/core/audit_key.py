@@ -28,9 +28,9 @@ class AuditKey:
     def __init__(self, load: Callable[[], bytes] = new_key) -> None:
         self._load = load
 
-    def sign(self, digest: str) -> str:
-        """The signature of a hex digest: ECDSA over SHA-256, DER in base64. Raises Unavailable without a key."""
-        return _text(self._private.sign(digest.encode(), ec.ECDSA(hashes.SHA256())))
+    def sign(self, content: str) -> str:
+        """The signature of a text: ECDSA over SHA-256, DER in base64. Raises Unavailable without a key."""
+        return _text(self._private.sign(content.encode(), ec.ECDSA(hashes.SHA256())))
 
     @cached_property
     def public(self) -> str:
@@ -54,13 +54,13 @@ class AuditKey:
         return loaded
 
 
-def is_signed(public: str, digest: str, signature: str) -> bool:
-    """Whether the holder of this public key signed this digest."""
+def is_signed(public: str, content: str, signature: str) -> bool:
+    """Whether the holder of this public key signed this text."""
     try:
         key = serialization.load_der_public_key(a2b_base64(public))
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return False
-        key.verify(a2b_base64(signature), digest.encode(), ec.ECDSA(hashes.SHA256()))
+        key.verify(a2b_base64(signature), content.encode(), ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, ValueError, Base64Error):
         return False
     return True

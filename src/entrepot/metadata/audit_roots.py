@@ -47,3 +47,13 @@ async def list_roots(tx: Tx, after: int, limit: int) -> list[RootRow]:
     return [
         RootRow(*row) for row in await tx.all(f"{_SELECT} where number > $1 order by number limit $2", after, limit)
     ]
+
+
+async def list_unforwarded_roots(tx: Tx, limit: int) -> list[RootRow]:
+    """Roots that have not been forwarded, in their order."""
+    return [RootRow(*row) for row in await tx.all(f"{_SELECT} where forwarded = 0 order by number limit $1", limit)]
+
+
+async def set_roots_forwarded(tx: Tx, until: int) -> None:
+    """Remember that the roots up to a number have been forwarded."""
+    await tx.execute("update audit_root set forwarded = 1 where forwarded = 0 and number <= $1", until)

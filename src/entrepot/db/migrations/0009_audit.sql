@@ -45,8 +45,10 @@ create table audit_root (
     document text not null,
     hash text not null,
     key text not null,
-    signature text not null
+    signature text not null,
+    forwarded integer not null default 0
 ) {clustered};
+create index audit_root_unforwarded on audit_root (number) where forwarded = 0;
 
 -- Days that lie in the store. `summary` says which stretches of which chains are in it, and stays when the bytes go.
 create table audit_segment (

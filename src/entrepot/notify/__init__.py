@@ -1,0 +1,1 @@
+"""Adapters that tell others what happened."""
