@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pathlib
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 
 import pytest
 
+from entrepot.cli.certificates import prepare_certificates
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_forward import forward
 from entrepot.core.audit_seal import seal
@@ -28,7 +31,8 @@ MESSAGE = re.compile(
 class Receiver:
     """A syslog receiver over TCP that counts octets, and may go away."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self.messages: list[bytes] = []
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -36,7 +40,7 @@ class Receiver:
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -130,6 +134,28 @@ def test_an_outage_loses_nothing(logged: World) -> None:
     logged.run(back())
     hashes = {match[1].decode() for each in receiver.messages for match in [re.search(rb'hash="(\w+)"', each)] if match}
     assert hashes == {row[0] for row in logged.rows("select hash from audit")}
+
+
+def test_a_receiver_over_tls_must_be_the_right_one(logged: World, tmp_path: pathlib.Path) -> None:
+    """With the authority that is named; a certificate of another one is refused, and nothing is passed over."""
+    files = prepare_certificates(tmp_path, ["127.0.0.1"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+
+    async def story() -> None:
+        receiver = Receiver(context)
+        await receiver.start()
+        url = f"tls://127.0.0.1:{receiver.port}"
+        with pytest.raises(Unavailable):
+            await forward(logged.registry, SyslogForwarder(url))
+        sender = SyslogForwarder(url, str(files.ca))
+        count = await forward(logged.registry, sender)
+        await receiver.until(count)
+        await sender.close()
+        await receiver.stop()
+        assert all(MESSAGE.fullmatch(message) for message in receiver.messages)
+
+    logged.run(story())
 
 
 def test_datagrams_are_sent_too(logged: World) -> None:
