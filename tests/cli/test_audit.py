@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from entrepot.app import read_audit_key
+from entrepot.cli import audit
 from entrepot.settings import load
 from tests.cli.caller import Caller
 from tests.support.server import Server
@@ -54,6 +55,14 @@ def test_the_log_is_verified(admin: Caller, tmp_path: pathlib.Path) -> None:
         assert (done.returncode, "it was changed" in done.stdout) == (1, True)
         report = json.loads(admin.call("audit", "verify", "--data", str(own.data), "--json").stdout)
         assert (report["found"], report["findings"][0]["chain"]) == (1, made["chain"])
+
+
+def test_a_key_of_somebody_else_is_a_finding() -> None:
+    """Where keys are named, roots by any other are findings; where none is named, none is."""
+    for known, found in (([], 0), (["one", "two"], 0), (["one"], 1)):
+        report = {"keys": ["one", "two"], "found": 0, "findings": []}
+        audit._require_keys(report, known)
+        assert (report["found"], len(report["findings"])) == (found, found)
 
 
 def test_the_key_is_made_where_nobody_else_reads_it(tmp_path: pathlib.Path) -> None:

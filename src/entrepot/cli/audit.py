@@ -100,6 +100,9 @@ def root(*, where: Anywhere = HERE) -> None:
 def verify(
     *,
     known: Annotated[str, Parameter(name="--root", help="A root that was kept elsewhere, as `root` prints it.")] = "",
+    key: Annotated[
+        list[str] | None, Parameter(help="Fingerprint of a key that may sign roots; others are findings.")
+    ] = None,
     where: Anywhere = HERE,
 ) -> None:
     """See whether a record was changed, removed, moved or put in; exit code 1 with findings."""
@@ -114,11 +117,20 @@ def verify(
         query = f"?{urlencode({'root': number, 'hash': digest})}" if known else ""
         with open_api(where) as api:
             report = call(api, "GET", path_of("audit", "verification") + query)
+    _require_keys(report, key or [])
     if where.json:
         print_json(report)
     else:
         _tell(report)
     raise SystemExit(1 if report["found"] else 0)
+
+
+def _require_keys(report: dict[str, Any], known: list[str]) -> None:
+    """Whoever writes to the database can sign everything anew, but not by the same key."""
+    for strange in [each for each in report["keys"] if known and each not in known]:
+        problem = f"roots are signed by a key that is not one of yours: {strange}"
+        report["findings"].append({"chain": "root", "sequence": 0, "at": None, "problem": problem})
+        report["found"] += 1
 
 
 def _records(api: Api, which: Which, limit: int) -> Iterator[dict[str, Any]]:
