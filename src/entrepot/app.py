@@ -21,11 +21,14 @@ from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
 from entrepot.authn.providers import HttpProviders
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_key import AuditKey, new_key
+from entrepot.core.audit_seal import get_last_root
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
-from entrepot.core.registry import Registry, Rules
+from entrepot.core.registry import SECOND, Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
@@ -39,6 +42,7 @@ from entrepot.metadata.totp import count_totp
 from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
+from entrepot.ports.forwarder import Forwarder
 from entrepot.ports.mail import Mail
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
@@ -58,6 +62,7 @@ from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
 MOST_COUNTED: Final = 100_000
+AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
 
 
@@ -103,6 +108,8 @@ def _rules(settings: Settings) -> Rules:
         public_url=settings.server.public_url,
         registration=settings.auth.registration,
         registration_domains=tuple(domain.lower() for domain in settings.auth.registration_domains),
+        audit_days_in_database=settings.audit.days_in_database,
+        audit_keep_days=settings.audit.keep_days,
     )
 
 
@@ -172,6 +179,15 @@ def _doors(settings: Settings) -> Doors:
     )
 
 
+def open_forwarder(settings: Settings) -> Forwarder | None:
+    """Where the audit log is forwarded to, if the settings say so."""
+    if not settings.audit.syslog:
+        return None
+    from entrepot.notify.syslog import SyslogForwarder  # noqa: PLC0415 - who forwards nothing needs none of it
+
+    return SyslogForwarder(settings.audit.syslog, settings.audit.syslog_ca)
+
+
 def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:
     indexes: set[EdgeKind] = {"manifest"} if settings.push.sparse_indexes else set()
     images: set[EdgeKind] = {"config", "layer"} if settings.push.sparse_images else set()
@@ -198,8 +214,9 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             announce_password(settings.data_path, ready.generated_password)
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        trust = Trust(outside, providers)
-        yield Registry(database, store, clock, hasher, policy, _rules(settings), directory, trust=trust, mail=mail)
+        ports = (database, store, clock, hasher, policy, _rules(settings), directory)
+        trust, key = Trust(outside, providers), AuditKey(lambda: read_audit_key(settings))
+        yield Registry(*ports, trust=trust, mail=mail, audit_key=key)
     finally:
         await outside.close()
         await providers.close()
@@ -223,6 +240,23 @@ def announce_password(data: pathlib.Path, password: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{password}\n")
     print(f"first start: user admin, password {password} (kept in {path})", flush=True)  # noqa: T201 - not for the logs
+
+
+def read_audit_key(settings: Settings) -> bytes:
+    """The private key that signs roots of the audit log, made at its first use where only this user can read it."""
+    if settings.audit.key_file:
+        return pathlib.Path(settings.audit.key_file).read_bytes()
+    path = settings.data_path / AUDIT_KEY_FILE
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(new_key())
+        # Whoever is first wins, whole.
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_bytes()
 
 
 class _Application:
@@ -263,6 +297,7 @@ class _Application:
                 with suppress(EntrepotError):
                     await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
+                    await flush_audit(registry, is_last=True)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -279,6 +314,7 @@ class _Application:
         self._meter.exchanged = registry.trust.counts
         self._meter.sign_ins = registry.trust.sign_ins
         self._meter.limited = registry.lockouts.refused
+        self._meter.audited = registry.audit.counts
         limits = Limits(
             idle_seconds=settings.limits.body_idle_seconds,
             slowest_bytes_per_second=settings.limits.body_bytes_per_second,
@@ -302,12 +338,15 @@ class _Application:
         secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
         factors = await registry.database.read(lambda tx: count_totp(tx, MOST_COUNTED))
         codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
+        root = await get_last_root(registry)
+        sealed = {"last": (now - root.at) / SECOND} if root else {}
         return self._meter.render(
             {
                 "entrepot_people": (
                     "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
                     {"second-factors": float(factors), "mail-codes": float(codes)},
                 ),
+                "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (
@@ -323,12 +362,14 @@ class _Application:
             for name, adapter in queues.items():
                 if isinstance(adapter, Waits):
                     self._meter.waiting[name] = adapter.waiting()
+            self._meter.waiting["audit"] = registry.audit.waiting
             self._meter.publish()
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await registry.policy.refresh()
                 await store_denials(registry, denials)
                 await flush_uses(registry)
+                await flush_audit(registry)
                 await store_locks(registry)
                 if self._limiter is not None:
                     await exchange_rates(registry, self._limiter)

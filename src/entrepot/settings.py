@@ -197,6 +197,16 @@ class Keep(Section, frozen=True):
     trash_days: int = 7
 
 
+class Audit(Section, frozen=True):
+    """The log of who did what. See docs/audit.md."""
+
+    days_in_database: int = 30
+    keep_days: int = 400
+    key_file: str = ""
+    syslog: str = ""
+    syslog_ca: str = ""
+
+
 class Log(Section, frozen=True):
     """What is written to standard error, as one JSON document a line."""
 
@@ -222,6 +232,7 @@ class Settings(Section, frozen=True):
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @property
@@ -445,6 +456,24 @@ def _require_server(server: Server) -> None:
         raise SettingsError(f"server.workers is a number of processes, or 0 for one a core, not {server.workers}")
 
 
+def _require_audit(audit: Audit) -> None:
+    if audit.keep_days and audit.keep_days < audit.days_in_database:
+        raise SettingsError("audit.keep_days is at least audit.days_in_database, or 0 to keep everything")
+    if audit.syslog:
+        _require_syslog(audit.syslog)
+
+
+def _require_syslog(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"udp", "tcp", "tls"} and bool(parts.hostname) and bool(parts.port)
+        is_good = is_good and not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise SettingsError(f"audit.syslog is udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT, not {url!r}")
+
+
 def _require_sense(settings: Settings) -> None:
     parse_listen(settings.server.listen)
     _require_mail(settings)
@@ -452,6 +481,7 @@ def _require_sense(settings: Settings) -> None:
     _require_listeners(settings)
     _require_server(settings.server)
     _require_rates(settings.rate)
+    _require_audit(settings.audit)
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
     if settings.tls.auto and settings.tls.certificate:
@@ -466,6 +496,7 @@ def _require_sense(settings: Settings) -> None:
         ("auth.key_days", settings.auth.key_days),
         ("auth.sign_on_hours", settings.auth.sign_on_hours),
         ("auth.lockout_seconds", settings.auth.lockout_seconds),
+        ("audit.days_in_database", settings.audit.days_in_database),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")

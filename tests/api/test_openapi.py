@@ -85,6 +85,10 @@ def test_ids_are_stable() -> None:
         "access_check",
         "access_get_refusal",
         "access_list_able",
+        "audit_get",
+        "audit_get_root",
+        "audit_list_page",
+        "audit_verify",
         "emails_confirm",
         "emails_get",
         "emails_put",
@@ -227,6 +231,7 @@ RULED = (
     "POST /api/v1/login-password",
     "POST /api/v1/users/{user}/tokens",
     "POST /api/v1/service-accounts/{account}/secrets",
+    "GET /api/v1/audit",
 )
 
 

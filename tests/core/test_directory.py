@@ -43,7 +43,10 @@ def peopled(fake: FakeDirectory) -> Iterator[World]:
 
 def enter(world: World, name: str, password: str = "") -> Identity:
     """Log in, remembering nothing of former logins."""
-    return world.run(log_in(world.registry, GenuineCache(), name, password or secret_of(name)))
+    caller = world.run(log_in(world.registry, GenuineCache(), name, password or secret_of(name)))
+    assert caller.identity is not None
+    assert caller.method in {"ldap", "password"}
+    return caller.identity
 
 
 def version(world: World) -> int:
@@ -201,7 +204,7 @@ def test_a_proof_is_remembered(peopled: World, fake: FakeDirectory) -> None:
     for _ in range(2):  # the first one changes the policy, which empties the cache
         peopled.run(log_in(peopled.registry, cache, "erin", "erin-secret"))
     fake.is_away = True
-    assert peopled.run(log_in(peopled.registry, cache, "erin", "erin-secret")).name == "erin"
+    assert peopled.run(log_in(peopled.registry, cache, "erin", "erin-secret")).identity.name == "erin"
     assert len(fake.asked) == 2
     peopled.clock.advance(seconds=5 * MINUTES)
     with pytest.raises(Unavailable):

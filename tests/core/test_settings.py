@@ -133,6 +133,11 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         (f"{MAIL}[auth]\nregistration = 'domain'", {}, "auth.registration_domains"),
         (f"{MAIL}[auth]\nregistration_domains = ['x.org']", {}, "auth.registration_domains"),
         ("", {"ENTREPOT_AUTH__REQUIRE_TOTP": "yes"}, "auth.require_totp"),
+        ("[audit]\ndays_in_database = 0", {}, "audit.days_in_database"),
+        ("[audit]\ndays_in_database = 30\nkeep_days = 20", {}, "audit.keep_days"),
+        ("[audit]\nsyslog = 'tcp://host'", {}, "audit.syslog"),
+        ("[audit]\nsyslog = 'http://host:1'", {}, "audit.syslog"),
+        ("[audit]\nsyslog = 'tcp://host:x'", {}, "audit.syslog"),
     ],
 )
 def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environment: dict[str, str], reason: str) -> None:

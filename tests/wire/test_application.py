@@ -15,6 +15,7 @@ import pytest
 
 from entrepot import app
 from entrepot.app import SystemClock, build, open_registry
+from entrepot.core.audit_log import AuditLog
 from entrepot.core.denials import DenialLog
 from entrepot.core.jobs import RECURRING
 from entrepot.db.sqlite import open_database
@@ -165,7 +166,9 @@ def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[st
 
     async def poll() -> None:
         application = app._Application(Settings(), Meter())
-        registry: Any = SimpleNamespace(database=None, hasher=None, policy=SimpleNamespace(refresh=refresh))
+        registry: Any = SimpleNamespace(
+            database=None, hasher=None, policy=SimpleNamespace(refresh=refresh), audit=AuditLog()
+        )
         with pytest.raises(asyncio.CancelledError):
             await application._poll(registry, DenialLog(b""))
 

@@ -12,6 +12,7 @@ from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from entrepot.api.audit import provide_wanted, provide_within
 from entrepot.api.errors import HEADERS, render_domain, render_framework
 from entrepot.api.face import PREFIX, Authenticate
 from entrepot.api.guard import admit
@@ -42,6 +43,8 @@ def build(context: Context, who: Authenticate) -> Application:
             "registry": Provide(provide_registry, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "names": Provide(provide_names, sync_to_thread=False),
+            "wanted": Provide(provide_wanted, sync_to_thread=False),
+            "within": Provide(provide_within, sync_to_thread=False),
             "ids": Provide(provide_ids, sync_to_thread=False),
             "place": Provide(provide_team, sync_to_thread=False),
         },

@@ -31,6 +31,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
 from entrepot.wire.rates import limit_address, limit_caller
@@ -85,8 +86,11 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         limit_address(state.context, limiter, request)
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    address = state.context.addresses.client(request)
-    caller = await _find_caller(state, scope, handler.opt["path"], address)
+    address, header = state.context.addresses.client(request), request.header(b"authorization")
+    proving = _find_caller(state, scope, handler.opt["path"], address)
+    caller = await watch(state.context, request, claim_of(header), proving)
+    if caller.is_fresh:
+        entered(state.context, request, caller)
     if limiter is not None:
         limit_caller(state.context, limiter, request, caller)
     caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))

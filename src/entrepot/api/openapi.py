@@ -14,6 +14,7 @@ from entrepot.api.face import PREFIX
 from entrepot.api.routes import Endpoint
 from entrepot.api.types import ACTIONS, DIGEST, GROUP
 from entrepot.domain.access import Action
+from entrepot.domain.audit import Category
 from entrepot.domain.directory import LONGEST_GROUP
 from entrepot.domain.json import render_json
 from entrepot.domain.names import DEFAULT_NAMESPACE, LONGEST_NAMESPACE, LONGEST_REPOSITORY, NAMESPACE, REPOSITORY, TAG
@@ -49,6 +50,8 @@ PARAMETERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("path", "secret"): {"pattern": "^[1-9][0-9]{0,14}$"},
     ("path", "invitation"): {"pattern": "^[2-9a-hjkmnp-z]{10}$"},
     ("query", "organisation"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
+    ("path", "record"): {"pattern": "^[1-9][0-9]{0,17}$"},
+    ("query", "category"): {"enum": ["", *sorted(Category)]},
     ("query", "namespace"): {"pattern": f"^(?:{NAMESPACE.pattern})?$"},
     ("query", "action"): {"enum": ACTIONS},
     ("query", "expected"): {"pattern": f"^(?:{DIGEST[1:-1]})?$"},

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from entrepot.api import (
     access,
+    audit,
     emails,
     grants,
     invitations,
@@ -182,6 +183,10 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),
     Endpoint("POST", "/signing-keys", Action.ADMIN, signing_keys.rotate, 200, (403,)),
+    Endpoint("GET", "/audit", Action.PING, audit.list_page, 200, (403,)),
+    Endpoint("GET", "/audit/records/{record}", Action.ADMIN, audit.get, 200, (403, 404)),
+    Endpoint("GET", "/audit/root", Action.ADMIN, audit.get_root, 200, (403, 404)),
+    Endpoint("GET", "/audit/verification", Action.ADMIN, audit.verify, 200, (403, 413)),
     Endpoint("GET", "/organisations", Action.PING, organisations.list_page),
     Endpoint("POST", "/organisations", Action.PING, organisations.create, 201, (403, 409)),
     Endpoint("GET", ORGANISATION, READ, organisations.get, 200, (404,)),

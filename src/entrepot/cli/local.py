@@ -10,7 +10,7 @@ import os
 import pathlib
 import pwd
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -21,11 +21,14 @@ from entrepot.api.face import ApiFace
 from entrepot.app import open_registry
 from entrepot.cli.common import load_settings
 from entrepot.client.api import Answer
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_verify import verify
 from entrepot.core.denials import DenialLog
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import LOCAL, Caller, Identity
+from entrepot.domain.errors import EntrepotError
 from entrepot.domain.policy import AccountPolicy
 from entrepot.settings import Settings, SettingsError
 from entrepot.wire.addresses import Addresses
@@ -51,7 +54,24 @@ def open_local(config: pathlib.Path | None, data: pathlib.Path | None) -> Iterat
             runner.run(policy.refresh())
             yield LocalApi(runner, replace(registry, policy=policy))
         finally:
+            with suppress(EntrepotError):
+                # What was done is written; a server beside this links it if we cannot.
+                runner.run(flush_audit(registry, is_last=True))
             runner.run(_enter(opened.__aexit__(None, None, None)))
+
+
+def verify_local(config: pathlib.Path | None, data: pathlib.Path | None, known: tuple[int, str] | None) -> Any:
+    """What `/audit/verification` answers, however long the audit log is. Raises SettingsError, Unavailable."""
+    settings = load_settings(config, data)
+    _require_database(settings)
+    return asyncio.run(_verify(settings, known))
+
+
+async def _verify(settings: Settings, known: tuple[int, str] | None) -> Any:
+    from entrepot.api.audit import report_of  # noqa: PLC0415 - the framework is slow to load
+
+    async with open_registry(settings) as registry:
+        return msgspec.to_builtins(report_of(await verify(registry, known=known)))
 
 
 class LocalApi:
@@ -98,7 +118,7 @@ class _OperatorPolicy(Policy):
 
 async def _operator(context: Context, header: bytes | None, address: str) -> Caller:
     del context, header, address
-    return Caller(Identity(OPERATOR, _name()), None)
+    return Caller(Identity(OPERATOR, _name()), None, method="local")
 
 
 async def _enter(step: Coroutine[Any, Any, T]) -> T:

@@ -55,6 +55,7 @@ for path, name, group, text in (
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
+    ("audit:app", "audit", MANAGE, "Read the audit log, and see whether anybody has touched it."),
     ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),
     ("sign_on:app", "sign-on", MANAGE, "Say with which OpenID Connect providers people sign on."),
     ("session:app", "session", MANAGE, "List the browsers that somebody is signed in with, and sign them out."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -47,14 +47,17 @@ def call(api: Api, method: str, path: str, document: Mapping[str, Any] | None = 
 
 def collect(api: Api, path: str, key: str) -> list[dict[str, Any]]:
     """Every entry of a listing, page by page. Raises ClientError."""
-    entries: list[dict[str, Any]] = []
+    return [entry for page in pages(api, path, key) for entry in page]
+
+
+def pages(api: Api, path: str, key: str) -> Iterator[list[dict[str, Any]]]:
+    """The pages of a listing, each when it is asked for. Raises ClientError."""
     following: str | None = path
     while following is not None:
         answer = api.send("GET", following, None)
-        entries += _document(api, answer)[key]
+        yield _document(api, answer)[key]
         match = NEXT.search(answer.link)
         following = match[1] if match else None
-    return entries
 
 
 def _document(api: Api, answer: Answer) -> Any:

@@ -227,4 +227,4 @@ async def require_free(tx: Tx, name: str) -> None:
 
 async def _note(tx: Tx, act: Act, event: Event) -> None:
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, event, act.now)
+    await events.add_event(tx, event, act.now, act.by)

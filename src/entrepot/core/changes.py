@@ -19,7 +19,7 @@ CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 async def note(tx: Tx, act: Act, event: Event) -> None:
     """Remember what happened, and let every process read the policy again."""
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, event, act.now)
+    await events.add_event(tx, event, act.now, act.by)
 
 
 def account_of(caller: Caller) -> int:

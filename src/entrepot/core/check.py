@@ -21,7 +21,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.events import Event
 from entrepot.domain.manifest import parse_manifest
-from entrepot.metadata import audit, blobs, events, repositories
+from entrepot.metadata import audit, audit_segments, blobs, events, repositories
 from entrepot.metadata.audit import AuditedBlob, AuditedMember
 from entrepot.ports.database import Tx
 from entrepot.ports.store import ListsKeys
@@ -314,6 +314,8 @@ async def _named_keys(registry: Registry) -> AsyncIterator[list[str]]:
     for query in (audit.list_location_keys, audit.list_segment_keys):
         async for rows in _pages(registry, query, ("", -1), lambda row: (row[0], row[1])):
             yield [row[2] for row in rows]
+    async for parts in _pages(registry, audit_segments.list_segment_pieces, 0, lambda part: part[0]):
+        yield [key for _, pieces in parts for key, _ in msgspec.json.decode(pieces, type=list[tuple[str, int]])]
     async for jobs in _pages(registry, audit.list_discards, 0, lambda job: job[0]):
         for _, payload in jobs:
             yield msgspec.json.decode(payload, type=list[str])

@@ -160,7 +160,7 @@ async def revoke_credential(registry: Registry, caller: Caller, holder: Holder, 
             return
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"id": row.id, "kind": row.kind, "name": row.name}
-        await events.add_event(tx, Event("credential.revoked", act.actor, holder.name, detail), act.now)
+        await events.add_event(tx, Event("credential.revoked", act.actor, holder.name, detail), act.now, act.by)
 
     await registry.database.transact(record)
     await registry.policy.refresh()
@@ -237,7 +237,7 @@ async def _add(tx: Tx, act: Act, holder: Holder, new: NewCredentialRow) -> Crede
         "scopes": list(new.scopes),
         "expires_at": new.expires_at,
     }
-    await events.add_event(tx, Event("credential.created", act.actor, holder.name, detail), act.now)
+    await events.add_event(tx, Event("credential.created", act.actor, holder.name, detail), act.now, act.by)
     return await _get_row(tx, holder, number)
 
 

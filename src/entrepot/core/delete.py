@@ -42,7 +42,9 @@ async def delete_manifest(registry: Registry, caller: Caller, repository: Reposi
         for tag in await tags.list_tags_of(tx, known, digest):
             await move_tag(tx, act, known, repository, tags.Move(tag, digest, None, act.actor, act.via))
         await _trash(tx, act, known, digest)
-        await events.add_event(tx, Event("manifest.deleted", act.actor, repository, {"digest": digest}), act.now)
+        await events.add_event(
+            tx, Event("manifest.deleted", act.actor, repository, {"digest": digest}), act.now, act.by
+        )
 
     await registry.database.transact(record)
 
@@ -61,7 +63,7 @@ async def delete_blob(registry: Registry, caller: Caller, repository: Repository
         await repositories.delete_member(tx, known, digest, "blob", act.now)
         await pins.remove_pins(tx, known, digest, "upload")
         await _trash(tx, act, known, digest)
-        await events.add_event(tx, Event("blob.deleted", act.actor, repository, {"digest": digest}), act.now)
+        await events.add_event(tx, Event("blob.deleted", act.actor, repository, {"digest": digest}), act.now, act.by)
 
     await registry.database.transact(record)
 

@@ -11,6 +11,7 @@ from entrepot.core import tokens
 from entrepot.core.registry import SECOND, Registry
 from entrepot.domain import aws
 from entrepot.domain.access import UNKNOWN, Caller, Identity, Origin
+from entrepot.domain.audit import By
 from entrepot.domain.errors import Denied, EntrepotError, RequestInvalid, Unauthenticated
 from entrepot.domain.events import Event
 from entrepot.domain.federation import LEEWAY_SECONDS, Issuer, Rule, require_current
@@ -20,6 +21,7 @@ from entrepot.ports.database import Tx
 
 MOST_SECONDS: Final = 900
 UNKNOWN_ISSUER: Final = "unknown"
+KEYLESS: Final = "keyless"
 LONGEST_SUBJECT: Final = 200
 
 
@@ -138,22 +140,23 @@ async def _enter(registry: Registry, believed: Believed, wish: Wish) -> Admitted
     try:
         admitted = await _judge(registry, believed, wish)
     except EntrepotError as error:
-        await _note_refusal(registry, believed, error)
+        await _note_refusal(registry, believed, error, wish)
         raise
     detail: dict[str, object] = {"rule": admitted.rule.name, "claims": _subject(believed.claims)}
     event = Event("token.exchanged", admitted.rule.account_name, issuer.name, detail)
+    by = By(admitted.rule.account, wish.origin.address, KEYLESS)
 
     async def record(tx: Tx) -> bool:
         if believed.fingerprint and not await federation.take_once(
             tx, believed.fingerprint, believed.fingerprint_until, now
         ):
             return False
-        await events.add_event(tx, event, now)
+        await events.add_event(tx, event, now, by)
         return True
 
     if not await registry.database.transact(record):
         replayed = _replayed()
-        await _note_refusal(registry, believed, replayed)
+        await _note_refusal(registry, believed, replayed, wish)
         raise replayed
     registry.trust.count(issuer.name, "exchanged")
     return admitted
@@ -174,7 +177,7 @@ async def _judge(registry: Registry, believed: Believed, wish: Wish) -> Admitted
         )
     identity = await _require_standing(registry, rule)
     until = min(believed.until, registry.clock.now() + MOST_SECONDS * SECOND)
-    return Admitted(Caller(identity, ceiling_of(rule), wish.origin, until=until), rule)
+    return Admitted(Caller(identity, ceiling_of(rule), wish.origin, until=until, method=KEYLESS, is_fresh=True), rule)
 
 
 def ceiling_of(rule: Rule) -> Mapping[str, frozenset[Any]]:
@@ -198,12 +201,13 @@ def _require_enabled(issuer: Issuer) -> None:
         raise Unauthenticated(f"the issuer {issuer.name} is disabled", problem="issuer")
 
 
-async def _note_refusal(registry: Registry, believed: Believed, error: EntrepotError) -> None:
+async def _note_refusal(registry: Registry, believed: Believed, error: EntrepotError, wish: Wish) -> None:
     now, issuer, problem = registry.clock.now(), believed.issuer.name, _problem(error)
     if registry.trust.is_news(issuer, problem, now):
         detail: dict[str, object] = {"problem": problem, "claims": _subject(believed.claims)}
         event = Event("token.refused", UNKNOWN_ISSUER, issuer, detail)
-        await registry.database.transact(lambda tx: events.add_event(tx, event, now))
+        by = By(0, wish.origin.address, KEYLESS)
+        await registry.database.transact(lambda tx: events.add_event(tx, event, now, by))
 
 
 def _subject(claims: Mapping[str, Any]) -> str:

@@ -292,4 +292,4 @@ async def note(tx: Tx, act: Act, kind: Literal["grant.given", "grant.taken"], ro
     detail |= {"tags": row.tags} if row.tags else {}
     if row.conditions is not None:
         detail["conditions"] = msgspec.to_builtins(row.conditions)
-    await events.add_event(tx, Event(kind, act.actor, row.resource, detail), act.now)
+    await events.add_event(tx, Event(kind, act.actor, row.resource, detail), act.now, act.by)

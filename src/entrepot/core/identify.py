@@ -16,7 +16,7 @@ from entrepot.core import federate, tokens
 from entrepot.core.attempts import is_flooded, prove_once
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
-from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair
+from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair, remembered
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.core.second_factor import require_password_enough
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
@@ -29,10 +29,12 @@ from entrepot.domain.scopes import EVERYTHING, UNSCOPED
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
 
+BY_TOKEN, BY_PASSWORD, BY_DIRECTORY = "registry-token", "password", "ldap"
 # What may be revoked is remembered as such for a day: no token of a secret lives longer.
 LONGEST_OF_SECRETS: Final = DAY // SECOND
 CATALOG: Final = Scope("registry", "catalog", ("*",))
 BY_CERTIFICATE: Final = {EVERYTHING: UNSCOPED}
+NO_SCOPE: Final = [Scope("", "", ())]
 WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
@@ -79,7 +81,7 @@ async def authenticate(
             raise Unauthenticated("the Authorization header is neither Basic nor Bearer")
     if caller.ceiling is not None or caller.credential or caller.until:
         # A password is asked about each time: where it comes from counts as well.
-        cache.put(header, snapshot, caller, until)
+        cache.put(header, snapshot, remembered(caller), until)
     _note(registry, caller, now)
     return caller
 
@@ -110,7 +112,7 @@ async def _bearer(registry: Registry, token: str, now: int, where: Callable[[], 
     claims = await _verify(registry, token, now, "access")
     identity = await _require_standing(registry, claims) if claims.uid else None
     until = claims.exp * SECOND
-    return Caller(identity, tokens.ceiling_of(claims.access), UNKNOWN, claims.cid, until), until
+    return Caller(identity, tokens.ceiling_of(claims.access), UNKNOWN, claims.cid, until, BY_TOKEN), until
 
 
 async def _verify(registry: Registry, token: str, now: int, use: tokens.Use) -> tokens.Claims:
@@ -167,48 +169,47 @@ async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, passw
     """
     if is_secret(password):
         return await prove_pair(registry, cache, name, password, address)
-    return Caller(await log_in(registry, cache, name, password, address), None)
+    return await log_in(registry, cache, name, password, address)
 
 
-async def log_in(
-    registry: Registry, cache: tokens.GenuineCache, name: str, password: str, address: str = ""
-) -> Identity:
-    """The identity of a name and password. Raises Unauthenticated, whichever of them is wrong; TooMany after too many.
+async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str, address: str = "") -> Caller:
+    """The caller behind a name and password. Raises Unauthenticated, whichever of them is wrong.
 
-    Names that are not of local accounts are the directory's: Unavailable while it is away.
+    Raises TooMany after too many. Names that are not of local accounts are the directory's: Unavailable while it is
+    away.
     """
     now, snapshot, pair = registry.clock.now(), registry.policy.snapshot, f"{name}\0{password}".encode()
     here = pair + b"\0" + network_of(address).encode()
     known = cache.find(here, snapshot, now)
-    if isinstance(known, Identity) and not is_flooded(registry, name, address):
+    if isinstance(known, Caller) and not is_flooded(registry, name, address):
         return known
     known = cache.find(pair, snapshot, now)
     # A cold start brings a crowd with the same robot's password: it is proved once for all of them.
     prove = partial(_prove, registry, name, password)
-    if isinstance(known, Identity):
-        identity = await prove_once(registry, name, address, prove, known)
+    if isinstance(known, Caller):
+        caller = await prove_once(registry, name, address, prove, known)
     else:
-        identity = await cache.once(pair, lambda: prove_once(registry, name, address, prove))
-        cache.put(pair, snapshot, identity, now + KEPT_SECONDS * SECOND)
-    cache.put(here, snapshot, identity, now + KEPT_SECONDS * SECOND)
-    return identity
+        caller = await cache.once(pair, lambda: prove_once(registry, name, address, prove))
+        cache.put(pair, snapshot, remembered(caller), now + KEPT_SECONDS * SECOND)
+    cache.put(here, snapshot, remembered(caller), now + KEPT_SECONDS * SECOND)
+    return caller
 
 
-async def _prove(registry: Registry, name: str, password: str) -> Identity:
+async def _prove(registry: Registry, name: str, password: str) -> Caller:
     # No database holds a NUL in a text, and PostgreSQL refuses to be asked for one.
     account = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name))
     where = find_directory(registry, account, name)
     if where is not None:
         identity = await prove(registry, where, name, password)
         if identity is not None:
-            return identity
+            return Caller(identity, None, method=BY_DIRECTORY, is_fresh=True)
         # Costs here what a wrong password of a local account does.
         account = None
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)
     if account is None or account.kind != "user" or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
     require_password_enough(registry.rules, account)
-    return Identity(account.id, account.name)
+    return Caller(Identity(account.id, account.name), None, method=BY_PASSWORD, is_fresh=True)
 
 
 async def refresh_identity(registry: Registry, token: str) -> Identity:
@@ -226,6 +227,9 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
     granted = _grant(registry, caller, scopes)
     signer, seconds = registry.policy.keys.get_signer(now), _seconds(registry, caller, now)
     account, name = (identity.account, identity.name) if identity else (0, "")
+    for scope in granted or NO_SCOPE:
+        # An anonymous token may be for anything that an open namespace might hold: its names are anybody's to make up.
+        registry.audit.tokens.add(account, scope.name if account else scope.name.partition("/")[0])
     parties = tokens.Parties(service.issuer, service.name, account, name)
     claims = tokens.new_claims(parties, now, seconds, "access" if service.is_own else "elsewhere", granted)
     refresh = None

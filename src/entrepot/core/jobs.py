@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.audit_archive import archive
+from entrepot.core.audit_seal import seal
 from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
@@ -37,6 +39,8 @@ FORGET_MAIL: Final = "mail.forget"
 FOLLOW_SIGN_ON: Final = "sign-on.follow"
 FORGET_SESSIONS: Final = "session.forget"
 EXPIRE_ATTEMPTS: Final = "attempt.expire"
+SEAL: Final = "audit.seal"
+ARCHIVE: Final = "audit.archive"
 LEASE_SECONDS: Final = 60
 BEAT_SECONDS: Final = 20
 BATCH: Final = 20
@@ -53,6 +57,8 @@ RECURRING: Final = {
     FOLLOW_SIGN_ON: 300,
     FORGET_SESSIONS: 3600,
     EXPIRE_ATTEMPTS: 300,
+    SEAL: 60,
+    ARCHIVE: 600,
 }
 
 Handler = Callable[[Registry, str], Awaitable[None]]
@@ -126,6 +132,18 @@ async def forget_attempts(registry: Registry, payload: str) -> None:
     await expire_rates(registry)
 
 
+async def seal_audit(registry: Registry, payload: str) -> None:
+    """Sign the ends of all chains of the audit log."""
+    del payload
+    await seal(registry)
+
+
+async def archive_audit(registry: Registry, payload: str) -> None:
+    """Move old days of the audit log into the store, and remove those that are too old."""
+    del payload
+    await archive(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -138,6 +156,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     FOLLOW_SIGN_ON: follow_sign_on,
     FORGET_SESSIONS: forget_old_sessions,
     EXPIRE_ATTEMPTS: forget_attempts,
+    SEAL: seal_audit,
+    ARCHIVE: archive_audit,
 }
 
 

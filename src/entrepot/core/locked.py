@@ -36,7 +36,7 @@ async def unlock(registry: Registry, caller: Caller, name: str) -> None:
     async def record(tx: Tx) -> None:
         await get_user_row(tx, name)
         if await attempts.remove_name(tx, key):
-            await events.add_event(tx, Event("user.unlocked", act.actor, name), act.now)
+            await events.add_event(tx, Event("user.unlocked", act.actor, name), act.now, act.by)
 
     await registry.database.transact(record)
 

@@ -65,7 +65,7 @@ async def put_member(registry: Registry, caller: Caller, resource: str, member: 
             return
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"user": member.user, "role": member.role}
-        await events.add_event(tx, Event("grant.given", act.actor, resource, detail), act.now)
+        await events.add_event(tx, Event("grant.given", act.actor, resource, detail), act.now, act.by)
 
     await registry.database.transact(record)
     await registry.policy.refresh()
@@ -83,7 +83,7 @@ async def remove_member(registry: Registry, caller: Caller, resource: str, user:
         if not await grants.remove_roles(tx, ("account", account.id), resource):
             raise AccountUnknown("this user has no role here", user=user)
         await policy.bump_policy_version(tx)
-        await events.add_event(tx, Event("grant.taken", act.actor, resource, {"user": user}), act.now)
+        await events.add_event(tx, Event("grant.taken", act.actor, resource, {"user": user}), act.now, act.by)
 
     await registry.database.transact(record)
     await registry.policy.refresh()

@@ -102,7 +102,7 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
         await policy.bump_policy_version(tx)
         row = await _get(tx, new.name)
         detail: dict[str, object] = {"visibility": row.visibility, "owner": row.owner}
-        await events.add_event(tx, Event("namespace.created", act.actor, new.name, detail), act.now)
+        await events.add_event(tx, Event("namespace.created", act.actor, new.name, detail), act.now, act.by)
         return row
 
     row = await registry.database.transact(record)
@@ -151,7 +151,7 @@ async def put_listeners(tx: Tx, act: Act, name: str, listeners: tuple[str, ...])
     await namespaces.set_listeners(tx, name, new)
     await policy.bump_policy_version(tx)
     detail: dict[str, object] = {"listeners": [list(old), list(new)]}
-    await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now)
+    await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now, act.by)
 
 
 async def put_owner(tx: Tx, act: Act, old: NamespaceRow, new: NamespaceState) -> None:
@@ -163,7 +163,7 @@ async def put_owner(tx: Tx, act: Act, old: NamespaceRow, new: NamespaceState) ->
         "visibility": [old.visibility, new.visibility],
         "owner": [old.owner, owner.name if owner else None],
     }
-    await events.add_event(tx, Event("namespace.changed", act.actor, old.name, detail), act.now)
+    await events.add_event(tx, Event("namespace.changed", act.actor, old.name, detail), act.now, act.by)
 
 
 async def get_owner(tx: Tx, act: Act, name: str, field: str) -> AccountRow:
@@ -194,7 +194,7 @@ async def set_visibility(
         await repositories.set_visibility(tx, old.id, visibility)
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"visibility": [old.visibility, visibility]}
-        await events.add_event(tx, Event("repository.changed", act.actor, name, detail), act.now)
+        await events.add_event(tx, Event("repository.changed", act.actor, name, detail), act.now, act.by)
         return await _get_repository_row(tx, name)
 
     row = await registry.database.transact(record)

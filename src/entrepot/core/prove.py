@@ -19,6 +19,7 @@ from entrepot.metadata.credentials import ProofRow
 
 WRONG: Final = "wrong user name or password"
 KEPT_SECONDS: Final = 300
+METHODS: Final = {"pat": "personal-token", "svc": "service-secret", "tmp": "login-password"}
 
 
 async def prove_pair(registry: Registry, cache: GenuineCache, name: str, secret: str, address: str = "") -> Caller:
@@ -32,8 +33,13 @@ async def prove_pair(registry: Registry, cache: GenuineCache, name: str, secret:
         return known
     # A cold start brings a crowd with the same robot's secret: it is looked up once for all of them.
     caller = await cache.once(pair, lambda: _prove_pair(registry, name, secret, address))
-    cache.put(pair, snapshot, caller, kept_until(caller, now))
+    cache.put(pair, snapshot, remembered(caller), kept_until(caller, now))
     return caller
+
+
+def remembered(caller: Caller) -> Caller:
+    """The caller as whoever shows the same again is taken for: proved before."""
+    return msgspec.structs.replace(caller, is_fresh=False) if caller.is_fresh else caller
 
 
 def kept_until(caller: Caller, now: int) -> int:
@@ -75,7 +81,8 @@ def _caller(proof: ProofRow, now: int) -> Caller:
     if proof.expires_at is not None and proof.expires_at <= now:
         raise Unauthenticated("this secret has expired; make another one")
     identity = Identity(proof.account, proof.name)
-    return Caller(identity, ceiling_of_stored(proof.scopes), UNKNOWN, proof.id, proof.expires_at or 0)
+    ceiling, until = ceiling_of_stored(proof.scopes), proof.expires_at or 0
+    return Caller(identity, ceiling, UNKNOWN, proof.id, until, METHODS[proof.kind], is_fresh=True)
 
 
 @lru_cache(maxsize=4096)

@@ -70,7 +70,7 @@ async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) 
             days = await get_untagged_days(tx, repository)
             await pins.put_pin(tx, repository, manifest.digest, ("untagged", ""), act.now + days * DAY)
         detail: dict[str, object] = {"digest": manifest.digest, "tags": list(push.tags)}
-        await events.add_event(tx, Event("manifest.pushed", act.actor, push.repository, detail), act.now)
+        await events.add_event(tx, Event("manifest.pushed", act.actor, push.repository, detail), act.now, act.by)
 
     await registry.database.transact(record)
     await registry.policy.catch_up(push.repository.namespace)
@@ -118,4 +118,4 @@ async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move
     await tags.add_tag_event(tx, repository, move, act.now)
     detail: dict[str, object] = {"tag": move.tag, "from": move.from_digest, "to": move.to_digest, "via": move.via}
     kind: EventKind = "tag.deleted" if move.to_digest is None else "tag.moved"
-    await events.add_event(tx, Event(kind, move.actor, name, detail), act.now)
+    await events.add_event(tx, Event(kind, move.actor, name, detail), act.now, act.by)

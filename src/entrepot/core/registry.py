@@ -7,10 +7,13 @@ from typing import Literal
 
 import msgspec
 
+from entrepot.core.audit_key import AuditKey
+from entrepot.core.audit_log import AuditLog
 from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
 from entrepot.core.trust import Trust
 from entrepot.domain.access import MAIN, Caller
+from entrepot.domain.audit import By
 from entrepot.domain.manifest import EdgeKind
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.ports.clock import Clock
@@ -51,6 +54,8 @@ class Rules(msgspec.Struct, frozen=True):
     listeners: frozenset[str] = frozenset({MAIN})
     lockout_failures: int = 10
     lockout_seconds: int = 900
+    audit_days_in_database: int = 30
+    audit_keep_days: int = 400
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class Registry:
     trust: Trust = field(default_factory=Trust)
     mail: Mail | None = None
     lockouts: Lockouts = field(default_factory=Lockouts)
+    audit: AuditLog = field(default_factory=AuditLog)
+    audit_key: AuditKey = field(default_factory=AuditKey)
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,3 +106,13 @@ class Act(msgspec.Struct, frozen=True):
     def actor(self) -> str:
         """The name that events remember."""
         return self.caller.identity.name if self.caller.identity else "anonymous"
+
+    @property
+    def by(self) -> By:
+        """What the audit log remembers beside the name."""
+        return by_of(self.caller)
+
+
+def by_of(caller: Caller) -> By:
+    """Whose doing something is: the account, the address, and how they proved who they are."""
+    return By(caller.identity.account if caller.identity else 0, caller.origin.address, caller.method)

@@ -46,7 +46,7 @@ async def open_repository(tx: Tx, act: Act, name: RepositoryName) -> int:
     require_image_repository(name)
     await _open_namespace(tx, act, name.namespace)
     if await repositories.add_repository(tx, name, act.now):
-        await events.add_event(tx, Event("repository.created", act.actor, name), act.now)
+        await events.add_event(tx, Event("repository.created", act.actor, name), act.now, act.by)
     return await get_repository(tx, name)
 
 
@@ -57,4 +57,4 @@ async def _open_namespace(tx: Tx, act: Act, name: str) -> None:
     account = await accounts.find_account(tx, name)
     await namespaces.add_namespace(tx, name, account.id if account else None, "private", act.now)
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, Event("namespace.created", act.actor, name), act.now)
+    await events.add_event(tx, Event("namespace.created", act.actor, name), act.now, act.by)

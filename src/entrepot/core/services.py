@@ -190,4 +190,4 @@ async def _require_free(tx: Tx, account: str, certificate: str) -> None:
 
 async def _note(tx: Tx, act: Act, event: Event) -> None:
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, event, act.now)
+    await events.add_event(tx, event, act.now, act.by)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from entrepot.core.identify import authenticate, log_in, parse_basic
+from entrepot.core.identify import BY_PASSWORD, authenticate, log_in, parse_basic
 from entrepot.core.registry import Registry
 from entrepot.core.second_factor import Verdict, require_right, spend
 from entrepot.core.tokens import GenuineCache
@@ -15,6 +17,8 @@ from entrepot.domain.names import FEDERATED
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts, events, totp
 from entrepot.ports.database import Tx
+
+BY_CODE: Final = "password-and-code"
 
 
 class Typed(msgspec.Struct, frozen=True):
@@ -35,8 +39,8 @@ class Shown(msgspec.Struct, frozen=True):
     is_enrolling: bool = False
 
 
-async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Identity:
-    """The identity of a name, a password and a one-time or recovery code, which is used up by that.
+async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Caller:
+    """The caller behind a name, a password and a one-time or recovery code, which is used up by that.
 
     A code that is not needed is not looked at. Raises Unauthenticated for a wrong name or password, TooMany after too
     many of them; and, only once the password is proved, CodeNeeded where a code is missing or wrong, EnrolmentNeeded
@@ -47,7 +51,8 @@ async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Iden
     except CodeNeeded:
         if not typed.code:
             raise
-    return await _spend(registry, typed.name, typed.code)
+    identity = await _spend(registry, typed.name, typed.code)
+    return Caller(identity, None, method=BY_CODE, is_fresh=True)
 
 
 async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Shown) -> Caller:
@@ -59,11 +64,12 @@ async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Show
     if not name or name == FEDERATED or is_secret(password):
         return await authenticate(registry, cache, shown.header, lambda: shown.address)
     try:
-        return Caller(await sign_in(registry, cache, Typed(name, password, shown.code, shown.address)), None)
+        return await sign_in(registry, cache, Typed(name, password, shown.code, shown.address))
     except EnrolmentNeeded:
         if not shown.is_enrolling:
             raise
-    return Caller(await registry.database.read(lambda tx: _identity(tx, name)), None)
+    identity = await registry.database.read(lambda tx: _identity(tx, name))
+    return Caller(identity, None, method=BY_PASSWORD, is_fresh=True)
 
 
 async def _spend(registry: Registry, name: str, code: str) -> Identity:

@@ -209,4 +209,4 @@ async def _get(tx: Tx, name: str) -> Provider:
 
 async def _note(tx: Tx, act: Act, event: Event) -> None:
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, event, act.now)
+    await events.add_event(tx, event, act.now, act.by)

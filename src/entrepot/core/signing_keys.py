@@ -70,7 +70,7 @@ async def rotate(registry: Registry, caller: Caller, *, is_revoking: bool) -> Ke
             await _revoke(tx, act, live)
         elif live and live[-1].signs_from > act.now:
             return await _hasten(tx, act, live)
-        await _add(tx, act.actor, made, act.now)
+        await _add(tx, act.actor, made, act)
         return _view([*([] if is_revoking else live), made], made, act.now)
 
     view = await registry.database.transact(record)
@@ -89,10 +89,10 @@ async def keep_keys(registry: Registry) -> None:
     async def record(tx: Tx) -> None:
         held = await signing_keys.list_keys(tx)
         if _is_due(held, act):
-            await _add(tx, ACTOR, made, act.now)
+            await _add(tx, ACTOR, made, act)
         for key in _expired(held, act):
             await signing_keys.remove_key(tx, key.kid)
-            await events.add_event(tx, Event("key.removed", ACTOR, key.kid), act.now)
+            await events.add_event(tx, Event("key.removed", ACTOR, key.kid), act.now, act.by)
         await policy.bump_policy_version(tx)
 
     await registry.database.transact(record)
@@ -128,10 +128,10 @@ def make_key(now: int, signs_from: int) -> KeyRow:
     )
 
 
-async def _add(tx: Tx, actor: str, key: KeyRow, now: int) -> None:
+async def _add(tx: Tx, actor: str, key: KeyRow, act: Act) -> None:
     await signing_keys.add_key(tx, key)
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, Event("key.made", actor, key.kid, _from(key)), now)
+    await events.add_event(tx, Event("key.made", actor, key.kid, _from(key)), act.now, act.by)
 
 
 def _from(key: KeyRow) -> dict[str, object]:
@@ -146,14 +146,14 @@ async def _hasten(tx: Tx, act: Act, live: Sequence[KeyRow]) -> KeyView:
         waiting = msgspec.structs.replace(waiting, signs_from=earliest)
         await signing_keys.set_signs_from(tx, waiting.kid, earliest)
         await policy.bump_policy_version(tx)
-        await events.add_event(tx, Event("key.hastened", act.actor, waiting.kid, _from(waiting)), act.now)
+        await events.add_event(tx, Event("key.hastened", act.actor, waiting.kid, _from(waiting)), act.now, act.by)
     return _view([*live[:-1], waiting], waiting, act.now)
 
 
 async def _revoke(tx: Tx, act: Act, keys: Sequence[KeyRow]) -> None:
     for key in keys:
         await signing_keys.revoke_key(tx, key.kid, act.now)
-        await events.add_event(tx, Event("key.revoked", act.actor, key.kid), act.now)
+        await events.add_event(tx, Event("key.revoked", act.actor, key.kid), act.now, act.by)
 
 
 def _live(held: Sequence[KeyRow]) -> list[KeyRow]:

@@ -42,7 +42,7 @@ async def add_group(registry: Registry, caller: Caller, team: str, group: str) -
         found = await _require_team(tx, act, team)
         if not await team_groups.add_team_group(tx, found.id, row):
             raise AlreadyExists("this group makes members of the team already", team=team, group=name)
-        await events.add_event(tx, Event("team-group.added", act.actor, team, {"group": name}), act.now)
+        await events.add_event(tx, Event("team-group.added", act.actor, team, {"group": name}), act.now, act.by)
 
     await registry.database.transact(record)
     return row
@@ -60,7 +60,7 @@ async def remove_group(registry: Registry, caller: Caller, team: str, group: str
         found = await _require_team(tx, act, team)
         if not await team_groups.remove_team_group(tx, found.id, group_key(name)):
             raise NameUnknown("this group makes no members of the team", team=team, group=name)
-        await events.add_event(tx, Event("team-group.removed", act.actor, team, {"group": name}), act.now)
+        await events.add_event(tx, Event("team-group.removed", act.actor, team, {"group": name}), act.now, act.by)
 
     await registry.database.transact(record)
 

@@ -306,7 +306,7 @@ async def _name(tx: Tx, act: Act, repository: RepositoryName, blob: Written) -> 
         await _discard(tx, act, blob.keys)
     else:
         await _discard(tx, act, await blobs.replace_locations(tx, blob.digest, blob.pieces))
-        await events.add_event(tx, Event("blob.healed", act.actor, blob.digest), act.now)
+        await events.add_event(tx, Event("blob.healed", act.actor, blob.digest), act.now, act.by)
     await _keep(tx, act, known, blob.digest)
 
 

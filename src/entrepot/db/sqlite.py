@@ -36,6 +36,7 @@ BUSY_LIMIT_SECONDS: Final = 30.0
 BUSY_PAUSE_SECONDS: Final = 0.0005
 PAGE_CACHE_KIB: Final = 8192
 STATEMENT_CACHE: Final = 256
+AWAY: Final = (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)
 TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 _Item = tuple[Work[Any], "asyncio.Future[Any]", bool]
@@ -279,9 +280,15 @@ def _translate(error: BaseException) -> BaseException:
         return AlreadyExists("there is such a row already", reason=str(error))
     if isinstance(error, apsw.ConnectionClosedError):
         return Unavailable("the database is closed")
-    if isinstance(error, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)):
+    if isinstance(error, AWAY) or _is_refused(error):
         return Unavailable("the database cannot be used now", reason=str(error))
     return error
+
+
+def _is_refused(error: apsw.Error) -> bool:
+    # A trigger that says no, or a table that is gone: nothing that the request could do about it.
+    is_trigger = getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER
+    return is_trigger or (isinstance(error, apsw.SQLError) and str(error).startswith("no such table"))
 
 
 def _connect(path: pathlib.Path) -> apsw.Connection:

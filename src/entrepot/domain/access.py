@@ -82,7 +82,8 @@ class Caller(msgspec.Struct, frozen=True):
 
     A ceiling maps a resource (`acme/app`, `catalog`, or a pattern) to what the token admits there. `credential` is the
     id of the token or secret that was shown, 0 for a password; `until` is when what was shown ends (microseconds), 0
-    for never.
+    for never. `method` is how they proved who they are, empty for anonymous; `is_fresh` says that it was proved by this
+    request and not remembered from one before.
     """
 
     identity: Identity | None
@@ -90,6 +91,8 @@ class Caller(msgspec.Struct, frozen=True):
     origin: Origin = UNKNOWN
     credential: int = 0
     until: int = 0
+    method: str = ""
+    is_fresh: bool = False
 
     def is_admitted(self, action: Action, resource: str) -> bool:
         """Whether the token, if there is one, covers the action."""

@@ -6,21 +6,29 @@ from typing import Final
 
 import msgspec
 
+from entrepot.domain.audit import NOBODY, By, Category, new_record
 from entrepot.domain.events import Event
 from entrepot.domain.json import render_json
+from entrepot.metadata.audit_records import add_record
 from entrepot.ports.database import Tx
 
 
-async def add_event(tx: Tx, event: Event, now: int) -> None:
-    """Remember what happened, in the transaction in which it does."""
+async def add_event(tx: Tx, event: Event, now: int, by: By = NOBODY) -> None:
+    """Remember what happened, in the transaction in which it does; in the audit log with whose doing it was.
+
+    If the audit log cannot be written, nothing happens.
+    """
+    detail = render_json(event.detail).decode()
     await tx.execute(
         "insert into event (at, kind, actor, subject, detail) values ($1, $2, $3, $4, $5)",
         now,
         event.kind,
         event.actor,
         event.subject,
-        render_json(event.detail).decode(),
+        detail,
     )
+    record = new_record(Category.CHANGE, event.kind, now, (event.actor, by), event.subject)
+    await add_record(tx, msgspec.structs.replace(record, detail=detail))
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

@@ -1,1 +1,1 @@
-"""Adapters that tell people: the port Mail over SMTP."""
+"""Adapters that tell others: the port Mail over SMTP, the port Forwarder over syslog."""

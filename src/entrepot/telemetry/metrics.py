@@ -42,7 +42,8 @@ class Numbers(msgspec.Struct):
 
     `waiting` is how many callers are in each of its queues; `refused`, by status, are requests that the HTTP server
     answered by itself; `logins`, by result, are passwords that the directory was asked about, `away` the servers of it
-    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown;
+    that this process holds to be away; `exchanged`, by "issuer result", are tokens of others that were shown; by
+    category, `audited` is what went into the audit log, `lost` what did not;
     `sign_ins`, by "way result", are browsers that somebody signed in with.
     `turned_away`, by "listener reason", are connections that never came to a request.
     `limited`, by kind, are requests refused by a lock or a rate.
@@ -59,6 +60,7 @@ class Numbers(msgspec.Struct):
     sign_ins: dict[str, int] = {}
     turned_away: dict[str, int] = {}
     limited: dict[str, int] = {}
+    audited: dict[str, int] = {}
 
 
 class Meter:
@@ -76,6 +78,7 @@ class Meter:
         self.exchanged: dict[tuple[str, str], int] = {}
         self.sign_ins: dict[tuple[str, str], int] = {}
         self.limited: dict[str, int] = {}
+        self.audited: dict[str, int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -107,7 +110,13 @@ class Meter:
         seen = (self.waiting, self.refused, self.connections(), self.logins, self.away, exchanged)
         signed = {" ".join(key): number for key, number in self.sign_ins.items()}
         return Numbers(
-            os.getpid(), requests, *seen, sign_ins=signed, turned_away=self.turned_away, limited=self.limited
+            os.getpid(),
+            requests,
+            *seen,
+            sign_ins=signed,
+            turned_away=self.turned_away,
+            limited=self.limited,
+            audited=self.audited,
         )
 
     def _others(self) -> Iterator[Numbers]:
@@ -152,6 +161,12 @@ class _Families(Collector):
             sign_ins.add_metric(key.split(" "), number)
         yield sign_ins
         yield self._limited()
+        audited = CounterMetricFamily(
+            "entrepot_audit", "What went into the audit log, or was lost", labels=["category"]
+        )
+        for category, number in _sum(numbers.audited for numbers in self._everybody).items():
+            audited.add_metric([category], number)
+        yield audited
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
         logins = CounterMetricFamily(
             "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]

@@ -9,6 +9,7 @@ from entrepot.core.sign_on import list_enabled
 from entrepot.domain.errors import Denied, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
+from entrepot.wire.audited import claim_by, entered, watch
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Response
 
@@ -28,11 +29,15 @@ async def sign_in(context: Context, visit: Visit) -> Response:
     name, address = fields.get("name", "").strip(), visit.browser.address
     typed = Typed(name, fields.get("password", ""), fields.get("code", "").strip(), address)
     try:
-        identity = await prove(context.registry, context.genuine, typed)
+        proving = prove(context.registry, context.genuine, typed)
+        caller = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
         return await _form(context, visit, goal, name, error.message)
-    visit.sign_in(await open_session(context.registry, identity, visit.browser))
+    entered(context, visit.request, caller)
+    identity = caller.identity
+    if identity is not None:
+        visit.sign_in(await open_session(context.registry, identity, visit.browser))
     return go(goal)
 
 

@@ -20,6 +20,7 @@ from entrepot.domain.errors import (
 )
 from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import PolicySnapshot
+from entrepot.wire.audited import claim_of, entered, failed, refused
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
 from entrepot.wire.rates import limit_address, limit_caller
@@ -38,12 +39,12 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     policy, limiter = context.registry.policy, context.limiter
     if limiter is not None:
         limit_address(context, limiter, request)
-    header = request.header(b"authorization")
-    caller = await authenticate(context.registry, context.genuine, header, partial(context.addresses.client, request))
+    caller = await _identify(context, request)
     if limiter is not None:
         limit_caller(context, limiter, request, caller)
     snapshot = policy.snapshot
-    if snapshot.has_conditions:
+    # What changes something is recorded with where it came from; a pull is not, and does not pay for it.
+    if snapshot.has_conditions or endpoint.needs is not Action.PULL:
         caller = _placed(context, request, caller)
     if snapshot.certificates and caller.identity is None and caller.ceiling is None:
         caller = by_certificate(snapshot, _placed(context, request, caller))
@@ -65,6 +66,20 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
         raise _noted(context, request, action, refusal)
 
 
+async def _identify(context: Context, request: Request) -> Caller:
+    header = request.header(b"authorization")
+    try:
+        caller = await authenticate(
+            context.registry, context.genuine, header, partial(context.addresses.client, request)
+        )
+    except (Unauthenticated, Denied) as error:
+        failed(context, request, claim_of(header), error)
+        raise
+    if caller.is_fresh:
+        entered(context, request, caller)
+    return caller
+
+
 def note(context: Context, request: Request, error: Denied) -> Denied:
     """A refusal by a verb, under an id that can be asked about."""
     action, reasons = error.detail.get("action"), error.detail.get("reasons")
@@ -80,6 +95,7 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     The id is a header, which looks alike whatever is behind it, and in the body only where nothing is hidden.
     """
     error, reasons = refusal
+    refused(context, caller, asked, reasons)
     error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
     if isinstance(error, Denied) and knows(caller, context.registry.policy.snapshot, asked[1]):
         error.detail["denial"] = error.denial

@@ -27,5 +27,5 @@ def parse_limit(request: Request, *, default: int = DEFAULT_ENTRIES) -> int:
 
 def render_link(path: str, pairs: list[tuple[str, str]]) -> str:
     """The Link header of a page that has a next one."""
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
+    query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     return f'<{quote(path)}?{query}>; rel="next"'

@@ -6,17 +6,21 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 import structlog
 
-from entrepot.app import open_registry
+from entrepot.app import open_forwarder, open_registry
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_forward import forward
 from entrepot.core.follow import Follower
 from entrepot.core.jobs import run_due, schedule_recurring
 from entrepot.core.registry import Registry
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata.events import EventRow
+from entrepot.ports.forwarder import Forwarder
 from entrepot.settings import Settings
 
 PAUSE_SECONDS: Final = 1.0
@@ -30,7 +34,9 @@ async def run_worker(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with open_registry(settings) as registry:
         await schedule_recurring(registry)
+        forwarding = asyncio.create_task(_forward_until(registry, open_forwarder(settings), stop))
         await _run_until(registry, stop)
+        await forwarding
 
 
 async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
@@ -43,6 +49,7 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
             for event in await follower.read():
                 _tell(log, event)
             outcomes = await run_due(registry, name)
+            await flush_audit(registry)
         except EntrepotError as error:
             log.warning("jobs wait", reason=error.message)
             outcomes = []
@@ -51,6 +58,28 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
                 log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
         if not outcomes:
             await _sleep(stop)
+    with suppress(EntrepotError):
+        await flush_audit(registry, is_last=True)
+
+
+async def _forward_until(registry: Registry, receiver: Forwarder | None, stop: asyncio.Event) -> None:
+    """Beside the jobs, which do not wait for a receiver that is away."""
+    if receiver is None:
+        return
+    log, is_away = structlog.get_logger(), False
+    while not stop.is_set():
+        try:
+            if not await forward(registry, receiver):
+                await _sleep(stop)
+            if is_away:
+                log.info("the audit log is forwarded again")
+            is_away = False
+        except EntrepotError as error:
+            if not is_away:
+                log.warning("the audit log is not forwarded", reason=error.message, cause=error.detail.get("reason"))
+            is_away = True
+            await _sleep(stop)
+    await receiver.close()
 
 
 def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:

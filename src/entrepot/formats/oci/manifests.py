@@ -29,7 +29,10 @@ BY_DIGEST_PRIVATE: Final = (b"cache-control", b"private, max-age=31536000, immut
 
 async def pull(context: Context, request: Request) -> Response:
     """`GET /v2/<name>/manifests/<tag-or-digest>` (end-3): the exact bytes that were pushed."""
-    return await _respond(context, request, with_bytes=True)
+    response = await _respond(context, request, with_bytes=True)
+    identity = request.caller.identity
+    context.registry.audit.pulls.add(identity.account if identity else 0, request.resource)
+    return response
 
 
 async def check(context: Context, request: Request) -> Response:

@@ -8,11 +8,13 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec.structs import replace
 
+from entrepot.core.federate import KEYLESS
 from entrepot.core.identify import Issued, Service, enter, issue, refresh_identity
 from entrepot.domain.access import Caller, parse_scopes
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.json import render_json
 from entrepot.formats.oci import exchange
+from entrepot.wire.audited import Claim, claim_by, entered, watch
 from entrepot.wire.bodies import read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request, Response, document
@@ -52,10 +54,11 @@ async def post(context: Context, request: Request) -> Response:
     scopes = parse_scopes([value for key, value in form if key == "scope"])
     service = _service(context, request, fields.get("service"))
     if fields.get("grant_type") in exchange.GRANTS:
-        admitted = await exchange.admit(context, request, fields)
+        admitted = await watch(context, request, Claim("", KEYLESS), exchange.admit(context, request, fields))
+        entered(context, request, admitted.caller)
         wanted = scopes if fields.get("scope") else admitted.rule.ceiling
         return _answer(await issue(context.registry, admitted.caller, wanted, service, offline=False), exchanged=True)
-    caller, is_offline = await _caller(context, fields, context.addresses.client(request))
+    caller, is_offline = await _find_caller(context, request, fields)
     # Who they are stands in the form, where they come from in the request.
     caller = replace(caller, origin=request.caller.origin)
     issued = await issue(context.registry, caller, scopes, service, offline=is_offline)
@@ -72,6 +75,16 @@ def _service(context: Context, request: Request, asked: str | None) -> Service:
     return Service(issuer, asked or own, not asked or asked.casefold() == own.casefold())
 
 
+async def _find_caller(context: Context, request: Request, fields: dict[str, str]) -> tuple[Caller, bool]:
+    claim = claim_by(fields.get("username", ""), fields.get("password", ""))
+    caller, is_offline = await watch(
+        context, request, claim, _caller(context, fields, context.addresses.client(request))
+    )
+    if caller.is_fresh:
+        entered(context, request, caller)
+    return caller, is_offline
+
+
 async def _caller(context: Context, fields: dict[str, str], address: str) -> tuple[Caller, bool]:
     match fields.get("grant_type"):
         case "password":
@@ -79,7 +92,8 @@ async def _caller(context: Context, fields: dict[str, str], address: str) -> tup
             caller = await enter(context.registry, context.genuine, name, password, address)
             return caller, fields.get("access_type") == "offline"
         case "refresh_token":
-            return Caller(await refresh_identity(context.registry, fields.get("refresh_token", "")), None), False
+            identity = await refresh_identity(context.registry, fields.get("refresh_token", ""))
+            return Caller(identity, None, method="refresh-token"), False
         case other:
             known = ["password", "refresh_token", *sorted(exchange.GRANTS)]
             raise RequestInvalid("grant_type must be password, refresh_token or an exchange", got=other, known=known)

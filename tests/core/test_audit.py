@@ -1,0 +1,438 @@
+"""The audit log: held, linked, sealed, archived, read, and found out when somebody touches it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_archive import archive
+from entrepot.core.audit_key import AuditKey, is_signed
+from entrepot.core.audit_log import MOST_BUCKETS, MOST_HELD, ROOM, AuditLog
+from entrepot.core.audit_read import NEWEST, Span, list_records
+from entrepot.core.audit_seal import get_last_root, seal
+from entrepot.core.audit_verify import Report, verify
+from entrepot.core.registry import SECOND, Rules
+from entrepot.domain.access import Caller, Identity
+from entrepot.domain.audit import OTHERS, By, Category, Filter, Head, Record, new_record
+from entrepot.domain.errors import Unavailable
+from entrepot.ports.database import Row, Tx
+from tests.support.images import image
+from tests.support.world import World
+
+NOW = 1_790_000_000 * SECOND
+FIELDS = (
+    "day", "at", "category", "action", "actor", "account", "subject", "namespace", "address", "method", "is_allowed",
+    "reasons", "count", "first_at", "last_at", "detail", "chain", "sequence", "previous", "hash",
+)  # fmt: skip
+RULES = Rules(audit_days_in_database=2, audit_keep_days=10)
+
+
+def denial(number: int, account: int = 0) -> Record:
+    """A refusal that differs from others by its subject."""
+    made = new_record(Category.DENIAL, "pull", NOW, (f"user{account}", By(account, "192.0.2.1")), f"acme/app{number}")
+    return msgspec.structs.replace(made, is_allowed=False, reasons=("no",))
+
+
+def settled(log: AuditLog, now: int = NOW) -> list[Record]:
+    """Everything that a log holds, as it would be written at the end of the process."""
+    log.settle(now, {1: "alice"}, is_last=True)
+    return log.first(MOST_HELD)
+
+
+def push(world: World, number: int) -> None:
+    """A change with its records."""
+    world.push("pub/app", image((b"layer %d" % number,)), f"v{number}")
+    world.run(flush_audit(world.registry))
+
+
+def look(world: World) -> Report:
+    """What verifying finds."""
+    return world.run(verify(world.registry))
+
+
+def problems(world: World) -> list[str]:
+    """The problems alone."""
+    return [finding.problem for finding in look(world).findings]
+
+
+def execute(world: World, sql: str, *arguments: object) -> int:
+    """Somebody with access to the database."""
+    return world.transact(lambda tx: tx.execute(sql, *arguments))
+
+
+def names(world: World, wanted: Filter, limit: int = 100) -> list[str]:
+    """The kinds of records that are listed, all pages together."""
+    found, place = [], NEWEST
+    while True:
+        page, following = world.run(list_records(world.registry, world.caller("admin"), wanted, Span(place, limit)))
+        found += [each.record.action for each in page]
+        if following is None:
+            return found
+        place = following
+
+
+@pytest.fixture
+def logged() -> Iterator[World]:
+    """A world in which something has happened and was sealed."""
+    with World(rules=RULES) as world:
+        for number in range(3):
+            push(world, number)
+        world.run(seal(world.registry))
+        push(world, 3)
+        world.run(seal(world.registry))
+        yield world
+
+
+def test_equal_things_are_one_record() -> None:
+    """Within ten seconds they are folded, with the first, the last and how many; others stay apart."""
+    log = AuditLog()
+    for second in (0, 3, 9):
+        log.note(msgspec.structs.replace(denial(1), at=NOW + second * SECOND))
+    log.note(denial(2))
+    log.settle(NOW + 9 * SECOND, {})
+    assert (log.first(10), log.waiting) == ([], 2)
+    log.settle(NOW + 10 * SECOND, {})
+    first, second = log.first(10)
+    assert (first.count, first.first_at, first.last_at, second.count) == (3, NOW, NOW + 9 * SECOND, 1)
+
+
+def test_strangers_fill_no_disk() -> None:
+    """Of very many different refusals the late ones are counted together, those of known accounts apart."""
+    log = AuditLog()
+    for number in range(ROOM + 10):
+        log.note(denial(number))
+    log.note(denial(1, account=5))
+    found = settled(log)
+    assert len(found) == ROOM + 2
+    [rest] = [each for each in found if each.subject == OTHERS]
+    assert (rest.count, rest.actor, rest.address, found[-1].account) == (10, OTHERS, "", 5)
+
+
+def test_what_cannot_be_held_is_counted() -> None:
+    """Beyond the bound nothing is kept but how much it was, and from when to when."""
+    log = AuditLog()
+    assert log.gap(NOW) is None
+    for number in range(MOST_HELD):
+        log.note(msgspec.structs.replace(denial(number), is_allowed=True))
+    log.note(msgspec.structs.replace(denial(1), subject="more", is_allowed=True, first_at=NOW + 5))
+    log.note(msgspec.structs.replace(denial(1), subject="most", is_allowed=True, last_at=NOW + 7))
+    gap = log.gap(NOW + 9)
+    assert gap is not None
+    assert (gap.action, gap.count, gap.first_at, gap.last_at, log.counts["lost"]) == ("gap", 2, NOW + 5, NOW + 7, 2)
+    log.pulls.add(1, "acme/app")
+    log.settle(NOW, {}, is_last=True)
+    assert log.counts["lost"] == 3
+    log.written(Head("a", 1, ""), 0, {}, gap)
+    left = log.gap(NOW)
+    assert left is not None
+    assert left.count == 1
+    log.written(Head("a", 1, ""), 0, {}, left)
+    assert log.gap(NOW) is None
+
+
+def test_pulls_are_counted_by_the_minute() -> None:
+    """By account and repository, a bounded number of them; the rest is counted together."""
+    log = AuditLog()
+    for _ in range(3):
+        log.pulls.add(1, "acme/app")
+    log.pulls.add(0, "acme/app")
+    log.settle(NOW, {1: "alice"})
+    assert [(each.actor, each.subject, each.count) for each in log.first(9)] == [
+        ("alice", "acme/app", 3),
+        ("", "acme/app", 1),
+    ]
+    log.pulls.add(2, "acme/app")
+    log.settle(NOW + SECOND, {})
+    assert len(log.first(9)) == 2
+    log.settle(NOW + 60 * SECOND, {})
+    assert log.first(9)[2].actor == "#2"
+    for number in range(MOST_BUCKETS + 5):
+        log.tokens.add(0, f"acme/app{number}")
+    found = [each for each in settled(log) if each.category == Category.TOKEN]
+    assert (len(found), found[-1].subject, found[-1].count) == (MOST_BUCKETS + 1, OTHERS, 5)
+
+
+def test_everything_is_written_linked_and_sealed(logged: World) -> None:
+    """A change has its record with address and proof, every record a place, and verifying finds nothing."""
+    report = look(logged)
+    assert (report.findings, report.roots, report.chains, len(report.keys)) == ([], 2, 1, 1)
+    assert report.records == logged.rows("select sum(sequence) from audit_chain")[0][0]
+    moved = logged.rows("select actor, subject, address, method from audit where action = 'tag.moved'")
+    assert moved == [("admin", "pub/app", "198.51.100.7", "password")] * 4
+    assert logged.rows("select actor, count(*) from audit where action = 'sign-in' group by actor") == []
+    assert logged.run(seal(logged.registry)) is None
+    logged.clock.advance(seconds=61)
+    logged.run(flush_audit(logged.registry))
+    assert logged.rows("select count from audit where action = 'sign-in'") == [(1,)]
+    assert problems(logged) == []
+
+
+def test_a_change_that_cannot_be_recorded_does_not_happen(logged: World) -> None:
+    """While the log cannot be written, changes answer 503 and do nothing, and pulls go on; then the gap is told."""
+    execute(
+        logged,
+        "create trigger away before insert on audit begin select raise(abort, 'away'); end",
+    )
+    before = logged.rows("select count(*) from event")
+    answer = logged.client("admin").request("DELETE", "/v2/pub/app/manifests/v1")
+    assert (answer.status, "away" in answer.json["errors"][0]["message"]) == (503, False)
+    assert logged.rows("select count(*) from event") == before
+    assert logged.client().request("GET", "/v2/pub/app/manifests/v1").status == 200
+    logged.clock.advance(seconds=70)
+    with pytest.raises(Unavailable):
+        logged.run(flush_audit(logged.registry))
+    held = logged.registry.audit.waiting
+    assert held > 0
+    execute(logged, "drop trigger away")
+    logged.run(flush_audit(logged.registry))
+    assert logged.registry.audit.waiting == 0
+    assert logged.rows("select count(*) from audit where action = 'pull'") == [(1,)]
+    # What came after is a chain of its own that names the one before.
+    [(detail,)] = logged.rows("select detail from audit where action = 'chain.started' order by id desc limit 1")
+    assert msgspec.json.decode(detail)["after"][1] > 1
+    assert problems(logged) == []
+
+
+def test_a_gap_is_told_once_the_log_can_be_written_again(logged: World) -> None:
+    """One record says how much was lost."""
+    log = logged.registry.audit
+    log._lose(denial(1))
+    push(logged, 9)
+    assert logged.rows("select count from audit where action = 'gap'") == [(1,)]
+    push(logged, 10)
+    assert logged.rows("select count(*) from audit where action = 'gap'") == [(1,)]
+
+
+def test_records_of_the_dead_are_linked_by_others(logged: World) -> None:
+    """A change whose process ended before it linked it is in the chain of another one."""
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.restart()
+    logged.run(flush_audit(logged.registry))
+    assert logged.rows("select count(*) from audit where chain = ''") == [(0,)]
+    assert look(logged).chains == 2
+    assert problems(logged) == []
+
+
+def test_two_processes_do_not_take_the_same_record(logged: World) -> None:
+    """Whoever comes second leaves it where it is, and both chains are whole."""
+    logged.push("pub/app", image((b"late",)), "late")
+    other = logged.sibling_context().registry
+
+    async def both() -> None:
+        await asyncio.gather(flush_audit(logged.registry), flush_audit(other))
+
+    logged.run(both())
+    assert problems(logged) == []
+
+
+class _Tampering:
+    """A log that is put back as it was after each example."""
+
+    def __init__(self) -> None:
+        self.world = World(rules=RULES)
+        for number in range(3):
+            push(self.world, number)
+        self.world.run(seal(self.world.registry))
+        self.rows = self.world.rows(f"select id, {', '.join(FIELDS)} from audit order by id")
+
+    def put_back(self) -> None:
+        """Make the table what it was."""
+
+        async def restore(tx: Tx) -> None:
+            await tx.execute("delete from audit")
+            marks = ", ".join(f"${number + 1}" for number in range(len(FIELDS) + 1))
+            for row in self.rows:
+                await tx.execute(f"insert into audit (id, {', '.join(FIELDS)}) values ({marks})", *row)
+
+        self.world.transact(restore)
+
+
+@pytest.fixture(scope="module")
+def tampering() -> Iterator[_Tampering]:
+    """One log for all examples."""
+    held = _Tampering()
+    yield held
+    held.world.close()
+
+
+def _other(value: Any, name: str) -> Any:
+    if isinstance(value, int):
+        return 1 - value if name == "is_allowed" else value + 1
+    return '["another"]' if name == "reasons" else f"{value}x"
+
+
+@given(st.data())
+def test_any_tampering_is_found(tampering: _Tampering, data: st.DataObject) -> None:
+    """Whatever field of whatever record is changed, whatever is removed, exchanged, cut off or put in."""
+    world, rows = tampering.world, tampering.rows
+    tampering.put_back()
+    assert problems(world) == []
+    victim: Row = data.draw(st.sampled_from(rows))
+    how = data.draw(st.sampled_from([*FIELDS, "remove", "cut", "exchange", "insert"]))
+    if how in FIELDS:
+        value = _other(victim[1 + FIELDS.index(how)], how)
+        if how == "sequence":
+            execute(world, "delete from audit where sequence = $1", value)
+        execute(world, f"update audit set {how} = $1 where id = $2", value, victim[0])
+    elif how == "remove":
+        execute(world, "delete from audit where id = $1", victim[0])
+    elif how == "cut":
+        execute(world, "delete from audit where sequence >= $1", victim[18])
+    elif how == "exchange":
+        other: Row = data.draw(st.sampled_from([row for row in rows if row != victim]))
+        execute(world, "update audit set sequence = -1 where id = $1", victim[0])
+        execute(world, "update audit set sequence = $1 where id = $2", victim[18], other[0])
+        execute(world, "update audit set sequence = $1 where id = $2", other[18], victim[0])
+    else:
+        copied = ", ".join(name for name in FIELDS if name not in {"chain", "sequence"})
+        chain = data.draw(st.sampled_from([victim[17], "another"]))
+        sql = f"insert into audit (chain, sequence, {copied}) select $1, $2, {copied} from audit where id = $3"
+        execute(world, sql, chain, len(rows) + 1, victim[0])
+    assert problems(world) != []
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("delete from audit_root where number = 1", "roots before this one are gone"),
+        ("update audit_root set document = 'x' where number = 1", "the root cannot be read: it was changed"),
+        ("update audit_root set at = at + 1 where number = 2", "the root is not what its hash was made of"),
+        ("update audit_root set signature = '' where number = 2", "the signature is not of this root"),
+        ("update audit_root set key = 'x' where number = 1", "the signature is not of this root"),
+        ("update audit_chain set sequence = 1, hash = ''", "the end of the chain was set back"),
+        ("update audit_chain set sequence = sequence + 1", "the record is gone"),
+        ("delete from audit_chain", "the end of the chain was set back"),
+        ("update audit set reasons = 'x' where id = 2", "it was changed"),
+    ],
+)
+def test_what_is_known_of_the_log_is_guarded_too(logged: World, sql: str, problem: str) -> None:
+    """Roots and the ends of chains cannot be changed without being found."""
+    execute(logged, sql)
+    assert any(problem in found for found in problems(logged)), problems(logged)
+
+
+def test_a_root_that_is_kept_elsewhere_finds_a_log_that_was_cut(logged: World) -> None:
+    """Cutting the log and its roots back is found by whoever kept a root, and so is another one in its place."""
+    root = logged.run(get_last_root(logged.registry))
+    assert root is not None
+    known = (root.number, root.hash)
+    assert logged.run(verify(logged.registry, known=known)).findings == []
+    wrong = logged.run(verify(logged.registry, known=(1, root.hash)))
+    assert [each.problem for each in wrong.findings] == ["it is not the root that was kept elsewhere"]
+    execute(logged, "delete from audit_root where number = 2")
+    cut = logged.run(verify(logged.registry, known=known))
+    assert cut.findings[0].problem.startswith("the root that was kept elsewhere is gone")
+
+
+def test_what_stands_still_is_told(logged: World) -> None:
+    """Records that nobody links, and a log that nobody seals, are findings; a root says what it left out."""
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.clock.advance(seconds=700)
+    found = problems(logged)
+    assert any("records have no chain yet" in each for each in found)
+    execute(logged, "update audit_chain set sealed = 0")
+    execute(logged, "delete from audit_root")
+    assert any("nothing was sealed since" in each for each in problems(logged))
+
+
+def test_old_days_are_archived_and_still_there(logged: World) -> None:
+    """They leave the table for the store, are listed as before, and verify; what is changed there is found."""
+    changes = Filter(category="change")
+    everything = names(logged, changes)
+    logged.clock.advance(days=4)
+    assert logged.run(archive(logged.registry)) == 1
+    assert logged.rows("select count(*) from audit") == [(0,)]
+    logged.run(seal(logged.registry))
+    assert names(logged, changes) == everything
+    assert names(logged, changes, 2) == everything
+    assert names(logged, Filter(action="tag.moved", actor="admin"), 3) == ["tag.moved"] * 4
+    assert names(logged, Filter(actor="nobody")) == names(logged, Filter(namespace="nowhere")) == []
+    report = look(logged)
+    assert (report.findings, report.segments, report.removed) == ([], 1, 0)
+    [key] = logged.store.content.keys() & {
+        key for (pieces,) in logged.rows("select pieces from audit_segment") for key, _ in msgspec.json.decode(pieces)
+    }
+    content = logged.store.content[key]
+    logged.store.content[key] = content[:-1] + b"x"
+    assert problems(logged) == ["part 1 of the archived audit log cannot be read: its bytes were changed"]
+    del logged.store.content[key]
+    assert problems(logged) == ["part 1 of the archived audit log cannot be read: its bytes are gone"]
+    logged.store.content[key] = content
+    execute(logged, "update audit_segment set digest = digest || 'x'")
+    assert len(problems(logged)) == 2
+    execute(logged, "delete from audit_segment")
+    assert "an archived part of the log is gone, with what was known of it" in problems(logged)
+
+
+def test_very_old_days_are_removed_and_the_rest_verifies(logged: World) -> None:
+    """The bytes go, a signed summary stays; a removal that nobody recorded is found."""
+    logged.clock.advance(days=4)
+    logged.run(archive(logged.registry))
+    logged.run(seal(logged.registry))
+    held = set(logged.store.content)
+    logged.clock.advance(days=7)
+    logged.run(archive(logged.registry))
+    logged.run(seal(logged.registry))
+    assert len(held - set(logged.store.content)) == 1
+    report = look(logged)
+    assert (report.findings, report.removed) == ([], 1)
+    assert names(logged, Filter(action="audit.removed")) == ["audit.removed"]
+    push(logged, 5)
+    assert problems(logged) == []
+    execute(logged, "update audit_segment set summary = '{}'")
+    assert "what is known of this archived part is not what was signed" in problems(logged)
+
+
+def test_a_removal_without_a_record_is_found(logged: World) -> None:
+    """Whoever removes a part by hand is found."""
+    logged.clock.advance(days=4)
+    logged.run(archive(logged.registry))
+    execute(logged, "update audit_segment set removed_at = $1", logged.clock.now())
+    assert problems(logged) == ["it was removed, and no record tells of that"]
+
+
+def test_nothing_is_archived_before_it_is_linked(logged: World) -> None:
+    """What changes have written and nobody has linked is linked first."""
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.clock.advance(days=4)
+    assert logged.run(archive(logged.registry)) == 1
+    logged.run(seal(logged.registry))
+    assert problems(logged) == []
+
+
+def test_a_key_must_be_one_that_signs(world: World) -> None:
+    """A file that holds no EC key, or is not there, is told as such; a signature holds for its digest only."""
+
+    def missing() -> bytes:
+        raise FileNotFoundError("audit-key.pem")
+
+    for load in (missing, lambda: b"no key"):
+        with pytest.raises(Unavailable, match=r"audit\.key_file"):
+            AuditKey(load).sign("00")
+    key = AuditKey()
+    assert is_signed(key.public, "00", key.sign("00"))
+    assert not is_signed(key.public, "01", key.sign("00"))
+    assert not is_signed("", "00", key.sign("00"))
+
+
+def test_only_administrators_and_owners_read(logged: World) -> None:
+    """Owners read what is about their namespace; others nothing; reading is in the log."""
+    alice, nobody = logged.caller("alice"), Caller(Identity(999, "nobody"), None)
+    span = Span(NEWEST, 100)
+    found, _ = logged.run(list_records(logged.registry, alice, Filter(namespace="pub"), span))
+    assert {each.record.namespace for each in found} == {"pub"}
+    for caller, wanted in ((alice, Filter()), (nobody, Filter(namespace="pub")), (alice, Filter(namespace="library"))):
+        with pytest.raises(Exception, match=r"is refused|administrator"):
+            logged.run(list_records(logged.registry, caller, wanted, span))
+    logged.clock.advance(seconds=11)
+    logged.run(flush_audit(logged.registry))
+    assert logged.rows("select actor, detail from audit where action = 'audit.read'") == [
+        ("alice", '{"namespace":"pub"}')
+    ]

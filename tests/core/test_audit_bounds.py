@@ -1,0 +1,210 @@
+"""The audit log where there is much of it, and where two processes do the same."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Iterator
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from entrepot.core import audit_archive, audit_read, audit_verify
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_archive import archive
+from entrepot.core.audit_forward import forward
+from entrepot.core.audit_key import AuditKey, is_signed
+from entrepot.core.audit_read import NEWEST, Span, list_records
+from entrepot.core.audit_seal import seal
+from entrepot.core.audit_verify import verify
+from entrepot.core.registry import Rules
+from entrepot.domain.audit import Category, Filter, new_record
+from entrepot.domain.errors import Unavailable
+from entrepot.ports.database import T, Work
+from tests.support.images import image
+from tests.support.world import World
+
+
+class Collector:
+    """The port Forwarder that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+
+    async def send(self, messages: list[bytes]) -> None:
+        self.messages += messages
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def logged() -> Iterator[World]:
+    """A world whose log is kept for ever."""
+    with World(rules=Rules(audit_days_in_database=2, audit_keep_days=0)) as world:
+        for number in range(4):
+            world.push("pub/app", image((b"layer %d" % number,)), f"v{number}")
+        world.run(flush_audit(world.registry))
+        world.run(seal(world.registry))
+        yield world
+
+
+def pages(world: World, wanted: Filter, limit: int) -> list[list[int]]:
+    """The ids of each page."""
+    found: list[list[int]] = []
+    place: tuple[int, int] | None = NEWEST
+    while place is not None:
+        span = Span(place, limit)
+        page, place = world.run(list_records(world.registry, world.caller("admin"), wanted, span))
+        found.append([each.id for each in page])
+    return found
+
+
+def test_many_records_are_written_in_several_transactions(logged: World) -> None:
+    """None is left over, and the chain is whole."""
+    for number in range(1201):
+        record = new_record(Category.SIGN_IN, "sign-in", logged.clock.now(), subject=str(number))
+        logged.registry.audit.note(record)
+    logged.run(flush_audit(logged.registry, is_last=True))
+    assert logged.rows("select count(*) from audit where category = 'sign-in' and subject <> ''") == [(1201,)]
+    assert logged.run(verify(logged.registry)).findings == []
+
+
+def test_a_search_looks_at_a_bounded_part(logged: World) -> None:
+    """Pages may be empty and still have a next one; nothing is passed over or told twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_read, "WINDOW", 2)
+        patch.setattr(audit_read, "MOST_WINDOWS", 2)
+        found = pages(logged, Filter(category="audit"), 5)
+        assert [] in found
+        assert [number for page in found for number in page] == [
+            row[0] for row in logged.rows("select id from audit where category = 'audit' order by id desc")
+        ]
+
+
+def test_many_parts_are_searched_and_verified(logged: World) -> None:
+    """Small parts of a day are read one after the other, as many as one request may look into."""
+    everything = [row[0] for row in logged.rows("select id from audit order by id desc")]
+    logged.clock.advance(days=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_archive, "SEGMENT", 3)
+        patch.setattr(audit_archive, "MOST_SEGMENTS", 2)
+        assert logged.run(archive(logged.registry)) == 2
+        while logged.run(archive(logged.registry)):
+            pass
+        patch.setattr(audit_read, "MOST_SEGMENTS", 2)
+        until = Filter(until=logged.clock.now() - 86_400_000_000)
+        for limit in (1, 2, 5, 100):
+            assert [number for page in pages(logged, until, limit) for number in page] == everything
+    logged.run(seal(logged.registry))
+    assert logged.run(verify(logged.registry)).findings == []
+    # Whatever is exchanged between parts is found, though each is readable.
+    rows = logged.rows("select pieces, digest from audit_segment order by id limit 2")
+    logged.transact(lambda tx: tx.execute("update audit_segment set pieces = $1, digest = $2 where id = 1", *rows[1]))
+    problems = [each.problem for each in logged.run(verify(logged.registry)).findings]
+    assert "the archived records are not those that were written" in problems
+
+
+def test_two_processes_archive_the_same_day(logged: World) -> None:
+    """One of them does; what the other wrote into the store is deleted."""
+    logged.clock.advance(days=4)
+    held = len(logged.store.content)
+
+    async def both() -> list[int]:
+        return list(await asyncio.gather(archive(logged.registry), archive(logged.registry)))
+
+    assert sorted(logged.run(both())) == [0, 1]
+    assert len(logged.store.content) == held + 1
+    logged.run(seal(logged.registry))
+    assert logged.run(verify(logged.registry)).findings == []
+
+
+def test_what_cannot_be_linked_is_not_archived(logged: World) -> None:
+    """It waits for the next time."""
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.clock.advance(days=4)
+
+    async def nothing(registry: object) -> None:
+        del registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_archive, "flush_audit", nothing)
+        assert logged.run(archive(logged.registry)) == 0
+    assert logged.run(archive(logged.registry)) == 1
+
+
+def test_two_processes_seal_at_once(logged: World) -> None:
+    """One root is made, and whoever comes second has nothing to do."""
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.run(flush_audit(logged.registry))
+    rows = logged.rows("select number, at, document, hash, key, signature from audit_root")
+    logged.transact(lambda tx: tx.execute("delete from audit_root"))
+
+    class Behind:
+        """A database whose last root another process has just made."""
+
+        def read(self, work: Work[T]) -> Awaitable[T]:
+            return logged.sqlite.read(work)
+
+        async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+            marks = "($1, $2, $3, $4, $5, $6)"
+            columns = "(number, at, document, hash, key, signature)"
+
+            async def late(tx: object) -> T:
+                value = await work(tx)
+                await tx.execute(f"insert into audit_root {columns} values {marks}", *rows[0])
+                return value
+
+            return await logged.sqlite.transact(late, durable=durable)
+
+    object.__setattr__(logged.registry, "database", Behind())
+    assert logged.run(seal(logged.registry)) is None
+
+
+def test_very_many_findings_are_counted(logged: World) -> None:
+    """The first hundred are told."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_verify, "MOST_FINDINGS", 3)
+        logged.transact(lambda tx: tx.execute("update audit set actor = 'x'"))
+        report = logged.run(verify(logged.registry))
+    assert (len(report.findings), report.found > 3) == (3, True)
+
+
+def test_verifying_does_not_go_on_for_ever(logged: World) -> None:
+    """Where days are archived all the time, it says so."""
+    numbers = iter(range(100))
+
+    async def moving(tx: object) -> int:
+        del tx
+        return next(numbers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("entrepot.metadata.audit_segments.find_last_segment", moving)
+        with pytest.raises(Unavailable, match="archived while"):
+            logged.run(verify(logged.registry))
+
+
+def test_what_is_archived_is_not_forwarded_any_more(logged: World) -> None:
+    """It is passed over, and what came later is sent."""
+    logged.clock.advance(days=4)
+    logged.run(archive(logged.registry))
+    logged.run(seal(logged.registry))
+    receiver = Collector()
+    while logged.run(forward(logged.registry, receiver)):
+        pass
+    # What was still held when the day was archived has come later.
+    assert {message.split(b" ")[5] for message in receiver.messages} == {b"sign-in", b"root"}
+    logged.push("pub/app", image((b"late",)), "late")
+    logged.run(flush_audit(logged.registry))
+    assert logged.run(forward(logged.registry, receiver)) > 0
+
+
+def test_another_kind_of_key_is_refused() -> None:
+    """Only EC keys sign and vouch."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with pytest.raises(Unavailable, match="EC key"):
+        AuditKey(lambda: pem).sign("00")
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert not is_signed(b64encode(public).decode(), "00", "")
