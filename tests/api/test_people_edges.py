@@ -10,7 +10,7 @@ import pytest
 
 from entrepot.core.mailing import network_of
 from entrepot.core.registry import Rules
-from entrepot.core.sign_in import sign_in
+from entrepot.core.sign_in import Typed, sign_in
 from entrepot.domain.errors import CodeNeeded, Unauthenticated
 from entrepot.metadata import accounts, totp
 from entrepot.ports.database import Tx
@@ -244,7 +244,7 @@ def test_the_verb_for_signing_in(door: Door) -> None:
     context = door.world.context
 
     def enter(password: str, code: str) -> str:
-        return door.world.run(sign_in(context.registry, context.genuine, "bob", password, code)).name
+        return door.world.run(sign_in(context.registry, context.genuine, Typed("bob", password, code))).identity.name
 
     assert enter(password_of("bob"), "") == "bob"
     carried = Authenticator(door, "bob")

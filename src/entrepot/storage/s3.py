@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -36,6 +36,7 @@ SMALLEST_READ: Final = 256 << 10
 LARGEST_READ: Final = 8 << 20
 READERS_BYTES: Final = 64 << 20
 CHUNK_BYTES: Final = 1 << 20
+ABORT_SECONDS: Final = 5
 KNOWN: Final = frozenset({"endpoint", "region"})
 # A part must have passed in this time, whole; whoever waits longer has been told to come again.
 CLIENT: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
@@ -52,16 +53,22 @@ class ObjectStore:
     async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
         key = f"{prefix}.{secrets.token_hex(8)}"
         content = _Hashed(chunks, algorithm)
-        async with aclosing(content.parts()) as parts:
-            first = await anext(parts, b"")
-            try:
-                with _telling(key):
-                    await self._put(key, first, parts)
-            except Unavailable:
-                if content.failure is not None:
-                    # The library has another error for a body that breaks off.
-                    raise content.failure from None
-                raise
+        parts = content.parts()
+        first = await anext(parts, b"")
+        writing = asyncio.ensure_future(self._put(key, first, parts))
+        try:
+            with _telling(key):
+                await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The body ends with an error, upon which the library takes back the parts that have been written.
+            content.is_over = True
+            await asyncio.wait({writing}, timeout=ABORT_SECONDS)
+            raise
+        except Unavailable:
+            if content.failure is not None:
+                # The library has another error for a body that breaks off.
+                raise content.failure from None
+            raise
         return content.written((Piece(key, content.size),))
 
     async def _put(self, key: str, first: bytes, rest: AsyncIterator[bytes]) -> None:
@@ -146,6 +153,7 @@ class _Hashed:
     def __init__(self, chunks: AsyncIterable[bytes], algorithm: str) -> None:
         self.size = 0
         self.failure: Exception | None = None
+        self.is_over = False
         self._chunks = chunks
         self._algorithm = algorithm
         self._hash = new_hash(algorithm)
@@ -171,6 +179,8 @@ class _Hashed:
     async def _received(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._chunks:
+                if self.is_over:
+                    raise ConnectionAbortedError("nobody waits for this any more")
                 yield chunk
         except Exception as error:
             self.failure = error
