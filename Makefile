@@ -22,7 +22,8 @@ serve: $(VENV)/.runtime ## Serve the registry on 127.0.0.1:5000 with data in ./d
 test: $(VENV)/.development ## Run the default test suite with its coverage gate (ARGS="-k ...")
 	@rm -f .coverage .coverage.*
 	$(PYTEST) -n $(WORKERS) --cov --cov-report= \
-		--ignore tests/architecture --ignore tests/clients --ignore tests/conformance --ignore tests/faults $(ARGS)
+		--ignore tests/architecture --ignore tests/clients --ignore tests/conformance --ignore tests/document \
+		--ignore tests/faults $(ARGS)
 	$(PYTEST) tests/conformance --cov --cov-append --cov-report=
 	@$(BIN)/coverage json -q -o .coverage.json
 	@$(BIN)/python scripts/coverage_gate.py .coverage.json
@@ -35,9 +36,10 @@ check: $(VENV)/.development ## Run the static gates: format, lint, types, layers
 	$(BIN)/lint-imports
 	$(PYTEST) -q tests/architecture
 
-conformance: $(VENV)/.development ## Run our conformance suite in process, then against a running server
+conformance: $(VENV)/.development ## Run our conformance suite in process and over HTTP, and the API against its document
 	$(PYTEST) tests/conformance
 	$(BIN)/python scripts/conformance_over_http.py
+	$(PYTEST) tests/document
 
 clients: $(VENV)/.development ## Run the tests with real clients (tiers a and b; installs them, needs root)
 	sh tests/clients/install.sh a b
