@@ -85,6 +85,8 @@ def test_ids_are_stable() -> None:
         "access_check",
         "access_get_refusal",
         "access_list_able",
+        "collection_plan",
+        "collection_run",
         "grants_create",
         "grants_get",
         "grants_list_page",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from entrepot.api import (
     access,
+    collection,
     grants,
     invitations,
     issuers,
@@ -139,6 +140,8 @@ ENDPOINTS: Final = [
     Endpoint("PUT", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.put_rule, 200, (403, 404, 409)),
     Endpoint("DELETE", f"{ISSUER}/rules/{{rule}}", Action.ADMIN, issuers.remove_rule, 204, (403, 404)),
     Endpoint("POST", "/issuer-trials", Action.ADMIN, issuers.try_token, 200, (403,)),
+    Endpoint("GET", "/collection", Action.ADMIN, collection.plan, 200, (403,)),
+    Endpoint("POST", "/collection", Action.ADMIN, collection.run, 202, (403,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.collect import AUDIT, COLLECT, audit, run_collection
 from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
@@ -33,7 +34,7 @@ BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
 WORKER_DIED: Final = "its worker died"
-RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400}
+RECURRING: Final = {EXPIRE: 300, EXPIRE_DENIALS: 3600, KEYS: 3600, FOLLOW_DIRECTORY: 300, FORGET: 86_400, COLLECT: 60}
 
 Handler = Callable[[Registry, str], Awaitable[None]]
 
@@ -81,6 +82,18 @@ async def forget(registry: Registry, payload: str) -> None:
     await forget_credentials(registry)
 
 
+async def collect(registry: Registry, payload: str) -> None:
+    """Forget what neither a tag nor a pin keeps any more."""
+    del payload
+    await run_collection(registry)
+
+
+async def audit_content(registry: Registry, payload: str) -> None:
+    """Look for what nothing keeps without having been asked."""
+    del payload
+    await audit(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -88,6 +101,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     KEYS: rotate_keys,
     FOLLOW_DIRECTORY: follow_directory,
     FORGET: forget,
+    COLLECT: collect,
+    AUDIT: audit_content,
 }
 
 
