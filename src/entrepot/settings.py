@@ -195,6 +195,7 @@ class Keep(Section, frozen=True):
     history_days: int = 30
     history_digests: int = 20
     trash_days: int = 7
+    grace_seconds: int = 3600
 
 
 class Audit(Section, frozen=True):

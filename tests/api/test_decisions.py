@@ -57,6 +57,8 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("PUT", "/issuers/ci/rules/main", {"conditions": {}, "account": "bob", "scopes": ["repository:a/*:pull"]}),
     ("DELETE", "/issuers/ci/rules/main", None),
     ("POST", "/issuer-trials", {"token": "x"}),
+    ("GET", "/collection", None),
+    ("POST", "/collection", {}),
     ("GET", "/jobs", None),
     ("GET", "/jobs/dead", None),
     ("GET", "/signing-keys", None),

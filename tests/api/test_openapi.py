@@ -86,6 +86,8 @@ def test_ids_are_stable() -> None:
         "audit_get_root",
         "audit_list_page",
         "audit_verify",
+        "collection_plan",
+        "collection_run",
         "emails_confirm",
         "emails_get",
         "emails_put",

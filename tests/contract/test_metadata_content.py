@@ -285,7 +285,7 @@ def test_history_is_trimmed_to_the_newest(held: Held, keep: int, left: list[int]
                 "insert into pin (repository, digest, reason, holder, until) values ($1, $2, $3, $4, $5)",
                 *(known, digest(number), *pin, NOW + number),
             )
-    held.transact(lambda tx: pins.trim_history(tx, known, "latest", keep))
+    held.transact(lambda tx: pins.trim_history(tx, known, "latest", keep, NOW))
     kept = pinned(held)
     assert {key[0] for key in kept if key[1:] == ("history", "latest")} == {digest(number) for number in left}
     assert len(kept) == 12 + len(left)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from entrepot.core.collect import collect_batch
 from entrepot.core.delete import delete_blob, delete_manifest
 from entrepot.core.policy import Policy
 from entrepot.core.push import ManifestPush, push_manifest
@@ -57,6 +58,11 @@ class Racers:
         """Push blobs."""
         for content in contents:
             await push_blob(self.registry, self.caller, APP, digest_of(content), chunks(content))
+
+    async def drain(self) -> None:
+        """Collect until nothing is left to look at."""
+        while (await collect_batch(self.registry, 20))[0]:
+            pass
 
     def race(self, *verbs: Any) -> list[object]:
         """Run verbs at once; what each answered or was refused with. Anything but a refusal is raised."""
@@ -135,3 +141,29 @@ def test_a_crowd_makes_one_repository(racers: Racers) -> None:
     kinds = [row[0] for row in racers.held.rows("select kind from event")]
     assert (kinds.count("repository.created"), kinds.count("namespace.created")) == (1, 1)
     assert racers.held.rows("select count(*) from blob") == [(ROUNDS,)]
+
+
+def test_a_push_never_loses_a_layer_to_the_collector(racers: Racers) -> None:
+    """Where the promise of a blob has ended and it is pushed with its manifest, or named by one, at this moment.
+
+    Either the blob stays, or the push of a manifest that needs it is refused; no manifest stands without its layers,
+    and no blob without its bytes.
+    """
+    registry = racers.registry
+    assert isinstance(registry.clock, FrozenClock)
+    for number in range(ROUNDS):
+        layer = f"collected layer {number}".encode()
+        pushed = image([layer])
+        racers.held.run(racers.push_content(*pushed.blobs))
+        registry.clock.advance(days=2)
+        again = racers.push_content(layer) if number % 2 else racers.push(pushed, f"v{number}")
+        first = [collect_batch(registry, 1) for _ in range(3)]
+        answers = racers.race(*first, racers.push(pushed, f"t{number}"), again)
+        is_taken = not all(is_refused(answer) for answer in answers[3:4])
+        racers.held.run(racers.drain())
+        found = racers.held.rows("select digest from blob where digest = $1", digest_of(layer))
+        lying = racers.held.rows("select key from location where blob = $1", digest_of(layer))
+        named = racers.held.rows("select 1 from member where digest = $1 and kind = 'blob'", digest_of(layer))
+        assert len(found) == len(lying), answers
+        assert bool(named) == bool(found), answers
+        assert found or not is_taken, answers

@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Iterator
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -16,11 +17,12 @@ from entrepot.core.audit_archive import archive
 from entrepot.core.audit_forward import forward
 from entrepot.core.audit_key import AuditKey, is_signed
 from entrepot.core.audit_read import NEWEST, Span, list_records
-from entrepot.core.audit_seal import seal
+from entrepot.core.audit_seal import problem_of_root, seal
 from entrepot.core.audit_verify import verify
 from entrepot.core.registry import Rules
 from entrepot.domain.audit import Category, Filter, new_record
 from entrepot.domain.errors import Unavailable
+from entrepot.metadata import audit_roots
 from entrepot.ports.database import T, Work
 from tests.support.images import image
 from tests.support.world import World
@@ -208,3 +210,31 @@ def test_another_kind_of_key_is_refused() -> None:
         AuditKey(lambda: pem).sign("00")
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert not is_signed(b64encode(public).decode(), "00", "")
+
+
+def test_records_that_have_gone_are_passed_over(logged: World) -> None:
+    """A chain of which nothing is left sends nothing, and is not looked at again."""
+    logged.transact(lambda tx: tx.execute("delete from audit"))
+    receiver = Collector()
+    logged.run(forward(logged.registry, receiver))
+    assert {message.split(b" ")[5] for message in receiver.messages} == {b"root"}
+    assert logged.run(forward(logged.registry, receiver)) == 0
+
+
+def test_small_pages_end_within_the_database(logged: World) -> None:
+    """A page that is full needs no look at older days, and the pages together are the whole."""
+    found = pages(logged, Filter(category="change"), 2)
+    assert all(len(page) == 2 for page in found[:-1])
+    wanted = [row[0] for row in logged.rows("select id from audit where category = 'change' order by id desc")]
+    assert [number for page in found for number in page] == wanted
+
+
+def test_a_root_follows_the_one_before_it(logged: World) -> None:
+    """One that is genuine and follows another root is not taken for its follower."""
+    logged.clock.advance(seconds=61)
+    logged.push("pub/app", image((b"more",)), "more")
+    logged.run(flush_audit(logged.registry))
+    logged.run(seal(logged.registry))
+    first, second = logged.run(logged.registry.database.read(lambda tx: audit_roots.list_roots(tx, 0, 9)))
+    assert problem_of_root(second, first) == ""
+    assert "does not follow" in problem_of_root(second, msgspec.structs.replace(first, hash="other"))

@@ -11,7 +11,10 @@ from typing import TypeVar
 import pytest
 
 from entrepot.core import check as module
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_archive import archive
 from entrepot.core.check import Report, check, total_bytes
+from entrepot.core.registry import Rules
 from entrepot.domain.digests import Digest, digest_of
 from entrepot.domain.errors import Unavailable
 from entrepot.metadata import blobs
@@ -204,6 +207,21 @@ def test_a_blob_whose_bytes_are_gone(broken: World, is_deep: bool) -> None:
     """Already a shallow check looks for its last byte."""
     broken.store.content.clear()
     assert {kind for kind, _ in found(look(broken, is_deep=is_deep))} == {"blob.missing"}
+
+
+def test_archived_days_of_the_audit_log_are_named(tmp_path: pathlib.Path) -> None:
+    """Their files belong to something, as those of blobs do."""
+    store = open_store(f"file://{tmp_path}")
+    with World(rules=Rules(audit_days_in_database=2), wrap_store=lambda _: store) as world:
+        world.push("priv/app", IMAGE, "v1")
+        world.run(flush_audit(world.registry))
+        world.clock.advance(days=4)
+        world.run(archive(world.registry))
+        keys = look(world).keys
+        assert keys is not None
+        assert keys.held > 2
+        assert keys.unreferenced == 0
+        world.run(store.close())
 
 
 @pytest.mark.parametrize("is_deep", [False, True])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from entrepot.core.jobs import run_due, schedule_recurring
+from entrepot.core.registry import Rules
 from entrepot.domain.digests import Digest, digest_of
 from tests.support.asgi import DISCONNECT
 from tests.support.faults import require_no_lost_bytes, require_whole
@@ -19,6 +20,7 @@ from tests.support.world import World, put_manifest
 
 REPOSITORIES = ("priv/a", "pub/b")
 CONTENTS = (b"", b"one", bytes(range(256)))
+FOR_EVER = Rules(history_days=100_000, trash_days=100_000, promise_seconds=10**10)
 repositories = st.sampled_from(REPOSITORIES)
 contents = st.sampled_from((CONFIG, *CONTENTS))
 tags = st.sampled_from(("v1", "v2"))
@@ -41,7 +43,9 @@ class Registry(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        # What time and the collector take away is the story of test_collect.py.
+        self.world = World(rules=FOR_EVER)
+        self.world.transact(lambda tx: tx.execute("update namespace set untagged_days = 100000"))
         self.client = self.world.client("alice")
         self.known = {name: Known() for name in REPOSITORIES}
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from entrepot.api import (
     access,
     audit,
+    collection,
     emails,
     grants,
     invitations,
@@ -179,6 +180,8 @@ ENDPOINTS: Final = [
     Endpoint("GET", f"{SIGN_ON}/links", Action.ADMIN, sign_on_providers.list_links, 200, (403, 404)),
     Endpoint("PUT", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.put_link, 200, (403, 404, 409)),
     Endpoint("DELETE", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.remove_link, 204, (403, 404)),
+    Endpoint("GET", "/collection", Action.ADMIN, collection.plan, 200, (403,)),
+    Endpoint("POST", "/collection", Action.ADMIN, collection.run, 202, (403,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.count, 200, (403,)),
     Endpoint("GET", "/jobs/dead", Action.ADMIN, jobs.list_dead, 200, (403,)),
     Endpoint("GET", "/signing-keys", Action.ADMIN, signing_keys.list_all, 200, (403,)),

@@ -54,6 +54,7 @@ for path, name, group, text in (
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
+    ("collect:collect", "collect", MANAGE, "Free what nothing keeps any more, or say what would be freed."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
     ("audit:app", "audit", MANAGE, "Read the audit log, and see whether anybody has touched it."),
     ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),

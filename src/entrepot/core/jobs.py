@@ -13,6 +13,7 @@ import msgspec
 
 from entrepot.core.audit_archive import archive
 from entrepot.core.audit_seal import seal
+from entrepot.core.collect import AUDIT, COLLECT, audit, run_collection
 from entrepot.core.credentials import forget_credentials
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
@@ -59,6 +60,7 @@ RECURRING: Final = {
     EXPIRE_ATTEMPTS: 300,
     SEAL: 60,
     ARCHIVE: 600,
+    COLLECT: 60,
 }
 
 Handler = Callable[[Registry, str], Awaitable[None]]
@@ -144,6 +146,18 @@ async def archive_audit(registry: Registry, payload: str) -> None:
     await archive(registry)
 
 
+async def collect(registry: Registry, payload: str) -> None:
+    """Forget what neither a tag nor a pin keeps any more."""
+    del payload
+    await run_collection(registry)
+
+
+async def audit_content(registry: Registry, payload: str) -> None:
+    """Look for what nothing keeps without having been asked."""
+    del payload
+    await audit(registry)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     DISCARD: discard,
     EXPIRE: expire,
@@ -158,6 +172,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     EXPIRE_ATTEMPTS: forget_attempts,
     SEAL: seal_audit,
     ARCHIVE: archive_audit,
+    COLLECT: collect,
+    AUDIT: audit_content,
 }
 
 

@@ -110,7 +110,9 @@ async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move
     if move.from_digest is not None and act.rules.history_digests > 0:
         until = act.now + act.rules.history_days * DAY
         await pins.put_pin(tx, repository, move.from_digest, ("history", move.tag), until)
-        await pins.trim_history(tx, repository, move.tag, act.rules.history_digests)
+        await pins.trim_history(tx, repository, move.tag, act.rules.history_digests, act.now)
+    elif move.from_digest is not None:
+        await pins.put_pin(tx, repository, move.from_digest, ("review", ""), act.now)
     if move.to_digest is None:
         await tags.delete_tag(tx, repository, move.tag)
     else:

@@ -44,6 +44,7 @@ class Rules(msgspec.Struct, frozen=True):
     history_digests: int = 20
     trash_days: int = 7
     discard_seconds: int = 60
+    grace_seconds: int = 3600
     create_accounts: bool = True
     private_addresses: bool = False
     require_totp: Literal["off", "administrators", "everyone"] = "off"

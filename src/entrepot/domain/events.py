@@ -9,6 +9,7 @@ import msgspec
 EventKind = Literal[
     "manifest.pushed",
     "manifest.deleted",
+    "manifest.collected",
     "blob.deleted",
     "blob.damaged",
     "blob.healed",

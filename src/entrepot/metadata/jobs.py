@@ -30,6 +30,20 @@ async def add_job(tx: Tx, kind: str, key: str, payload: object, run_at: int) -> 
     )
 
 
+async def hasten_job(tx: Tx, kind: str, run_at: int) -> None:
+    """Let a job that waits for its time run by then; queue it where it neither waits nor runs."""
+    await tx.execute(
+        "update job set run_at = $1 where kind = $2 and key = '' and state = 'pending' and run_at > $1", run_at, kind
+    )
+    await tx.execute(
+        "insert into job (kind, key, payload, run_at, created_at) "
+        "select $1, '', '{}', cast($2 as bigint), cast($2 as bigint) "
+        "where not exists (select 1 from job where kind = $1 and key = '' and state in ('pending', 'running'))",
+        kind,
+        run_at,
+    )
+
+
 async def claim_jobs(tx: Tx, worker: str, now: int, lease_until: int, limit: int) -> list[JobRow]:
     """Take due jobs, the oldest first, until the lease ends."""
     rows = await tx.all(

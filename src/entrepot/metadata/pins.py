@@ -7,7 +7,8 @@ from typing import Literal
 from entrepot.domain.digests import Digest
 from entrepot.ports.database import Tx
 
-Reason = Literal["untagged", "upload", "history", "trash"]
+# `review` keeps nothing: it has ended when it is made, and asks the collector to look.
+Reason = Literal["untagged", "upload", "history", "trash", "review"]
 
 
 async def put_pin(tx: Tx, repository: int, digest: Digest, pin: tuple[Reason, str], until: int) -> None:
@@ -31,12 +32,13 @@ async def remove_pins(tx: Tx, repository: int, digest: Digest, reason: Reason) -
     )
 
 
-async def trim_history(tx: Tx, repository: int, holder: str, keep: int) -> None:
-    """Keep only the newest `keep` digests of a tag's history."""
+async def trim_history(tx: Tx, repository: int, holder: str, keep: int, now: int) -> None:
+    """Keep only the newest `keep` digests of a tag's history; the pins of the others end now."""
     await tx.execute(
-        "delete from pin where repository = $1 and reason = 'history' and holder = $2 and digest in ("
-        "select digest from pin where repository = $1 and reason = 'history' and holder = $2 "
-        "order by until desc limit 1000000 offset $3)",
+        "update pin set until = $1 where repository = $2 and reason = 'history' and holder = $3 and until > $1 "
+        "and digest in (select digest from pin where repository = $2 and reason = 'history' and holder = $3 "
+        "order by until desc limit 1000000 offset $4)",
+        now,
         repository,
         holder,
         keep,

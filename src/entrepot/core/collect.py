@@ -1,0 +1,235 @@
+"""Garbage collection, while pushes and pulls go on: what neither a tag nor a pin keeps is forgotten, then its bytes.
+
+Pins that have ended are the queue: whoever lets go of something leaves one behind (a moved tag its history, a deletion
+its trash, an upload its promise). What such a pin kept is judged again in the transaction that forgets it, so that a
+push at the same moment either finds it or brings it anew. A manifest keeps what it contains, a subject its referrers;
+what a forgotten manifest kept is queued in turn. The store is never walked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from entrepot.core.accounts import require_admin
+from entrepot.core.registry import SECOND, Registry
+from entrepot.core.upload import DISCARD
+from entrepot.domain.access import Caller
+from entrepot.domain.digests import Digest
+from entrepot.domain.events import Event
+from entrepot.metadata import blobs, collect, events, jobs, pins
+from entrepot.metadata.collect import EndedPin
+from entrepot.ports.database import Tx
+
+COLLECT: Final = "content.collect"
+AUDIT: Final = "content.audit"
+BATCH: Final = 20
+PAGE: Final = 100
+AUDIT_PAGE: Final = 200
+# One run of the job; the next one goes on.
+RUN_SECONDS: Final = 45
+MOST_PLANNED: Final = 20_000
+MOST_COUNTED: Final = 100_000
+HOMES: Final = 1000
+
+Place = tuple[int, str]
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What was forgotten: manifests and blobs of repositories, and bytes that nobody names any more."""
+
+    manifests: int = 0
+    blobs: int = 0
+    freed_bytes: int = 0
+
+    def __add__(self, other: Collected) -> Collected:
+        return Collected(
+            self.manifests + other.manifests, self.blobs + other.blobs, self.freed_bytes + other.freed_bytes
+        )
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a collection would forget now; without `is_whole` there is more than was looked at."""
+
+    collected: Collected
+    waiting: int
+    is_whole: bool
+
+
+async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Collected:
+    """Forget what ended pins have kept, batch by batch, for some time at most. Raises Unavailable."""
+    until = registry.clock.now() + seconds * SECOND
+    total = Collected()
+    while registry.clock.now() < until:
+        ended, collected = await collect_batch(registry, BATCH)
+        total += collected
+        if ended < BATCH:
+            break
+    return total
+
+
+async def collect_batch(registry: Registry, batch: int) -> tuple[int, Collected]:
+    """Judge so many ended pins in one transaction; how many there were, and what was forgotten. Raises Unavailable."""
+    return await registry.database.transact(lambda tx: _collect(tx, registry, batch))
+
+
+async def audit(registry: Registry) -> int:
+    """Look at everything, and queue what nothing keeps although no pin has ended; how much there was.
+
+    Nothing should be found: whoever lets go leaves a pin. Raises Unavailable.
+    """
+    found, after = 0, (0, "")
+    while page := await registry.database.read(partial(collect.list_members_after, after=after, limit=AUDIT_PAGE)):
+        # Each page is judged by itself, with pushes between; what is queued is judged once more.
+        found += await registry.database.transact(partial(_queue, page=page, now=registry.clock.now()))
+        after = page[-1]
+    return found
+
+
+async def request(registry: Registry, caller: Caller, *, with_audit: bool) -> int:
+    """Let the job run as soon as a worker is free, after an audit if wanted; how many pins have ended, up to 100,000.
+
+    Raises Denied, InsufficientScope.
+    """
+    require_admin(caller, registry.policy.snapshot)
+    now = registry.clock.now()
+
+    async def record(tx: Tx) -> int:
+        if with_audit:
+            await jobs.add_job(tx, AUDIT, "", {}, now)
+        await jobs.hasten_job(tx, COLLECT, now)
+        return await collect.count_ended_pins(tx, now, MOST_COUNTED)
+
+    return await registry.database.transact(record)
+
+
+async def plan(registry: Registry, caller: Caller) -> Plan:
+    """What a collection would forget now, without forgetting it. Raises Denied, InsufficientScope."""
+    require_admin(caller, registry.policy.snapshot)
+    now = registry.clock.now()
+    waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, now, MOST_COUNTED))
+    ended = await registry.database.read(lambda tx: collect.list_ended_pins(tx, now, MOST_PLANNED))
+    queue = deque((pin.repository, str(pin.digest)) for pin in ended)
+    gone: set[Place] = set()
+    total, looked = Collected(), 0
+    while queue and looked < MOST_PLANNED:
+        place, looked = queue.popleft(), looked + 1
+        if place in gone:
+            continue
+        found = await registry.database.read(partial(_foresee, place=place, now=now, gone=gone))
+        if found is not None:
+            total += found[0]
+            queue.extend((place[0], digest) for digest in found[1])
+    return Plan(total, waiting, not queue and len(ended) < MOST_PLANNED)
+
+
+async def _queue(tx: Tx, page: list[Place], now: int) -> int:
+    unkept = [place for place in page if not await _is_kept(tx, place, now, set())]
+    for repository, digest in unkept:
+        await pins.put_pin(tx, repository, Digest(digest), ("review", ""), now)
+    return len(unkept)
+
+
+async def _collect(tx: Tx, registry: Registry, batch: int) -> tuple[int, Collected]:
+    now = registry.clock.now()
+    ended = await collect.list_ended_pins(tx, now, batch)
+    total = Collected()
+    for pin in ended:
+        await collect.remove_ended_pin(tx, pin, now)
+        if not await _is_kept(tx, (pin.repository, pin.digest), now, set()) and not await _waits(tx, pin, now):
+            total += await _forget(tx, registry, pin, now)
+    return len(ended), total
+
+
+async def _waits(tx: Tx, pin: EndedPin, now: int) -> bool:
+    """Whether manifests that nothing keeps either must go first: no name may lead to what is gone."""
+    parents = await collect.list_parents(tx, pin.repository, pin.digest, ("", PAGE))
+    for parent in parents:
+        await pins.put_pin(tx, pin.repository, Digest(parent), ("review", ""), now)
+    if parents:
+        await pins.put_pin(tx, pin.repository, pin.digest, ("review", ""), now + 1)
+    return bool(parents)
+
+
+async def _is_kept(tx: Tx, place: Place, now: int, gone: set[Place]) -> bool:
+    """Whether a way leads from a tag or a pin: through manifests that contain it, or through its subject."""
+    repository, start = place
+    seen, left = {start}, deque([start])
+    while left:
+        digest = left.popleft()
+        if await collect.is_rooted(tx, repository, digest, now):
+            return True
+        if await collect.has_rooted_parent(tx, repository, digest, now):
+            return True
+        for other in await _keepers(tx, repository, digest):
+            if other not in seen and (repository, other) not in gone:
+                seen.add(other)
+                left.append(other)
+    return False
+
+
+async def _keepers(tx: Tx, repository: int, digest: str) -> list[str]:
+    found, after = await collect.list_named(tx, digest, is_subject=True), ""
+    while page := await collect.list_parents(tx, repository, digest, (after, PAGE)):
+        found += page
+        after = page[-1]
+    return found
+
+
+async def _kept_by(tx: Tx, repository: int, digest: str) -> list[str]:
+    """What may have nothing else to keep it once a manifest has gone."""
+    found, after = await collect.list_named(tx, digest, is_subject=False), ""
+    while page := await collect.list_all_referrers(tx, repository, digest, (after, PAGE)):
+        found += page
+        after = page[-1]
+    return [each for each in found if await collect.list_kinds(tx, repository, each)]
+
+
+async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collected:
+    kinds = await collect.list_kinds(tx, pin.repository, pin.digest)
+    await collect.remove_member(tx, pin.repository, pin.digest)
+    total = Collected()
+    if "manifest" in kinds:
+        for each in await _kept_by(tx, pin.repository, pin.digest):
+            # Whoever was told a moment ago that it is there has this long to push what needs it.
+            until = now + registry.rules.grace_seconds * SECOND
+            await pins.put_pin(tx, pin.repository, Digest(each), ("review", ""), until)
+        if not await collect.list_homes(tx, pin.digest, "manifest", 1):
+            await collect.remove_manifest(tx, pin.digest)
+        name = await collect.find_repository_name(tx, pin.repository)
+        await events.add_event(tx, Event("manifest.collected", "registry", name, {"digest": pin.digest}), now)
+        total += Collected(manifests=1)
+    if "blob" in kinds:
+        freed = 0
+        if not await collect.list_homes(tx, pin.digest, "blob", 1):
+            freed = await _free(tx, registry, pin.digest, now)
+        total += Collected(blobs=1, freed_bytes=freed)
+    return total
+
+
+async def _free(tx: Tx, registry: Registry, digest: Digest, now: int) -> int:
+    size = await collect.find_blob_size(tx, digest)
+    keys = [piece.key for piece in await blobs.list_locations(tx, digest)]
+    await collect.remove_blob(tx, digest)
+    if keys:
+        # Readers that were told where the bytes lie have this long to open them.
+        await jobs.add_job(tx, DISCARD, keys[0], keys, now + registry.rules.discard_seconds * SECOND)
+    return size
+
+
+async def _foresee(tx: Tx, place: Place, now: int, gone: set[Place]) -> tuple[Collected, list[str]] | None:
+    repository, digest = place
+    kinds = await collect.list_kinds(tx, repository, digest)
+    if not kinds or await _is_kept(tx, place, now, gone):
+        return None
+    gone.add(place)
+    queued = await _kept_by(tx, repository, digest) if "manifest" in kinds else []
+    freed = 0
+    if "blob" in kinds:
+        homes = await collect.list_homes(tx, digest, "blob", HOMES)
+        is_last = len(homes) < HOMES and all((home, digest) in gone for home in homes)
+        freed = await collect.find_blob_size(tx, digest) if is_last else 0
+    return Collected("manifest" in kinds, "blob" in kinds, freed), queued

@@ -1,0 +1,220 @@
+"""Random pushes, moves, deletes and collections: nothing reachable is ever lost, and in the end the rest is gone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from entrepot.core.collect import audit, collect_batch
+from entrepot.core.jobs import run_due
+from entrepot.core.registry import Rules
+from entrepot.domain.digests import Digest, digest_of
+from tests.support.faults import require_no_lost_bytes, require_whole
+from tests.support.images import CONFIG, Image, artifact, image, index
+from tests.support.world import World, push_blob, put_manifest
+
+REPOSITORIES = ("priv/a", "pub/b")
+CONTENTS = (b"one", b"two", b"three")
+SHORT = Rules(history_days=2, history_digests=2, trash_days=1, promise_seconds=3600, grace_seconds=60)
+repositories = st.sampled_from(REPOSITORIES)
+tags = st.sampled_from(("v1", "v2", "v3"))
+layer_lists = st.lists(st.sampled_from(CONTENTS), max_size=2)
+Known = dict[Digest, Image]
+
+
+class Collection(RuleBasedStateMachine):
+    """What tags lead to is told by the manifests themselves, not by the tables that the collector reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(rules=SHORT)
+        self.world.transact(lambda tx: tx.execute("update namespace set untagged_days = 1"))
+        self.client = self.world.client("alice")
+        self.tags: dict[str, dict[str, Digest]] = {name: {} for name in REPOSITORIES}
+        self.ever: dict[str, Known] = {name: {} for name in REPOSITORIES}
+
+    def teardown(self) -> None:
+        """Once all time is over, what is left is what tags lead to, in rows and in bytes."""
+        try:
+            self.end_all_time()
+            self.require_exact()
+        finally:
+            self.world.close()
+
+    def push(self, name: str, pushed: Image, reference: str) -> None:
+        """A manifest with what it contains."""
+        for content in pushed.blobs:
+            push_blob(self.client, name, content)
+        answer = put_manifest(self.client, name, pushed, reference)
+        assert answer.status == 201, answer
+        self.ever[name][pushed.digest] = pushed
+
+    def is_there(self, name: str, digest: Digest) -> bool:
+        """Whether clients still see a manifest."""
+        return self.client.request("HEAD", f"/v2/{name}/manifests/{digest}").status == 200
+
+    @rule(name=repositories, layers=layer_lists, tag=tags)
+    def push_tagged(self, name: str, layers: list[bytes], tag: str) -> None:
+        """An image under a tag, which may move."""
+        pushed = image(layers)
+        self.push(name, pushed, tag)
+        self.tags[name][tag] = pushed.digest
+
+    @rule(name=repositories, layers=layer_lists)
+    def push_untagged(self, name: str, layers: list[bytes]) -> None:
+        """An image by digest alone."""
+        pushed = image(layers)
+        self.push(name, pushed, pushed.digest)
+
+    @rule(name=repositories, content=st.sampled_from(CONTENTS))
+    def push_loose(self, name: str, content: bytes) -> None:
+        """A blob that no manifest names yet."""
+        push_blob(self.client, name, content)
+
+    @rule(name=repositories, tag=tags, data=st.data(), is_tagged=st.booleans())
+    def push_index(self, name: str, tag: str, data: st.DataObject, is_tagged: bool) -> None:
+        """An index over what is there, perhaps with a subject, perhaps under a tag."""
+        there = [each for digest, each in self.ever[name].items() if self.is_there(name, digest)]
+        children = data.draw(st.lists(st.sampled_from(there), max_size=2)) if there else []
+        subject = data.draw(st.sampled_from([None, *there]))
+        lists = index(children, subject=subject.describe()) if subject else index(children)
+        self.push(name, lists, tag if is_tagged else lists.digest)
+        if is_tagged:
+            self.tags[name][tag] = lists.digest
+
+    @rule(name=repositories, data=st.data())
+    def attach(self, name: str, data: st.DataObject) -> None:
+        """A signature of something that was ever there."""
+        if self.ever[name]:
+            subject = self.ever[name][data.draw(st.sampled_from(sorted(self.ever[name])))]
+            signature = artifact(subject, "application/vnd.example.signature")
+            self.push(name, signature, signature.digest)
+
+    @rule(name=repositories, tag=tags)
+    def delete_tag(self, name: str, tag: str) -> None:
+        """The pointer goes."""
+        known = self.tags[name].pop(tag, None)
+        assert self.client.request("DELETE", f"/v2/{name}/manifests/{tag}").status == (202 if known else 404)
+
+    @rule(name=repositories, data=st.data())
+    def delete_manifest(self, name: str, data: st.DataObject) -> None:
+        """A manifest goes with its tags, and so may what only an index over it kept."""
+        tagged = set(self.tags[name].values())
+        held = self.closure(name, tagged)
+        free = [digest for digest in sorted(self.ever[name]) if digest not in held or digest in tagged]
+        if free:
+            digest = data.draw(st.sampled_from(free))
+            if any(digest in self.closure(name, {other}) for other in tagged - {digest}):
+                return
+            self.client.request("DELETE", f"/v2/{name}/manifests/{digest}")
+            self.tags[name] = {tag: target for tag, target in self.tags[name].items() if target != digest}
+
+    @rule(seconds=st.sampled_from((1, 61, 4000, 90_000, 400_000)))
+    def pass_time(self, seconds: int) -> None:
+        """Time passes, and the collector and the jobs do what they can."""
+        self.world.clock.advance(seconds=seconds)
+        self.collect()
+
+    def collect(self) -> None:
+        """One round of the collector and of the jobs that it queues."""
+        before = self.reachable()
+        while self.world.run(collect_batch(self.world.registry, 1))[0]:
+            # After each single step, as clients may see it.
+            require_whole(self.world)
+        assert self.reachable() == before
+        self.world.run(run_due(self.world.registry, "worker"))
+
+    @rule()
+    def look(self) -> None:
+        """An audit finds nothing that the collector would not have found by itself."""
+        self.world.run(audit(self.world.registry))
+
+    def reachable(self) -> set[tuple[str, str]]:
+        """What is there and tags lead to."""
+        found: set[tuple[str, str]] = set()
+        for name, known in self.tags.items():
+            kept = self.closure(name, set(known.values()))
+            found |= {(name, row[0]) for row in self.world.rows(MEMBERS, name) if row[0] in kept}
+        return found
+
+    def closure(self, name: str, roots: set[Digest]) -> set[str]:
+        """What these keep: what they contain, and whatever names any of it as its subject."""
+        kept: set[str] = set()
+        left: list[str] = list(roots)
+        while left:
+            digest = left.pop()
+            if digest in kept:
+                continue
+            kept.add(digest)
+            pushed = self.ever[name].get(Digest(digest))
+            if pushed is not None:
+                left += named(pushed)
+            left += [other for other, each in self.ever[name].items() if subject_of(each) == digest]
+        return kept
+
+    @invariant()
+    def nothing_reachable_is_lost(self) -> None:
+        """No name dangles, and what tags lead to is there."""
+        require_whole(self.world)
+        for name, known in self.tags.items():
+            for tag, digest in known.items():
+                answer = self.client.request("GET", f"/v2/{name}/manifests/{tag}")
+                assert (answer.status, answer.body) == (200, self.ever[name][digest].raw)
+
+    def end_all_time(self) -> None:
+        """Every window closes, one after the other."""
+        for _ in range(8):
+            self.world.clock.advance(days=40)
+            for _ in range(4):
+                self.world.clock.advance(seconds=100)
+                self.collect()
+
+    def require_exact(self) -> None:
+        """Rows and bytes are those of what tags lead to, no more and no less."""
+        require_whole(self.world)
+        wanted: set[tuple[str, str]] = set()
+        for name, known in self.tags.items():
+            there = {row[0] for row in self.world.rows(MEMBERS, name)}
+            kept = self.closure(name, set(known.values()))
+            # A child that was deleted, or never there, is named and not there.
+            wanted |= {(name, digest) for digest in kept & there}
+            assert there <= kept, f"{name} keeps what no tag leads to"
+            self.require_pullable(name, set(known.values()))
+        digests = {digest for _, digest in wanted}
+        assert {row[0] for row in self.world.rows("select digest from blob")} <= digests
+        assert {row[0] for row in self.world.rows("select digest from manifest")} <= digests
+        keys = {row[0] for row in self.world.rows("select key from location")}
+        require_no_lost_bytes(self.world)
+        assert set(self.world.store.content) == keys
+
+    def require_pullable(self, name: str, roots: set[Digest]) -> None:
+        """Images under tags come with every layer."""
+        for digest in roots:
+            for content in self.ever[name][digest].blobs:
+                answer = self.client.request("GET", f"/v2/{name}/blobs/{digest_of(content)}")
+                assert (answer.status, answer.body) == (200, content)
+
+
+MEMBERS = "select m.digest from member m join repository r on r.id = m.repository where r.name = $1"
+
+
+def named(pushed: Image) -> list[str]:
+    """What a manifest contains."""
+    document = json.loads(pushed.raw)
+    parts = [*document.get("layers", []), *document.get("manifests", [])]
+    return [part["digest"] for part in parts] + ([document["config"]["digest"]] if "config" in document else [])
+
+
+def subject_of(pushed: Image) -> str:
+    """The subject of a manifest, or nothing."""
+    found: str = json.loads(pushed.raw).get("subject", {}).get("digest", "")
+    return found
+
+
+assert CONFIG not in CONTENTS
+Collection.TestCase.settings = settings(max_examples=settings().max_examples // 5, stateful_step_count=30)
+TestCollection = pytest.mark.timeout(900)(Collection.TestCase)
