@@ -164,14 +164,15 @@ async def _is_kept(tx: Tx, place: Place, now: int, gone: set[Place]) -> bool:
             return True
         if await collect.has_rooted_parent(tx, repository, digest, now):
             return True
-        for other in await _keepers(tx, repository, digest):
+        for other in await _keepers(tx, (repository, digest)):
             if other not in seen and (repository, other) not in gone:
                 seen.add(other)
                 left.append(other)
     return False
 
 
-async def _keepers(tx: Tx, repository: int, digest: str) -> list[str]:
+async def _keepers(tx: Tx, place: Place) -> list[str]:
+    repository, digest = place
     found, after = await collect.list_named(tx, digest, is_subject=True), ""
     while page := await collect.list_parents(tx, repository, digest, (after, PAGE)):
         found += page
@@ -179,8 +180,9 @@ async def _keepers(tx: Tx, repository: int, digest: str) -> list[str]:
     return found
 
 
-async def _kept_by(tx: Tx, repository: int, digest: str) -> list[str]:
+async def _kept_by(tx: Tx, place: Place) -> list[str]:
     """What may have nothing else to keep it once a manifest has gone."""
+    repository, digest = place
     found, after = await collect.list_named(tx, digest, is_subject=False), ""
     while page := await collect.list_all_referrers(tx, repository, digest, (after, PAGE)):
         found += page
@@ -193,7 +195,7 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collec
     await collect.remove_member(tx, pin.repository, pin.digest)
     total = Collected()
     if "manifest" in kinds:
-        for each in await _kept_by(tx, pin.repository, pin.digest):
+        for each in await _kept_by(tx, (pin.repository, pin.digest)):
             # Whoever was told a moment ago that it is there has this long to push what needs it.
             until = now + registry.rules.grace_seconds * SECOND
             await pins.put_pin(tx, pin.repository, Digest(each), ("review", ""), until)
@@ -226,7 +228,7 @@ async def _foresee(tx: Tx, place: Place, now: int, gone: set[Place]) -> tuple[Co
     if not kinds or await _is_kept(tx, place, now, gone):
         return None
     gone.add(place)
-    queued = await _kept_by(tx, repository, digest) if "manifest" in kinds else []
+    queued = await _kept_by(tx, place) if "manifest" in kinds else []
     freed = 0
     if "blob" in kinds:
         homes = await collect.list_homes(tx, digest, "blob", HOMES)
