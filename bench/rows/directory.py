@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import Iterator
 
-from bench.client import Operation, WrongAnswer
 from bench.context import Bench
-from bench.crowd import Crowd, evenly
-from bench.images import Caller, Steps
-from bench.load import Running
 from bench.measure import Line, Sample, measure, median
 from bench.rows import Row
-from bench.servers import Entrepot, basic
+from bench.rows.tokens import logins
+from bench.servers import basic
 
 LOGINS_A_SECOND = 20
 WORSE = 1.2
@@ -30,7 +28,7 @@ def row(bench: Bench) -> Iterator[Line]:
         beside: list[Sample] = []
         for _ in range(bench.rounds):
             calm.append(bench.measure(registry, lambda: bench.wrk(registry, path)))
-            people = logins(bench, registry)
+            people = logins(bench, registry, (LOGINS_A_SECOND, strangers()), AWAY)
             time.sleep(0.3)
             beside.append(measure(registry, lambda: bench.wrk(registry, path)))
             refused = people.outcome()
@@ -41,6 +39,11 @@ def row(bench: Bench) -> Iterator[Line]:
     line.note = f"slowest login {refused.slowest:.1f} s"
     times = median(beside, "p99") / median(calm, "p99")
     yield line.require(f"p99 {times:.2f}x of {WORSE:g}x", holds=times <= WORSE)
+
+
+def strangers() -> Iterator[str]:
+    """People of the directory, each with a name of their own."""
+    return (basic(f"person{number}", "a password") for number in itertools.count())
 
 
 def settings(port: int) -> dict[str, str]:
@@ -55,26 +58,6 @@ def silent() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1024)
         yield listener.getsockname()[1]
-
-
-def logins(bench: Bench, registry: Entrepot) -> Running:
-    """People of the directory who log in, each with a name and connection of their own."""
-    service = registry.token_service("repository:bench/small:pull")
-    seconds = max(1.0, bench.seconds) + 0.8
-    numbers = iter(range(1_000_000))
-
-    def prepare(caller: Caller) -> Operation:
-        person = Caller(caller.connection, basic(f"person{next(numbers)}", "a password"), close=True)
-
-        def log_in() -> Steps[None]:
-            yield from person.connection.send(person.head("GET", service.path))
-            reply = yield from person.connection.receive(keep=False, is_head=False)
-            if reply.status not in AWAY:
-                raise WrongAnswer(f"a login got {reply.status}")
-
-        return log_in
-
-    return Running(Crowd(registry).arriving(evenly(round(LOGINS_A_SECOND * seconds), seconds), prepare))
 
 
 ROWS = (Row("directory", "manifest GETs while the directory hangs", row),)

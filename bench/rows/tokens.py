@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from bench.images import Caller, Steps
 from bench.load import Running
 from bench.measure import Line, Sample, measure, median
 from bench.rows import Row
-from bench.servers import basic
+from bench.servers import Entrepot, basic
 
 TOKENS_A_CORE = 3000
 WRONG_A_SECOND = 200
@@ -57,24 +58,29 @@ def wrong_passwords(bench: Bench) -> Iterator[Line]:
 
 
 def flood(bench: Bench) -> Running:
-    """Wrong passwords, each another one, each on a connection of its own."""
-    service = bench.entrepot.token_service("repository:bench/small:pull")
+    """Wrong passwords, each another one."""
+    wrong = (basic("admin", f"wrong-{number}") for number in itertools.count())
+    return logins(bench, bench.entrepot, (WRONG_A_SECOND, wrong), REFUSALS)
+
+
+def logins(bench: Bench, registry: Entrepot, arriving: tuple[int, Iterator[str]], statuses: tuple[int, ...]) -> Running:
+    """So many logins a second, each with a connection of its own, that are answered by one of `statuses`."""
+    a_second, credentials = arriving
+    service = registry.token_service("repository:bench/small:pull")
     seconds = max(1.0, bench.seconds) + 0.8
-    guesses = iter(range(1_000_000))
 
     def prepare(caller: Caller) -> Operation:
-        wrong = Caller(caller.connection, basic("admin", f"wrong-{next(guesses)}"), close=True)
+        person = Caller(caller.connection, next(credentials), close=True)
 
-        def guess() -> Steps[None]:
-            yield from wrong.connection.send(wrong.head("GET", service.path))
-            reply = yield from wrong.connection.receive(keep=False, is_head=False)
-            if reply.status not in REFUSALS:
-                raise WrongAnswer(f"a wrong password got {reply.status}")
+        def log_in() -> Steps[None]:
+            yield from person.connection.send(person.head("GET", service.path))
+            reply = yield from person.connection.receive(keep=False, is_head=False)
+            if reply.status not in statuses:
+                raise WrongAnswer(f"a login got {reply.status}")
 
-        return guess
+        return log_in
 
-    moments = evenly(round(WRONG_A_SECOND * seconds), seconds)
-    return Running(Crowd(bench.entrepot).arriving(moments, prepare))
+    return Running(Crowd(registry).arriving(evenly(round(a_second * seconds), seconds), prepare))
 
 
 def row(bench: Bench) -> Iterator[Line]:

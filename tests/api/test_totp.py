@@ -11,6 +11,7 @@ from entrepot.core.registry import SECOND, Rules
 from entrepot.core.second_factor import FREE_FAILURES, LONGEST_WAIT_SECONDS
 from entrepot.domain.totp import STEP_SECONDS, code_at
 from tests.api.door import Door
+from tests.support.browser import browser_at
 from tests.support.world import World, basic, password_of
 
 BOB = "/users/bob/totp"
@@ -265,3 +266,41 @@ def test_codes_are_for_passwords_alone(door: Door) -> None:
     for header in (basic("", ""), basic("oidc", "x"), "Basic !"):
         assert door.ask("", "GET", "/whoami", authorization=header, entrepot_otp="123456").status == 401
     assert door.ask("bob", "GET", "/whoami", entrepot_otp="123456").status == 200
+
+
+def test_the_page_asks_for_a_code(door: Door) -> None:
+    """A browser is let in with the password and a code, once; with the password alone it is told what is missing."""
+    carried = Authenticator(door, "bob")
+    carried.confirm()
+    door.world.clock.advance(seconds=STEP_SECONDS)
+    browser, code = browser_at(door.world), carried.code()
+    alone = browser.submit(browser.get("/login"), "/login", name="bob", password=password_of("bob"))
+    assert (alone.status, b"code" in alone.body.partition(b'role="alert"')[2][:200]) == (403, True)
+    assert "entrepot" not in browser.cookies
+    wrong = browser.submit(browser.get("/login"), "/login", name="bob", password="wrong", code=code)
+    assert b"wrong user name or password" in wrong.body
+    assert (
+        browser.submit(browser.get("/login"), "/login", name="bob", password=password_of("bob"), code=code).status
+        == 303
+    )
+    other = browser_at(door.world)
+    again = other.submit(other.get("/login"), "/login", name="bob", password=password_of("bob"), code=code)
+    assert again.status == 403
+
+
+def test_people_with_codes_do_not_lock_themselves_out(door: Door) -> None:
+    """A password that is right counts as no guess, however often its code is still to come."""
+    Authenticator(door, "bob").confirm()
+    browser = browser_at(door.world)
+    for _ in range(door.world.registry.rules.lockout_failures + 5):
+        page = browser.submit(browser.get("/login"), "/login", name="bob", password=password_of("bob"))
+        assert page.status == 403
+
+
+def test_the_page_says_when_to_come_again(door: Door) -> None:
+    """Too many wrong passwords are 429 with the time, also on the page."""
+    browser = browser_at(door.world)
+    for _ in range(door.world.registry.rules.lockout_failures):
+        assert browser.submit(browser.get("/login"), "/login", name="bob", password="wrong").status == 403
+    page = browser.submit(browser.get("/login"), "/login", name="bob", password="wrong")
+    assert (page.status, int(page["retry-after"]) > 0) == (429, True)

@@ -6,7 +6,7 @@ from entrepot.core.sessions import close_session, open_session
 from entrepot.core.sign_in import Typed
 from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
-from entrepot.domain.errors import Denied, TooMany, Unauthenticated
+from entrepot.domain.errors import Denied, EntrepotError, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
 from entrepot.wire.audited import claim_by, entered, watch
@@ -33,7 +33,7 @@ async def sign_in(context: Context, visit: Visit) -> Response:
         caller = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
-        return await _form(context, visit, goal, name, error.message)
+        return await _form(context, visit, goal, name, error)
     entered(context, visit.request, caller)
     identity = caller.identity
     if identity is not None:
@@ -50,8 +50,14 @@ async def sign_out(context: Context, visit: Visit) -> Response:
     return go("/login")
 
 
-async def _form(context: Context, visit: Visit, goal: str, name: str = "", problem: str = "") -> Response:
+async def _form(
+    context: Context, visit: Visit, goal: str, name: str = "", error: EntrepotError | None = None
+) -> Response:
+    problem = error.message if error is not None else ""
+    values = {"goal": goal, "name": name[:100], "problem": problem}
     providers = await list_enabled(context.registry)
-    status = 403 if problem else 200
-    values = {"providers": providers, "goal": goal, "name": name[:100], "problem": problem}
-    return render(status, "login.html", csrf=visit.csrf(), **values)
+    if isinstance(error, TooMany):
+        page = render(429, "login.html", csrf=visit.csrf(), providers=providers, **values)
+        page.headers.append((b"retry-after", str(error.detail.get("retry_after", 1)).encode()))
+        return page
+    return render(403 if problem else 200, "login.html", csrf=visit.csrf(), providers=providers, **values)
