@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.attempts import settle
 from entrepot.core.identify import BY_PASSWORD, authenticate, log_in, parse_basic
 from entrepot.core.registry import Registry
 from entrepot.core.second_factor import Verdict, require_right, spend
@@ -52,6 +53,7 @@ async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Call
         if not typed.code:
             raise
     identity = await _spend(registry, typed.name, typed.code)
+    await settle(registry, typed.name, typed.address)
     return Caller(identity, None, method=BY_CODE, is_fresh=True)
 
 
@@ -68,6 +70,7 @@ async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Show
     except EnrolmentNeeded:
         if not shown.is_enrolling:
             raise
+    await settle(registry, name, shown.address)
     identity = await registry.database.read(lambda tx: _identity(tx, name))
     return Caller(identity, None, method=BY_PASSWORD, is_fresh=True)
 
