@@ -182,8 +182,8 @@ def test_verifying_does_not_go_on_for_ever(logged: World) -> None:
         return next(numbers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("entrepot.metadata.audit_segments.find_last_segment", moving)
-        with pytest.raises(Unavailable, match="archived while"):
+        patch.setattr("entrepot.metadata.audit_segments.find_last_change", moving)
+        with pytest.raises(Unavailable, match="while this looks"):
             logged.run(verify(logged.registry))
 
 
