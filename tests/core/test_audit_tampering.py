@@ -225,6 +225,17 @@ def test_a_part_whose_bytes_are_nonsense_is_told_and_never_signed(logged: World)
     assert problems(logged) == []
 
 
+def test_a_removal_that_the_registry_was_talked_into_is_found(logged: World) -> None:
+    """A part that is said to be sealed, and to lie nowhere, is removed when it is old: verifying tells."""
+    logged.clock.advance(days=4)
+    logged.run(archive(logged.registry))
+    execute(logged, "update audit_segment set pieces = '[]', sealed = 1")
+    logged.clock.advance(days=9)
+    logged.run(archive(logged.registry))
+    assert logged.rows("select count(*) from job where key like 'audit.%'") == [(0,)]
+    assert "it was removed, and no root holds what was known of it" in problems(logged)
+
+
 def test_what_was_rewritten_before_it_was_archived_is_found_when_it_is_gone(logged: World) -> None:
     """The registry signs the part, and removes it in its time: roots from before still say otherwise."""
     [(chain,)] = logged.rows("select id from audit_chain")
