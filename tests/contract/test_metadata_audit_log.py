@@ -164,12 +164,12 @@ def test_a_segment_takes_its_records_along(held: Held) -> None:
 
 def test_segments_are_sealed_listed_and_removed(held: Held) -> None:
     """The newest first for readers, by id for whoever verifies; removed ones stay only for the latter."""
-    assert held.read(audit_segments.find_last_segment) == 0
+    assert held.read(audit_segments.find_last_change) == (0, 0)
     for new in (segment(1, TODAY - 2), segment(1, TODAY - 1, (101, 200)), segment(1, TODAY - 1, (201, 300))):
         held.transact(lambda tx, new=new: audit_segments.add_segment(tx, new))
     rows = held.read(lambda tx: audit_segments.list_all_segments(tx, 0, 10))
     ids = [row.id for row in rows]
-    assert held.read(audit_segments.find_last_segment) == ids[-1]
+    assert held.read(audit_segments.find_last_change) == (ids[-1], 0)
     listed = held.read(lambda tx: audit_segments.list_segments(tx, (TODAY - 1, (TODAY, 0)), 10))
     assert [row.id for row in listed] == [ids[2], ids[1]]
     before = held.read(lambda tx: audit_segments.list_segments(tx, (0, (TODAY - 1, 201)), 10))
@@ -182,4 +182,8 @@ def test_segments_are_sealed_listed_and_removed(held: Held) -> None:
     held.transact(lambda tx: audit_segments.set_removed(tx, ids[0], NOW))
     assert [row[0] for row in held.read(lambda tx: audit_segments.list_segment_pieces(tx, 0, 10))] == ids[1:]
     assert held.read(lambda tx: audit_segments.list_all_segments(tx, 0, 1))[0].removed_at == NOW
+    assert held.read(audit_segments.find_last_change) == (ids[-1], NOW)
+    # One that is gone is not sealed any more.
+    held.transact(lambda tx: audit_segments.set_removed(tx, ids[1], NOW))
+    assert [row.id for row in held.read(lambda tx: audit_segments.list_unsealed_segments(tx, 10))] == ids[2:]
     assert Linked(1, record(), "", 0, "", "").place == (TODAY, 1)

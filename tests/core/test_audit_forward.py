@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -17,7 +18,8 @@ from entrepot.core.audit import flush_audit
 from entrepot.core.audit_forward import forward
 from entrepot.core.audit_seal import seal
 from entrepot.domain.errors import Unavailable
-from entrepot.notify.syslog import SyslogForwarder
+from entrepot.notify import syslog
+from entrepot.notify.syslog import WINDOW_BYTES, SyslogForwarder
 from tests.support.images import image
 from tests.support.world import World
 
@@ -33,6 +35,8 @@ class Receiver:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
+        self.is_reading = asyncio.Event()
+        self.is_reading.set()
         self.messages: list[bytes] = []
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -51,9 +55,16 @@ class Receiver:
             writer.transport.abort()
         await asyncio.sleep(0.05)
 
+    async def hang_up(self) -> None:
+        """Close the connections properly, and listen on."""
+        for writer in self._writers:
+            writer.close()
+        await asyncio.sleep(0.05)
+
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         try:
+            await self.is_reading.wait()
             while length := await reader.readuntil(b" "):
                 self.messages.append(await reader.readexactly(int(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -134,6 +145,55 @@ def test_an_outage_loses_nothing(logged: World) -> None:
     logged.run(back())
     hashes = {match[1].decode() for each in receiver.messages for match in [re.search(rb'hash="(\w+)"', each)] if match}
     assert hashes == {row[0] for row in logged.rows("select hash from audit")}
+
+
+@pytest.mark.parametrize(("window", "wanted"), [(WINDOW_BYTES, range(9)), (10, range(7, 9))])
+def test_what_a_receiver_has_not_read_is_sent_again(window: int, wanted: range) -> None:
+    """One that took it and never read it, and was cut off: all of it comes again, as far as the window goes."""
+
+    async def story() -> None:
+        receiver = Receiver()
+        receiver.is_reading.clear()
+        await receiver.start()
+        sender = SyslogForwarder(f"tcp://127.0.0.1:{receiver.port}")
+        for number in range(8):
+            await sender.send([b"message %d" % number])
+        await receiver.stop()
+        receiver.is_reading.set()
+        await receiver.start()
+        for _ in range(2):
+            with suppress(Unavailable):
+                await sender.send([b"message 8"])
+        await receiver.until(len(wanted))
+        assert list(dict.fromkeys(receiver.messages)) == [b"message %d" % number for number in wanted]
+        await sender.close()
+        await receiver.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syslog, "WINDOW_BYTES", window)
+        asyncio.run(story())
+
+
+def test_what_a_receiver_has_read_is_not_sent_again() -> None:
+    """One that closes properly, as it may after some time of silence, gets what was sent last once more."""
+
+    async def story() -> None:
+        receiver = Receiver()
+        await receiver.start()
+        sender = SyslogForwarder(f"tcp://127.0.0.1:{receiver.port}")
+        for number in range(3):
+            await sender.send([b"message %d" % number])
+        await receiver.until(3)
+        await receiver.hang_up()
+        await sender.send([b"message 3"])
+        await receiver.until(5)
+        assert receiver.messages == [b"message %d" % number for number in (0, 1, 2, 2, 3)]
+        await sender.close()
+        await receiver.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syslog, "RECENT_SECONDS", 0.0)
+        asyncio.run(story())
 
 
 def test_a_receiver_over_tls_must_be_the_right_one(logged: World, tmp_path: pathlib.Path) -> None:

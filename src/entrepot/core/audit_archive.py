@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 
 from entrepot.core.audit import flush_audit
-from entrepot.core.registry import Registry
+from entrepot.core.registry import SECOND, Registry
+from entrepot.core.upload import DISCARD
 from entrepot.domain.audit import DAY, NOBODY, REGISTRY, Category, Linked, Run, new_record, runs_of
 from entrepot.domain.errors import BlobUnknown, Conflict, Unavailable
 from entrepot.domain.json import render_json
-from entrepot.metadata import audit_records, audit_segments
+from entrepot.metadata import audit_records, audit_segments, jobs
 from entrepot.metadata.audit_segments import NewSegment, SegmentRow
 from entrepot.ports.database import Tx
 
@@ -52,14 +53,42 @@ async def archive(registry: Registry) -> int:
 
 async def read_segment(registry: Registry, row: SegmentRow) -> list[Linked]:
     """The records of a segment, the oldest first. Raises Unavailable where the bytes are gone or changed."""
-    pieces = msgspec.json.decode(row.new.pieces, type=list[tuple[str, int]])
     try:
-        content = b"".join([chunk for key, size in pieces async for chunk in registry.store.read(key, 0, size)])
+        content = b"".join(
+            [chunk for key, size in _pieces_of(row) async for chunk in registry.store.read(key, 0, size)]
+        )
     except BlobUnknown:
         raise _unreadable(row, "its bytes are gone") from None
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != row.new.digest:
         raise _unreadable(row, "its bytes were changed")
-    return await asyncio.to_thread(_unpack, content)
+    try:
+        records = await asyncio.to_thread(_unpack, content)
+    except ValueError:
+        raise _unreadable(row, "its bytes are no records") from None
+    if not records:
+        raise _unreadable(row, "it holds nothing")
+    return records
+
+
+def is_whole(row: SegmentRow, records: list[Linked]) -> bool:
+    """Whether the records that a segment holds are those of its day, and all that is known of it is of them."""
+    is_of_day = all(each.record.day == row.new.day for each in records)
+    return is_of_day and describe(records) == msgspec.structs.replace(row.new, pieces="", digest="")
+
+
+def describe(records: list[Linked]) -> NewSegment:
+    """What is known of a segment with these records, but for where they lie."""
+    return NewSegment(
+        day=records[0].record.day,
+        pieces="",
+        digest="",
+        records=len(records),
+        first_id=records[0].id,
+        last_id=records[-1].id,
+        actors=_names({each.record.actor for each in records}),
+        namespaces=_names({each.record.namespace for each in records}),
+        summary=render_json(Summary(len(records), runs_of(records))).decode(),
+    )
 
 
 def summary_of(row: SegmentRow) -> Summary:
@@ -84,17 +113,8 @@ async def _move(registry: Registry, day: int) -> bool:
     content = await asyncio.to_thread(_pack, records)
     written = await registry.store.write(PREFIX, _once(content), "sha256")
     await registry.store.settle(written.keys)
-    new = NewSegment(
-        day=day,
-        pieces=render_json([(piece.key, piece.size) for piece in written.pieces]).decode(),
-        digest=written.digest,
-        records=len(records),
-        first_id=records[0].id,
-        last_id=records[-1].id,
-        actors=_names({each.record.actor for each in records}),
-        namespaces=_names({each.record.namespace for each in records}),
-        summary=render_json(Summary(len(records), runs_of(records))).decode(),
-    )
+    pieces = render_json([(piece.key, piece.size) for piece in written.pieces]).decode()
+    new = msgspec.structs.replace(describe(records), day=day, pieces=pieces, digest=written.digest)
 
     async def record(tx: Tx) -> None:
         if await audit_segments.add_segment(tx, new) != new.records:
@@ -111,17 +131,26 @@ async def _move(registry: Registry, day: int) -> bool:
 async def _expire(registry: Registry, before: int) -> None:
     rows = await registry.database.read(lambda tx: audit_segments.list_expired_segments(tx, before, MOST_SEGMENTS))
     for row in rows:
-        now = registry.clock.now()
-        detail = {"segment": row.id, "day": row.new.day, "records": row.new.records}
-        removal = new_record(Category.AUDIT, REMOVED, now, (REGISTRY, NOBODY), str(row.id))
-        removal = msgspec.structs.replace(removal, detail=render_json(detail).decode())
+        await registry.database.transact(lambda tx: _remove(tx, registry, row))  # noqa: B023 - awaited before the next
 
-        async def record(tx: Tx, row: SegmentRow = row, now: int = now) -> None:
-            await audit_segments.set_removed(tx, row.id, now)
-            await audit_records.add_record(tx, removal)  # noqa: B023 - awaited before the next turn
 
-        await registry.database.transact(record)
-        await registry.store.delete([key for key, _ in msgspec.json.decode(row.new.pieces)])
+async def _remove(tx: Tx, registry: Registry, row: SegmentRow) -> None:
+    now = registry.clock.now()
+    detail = {"segment": row.id, "day": row.new.day, "records": row.new.records}
+    removal = new_record(Category.AUDIT, REMOVED, now, (REGISTRY, NOBODY), str(row.id))
+    await audit_segments.set_removed(tx, row.id, now)
+    await audit_records.add_record(tx, msgspec.structs.replace(removal, detail=render_json(detail).decode()))
+    keys = [key for key, _ in _pieces_of(row)]
+    if keys:
+        # Whoever reads or verifies it meanwhile can end.
+        await jobs.add_job(tx, DISCARD, keys[0], keys, now + registry.rules.discard_seconds * SECOND)
+
+
+def _pieces_of(row: SegmentRow) -> list[tuple[str, int]]:
+    try:
+        return msgspec.json.decode(row.new.pieces, type=list[tuple[str, int]])
+    except msgspec.MsgspecError:
+        raise _unreadable(row, "nobody knows where its bytes are") from None
 
 
 def _pack(records: list[Linked]) -> bytes:
@@ -133,7 +162,10 @@ def _pack(records: list[Linked]) -> bytes:
 def _unpack(content: bytes) -> list[Linked]:
     from backports import zstd  # noqa: PLC0415
 
-    return msgspec.json.Decoder(Linked).decode_lines(zstd.decompress(content))
+    try:
+        return msgspec.json.Decoder(Linked).decode_lines(zstd.decompress(content))
+    except (zstd.ZstdError, msgspec.MsgspecError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _names(names: set[str]) -> str:

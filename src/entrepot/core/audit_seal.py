@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from entrepot.core.audit import flush_audit
+from entrepot.core.audit_archive import is_whole, read_segment
 from entrepot.core.audit_key import AuditKey, is_signed
 from entrepot.core.registry import SECOND, Registry
 from entrepot.domain.audit import summary_hash
-from entrepot.domain.errors import AlreadyExists
+from entrepot.domain.errors import AlreadyExists, Unavailable
 from entrepot.domain.json import render_json
 from entrepot.metadata import audit_records, audit_roots, audit_segments
 from entrepot.metadata.audit_roots import RootRow
+from entrepot.metadata.audit_segments import SegmentRow
 from entrepot.ports.database import Tx
 
 MOST_HEADS: Final = 1000
-MOST_SEGMENTS: Final = 1000
+# Each is read before.
+MOST_SEGMENTS: Final = 100
 # What is not linked after so long is said in the root: something does not run that should.
 LATE_SECONDS: Final = 10
 MOST_LATE: Final = 10_000
@@ -34,7 +38,7 @@ class Root(msgspec.Struct, frozen=True):
     number: int
     at: int
     previous: str
-    heads: tuple[tuple[str, int, str], ...]
+    heads: tuple[tuple[str, Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)], str], ...]
     segments: tuple[tuple[int, str], ...] = ()
     late: int = 0
 
@@ -44,9 +48,10 @@ async def seal(registry: Registry) -> RootRow | None:
     await flush_audit(registry)
     now, key = registry.clock.now(), registry.audit_key
     key.public  # noqa: B018 - who cannot sign says so before a transaction begins
+    whole = await _list_whole_segments(registry)
 
     with suppress(AlreadyExists):
-        return await registry.database.transact(lambda tx: _seal(tx, key, now))
+        return await registry.database.transact(lambda tx: _seal(tx, key, now, whole))
     # Another job process has just done it.
     return None
 
@@ -78,9 +83,24 @@ def document_of(row: RootRow) -> Root:
     return msgspec.json.decode(row.document, type=Root)
 
 
-async def _seal(tx: Tx, key: AuditKey, now: int) -> RootRow | None:
+async def _list_whole_segments(registry: Registry) -> list[SegmentRow]:
+    """The archived parts that may be signed: of others, whoever verifies is told."""
+    rows = await registry.database.read(lambda tx: audit_segments.list_unsealed_segments(tx, MOST_SEGMENTS))
+    return [row for row in rows if await _can_be_signed(registry, row)]
+
+
+async def _can_be_signed(registry: Registry, row: SegmentRow) -> bool:
+    # What a root says of it stands for its records once they are removed: it must be true while they can be read.
+    try:
+        return is_whole(row, await read_segment(registry, row))
+    except Unavailable:
+        return False
+
+
+async def _seal(tx: Tx, key: AuditKey, now: int, whole: Sequence[SegmentRow]) -> RootRow | None:
     chains = await audit_records.list_unsealed(tx, MOST_HEADS)
-    segments = await audit_segments.list_unsealed_segments(tx, MOST_SEGMENTS)
+    unsealed = await audit_segments.list_unsealed_segments(tx, MOST_SEGMENTS)
+    segments = [row for row in unsealed if row in whole]
     last = await audit_roots.find_last_root(tx)
     late = await audit_records.count_unlinked(tx, now - LATE_SECONDS * SECOND, MOST_LATE)
     if not chains and not segments and not late:

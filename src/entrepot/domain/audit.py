@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
@@ -121,6 +123,38 @@ class Head(msgspec.Struct, frozen=True):
     chain: str
     sequence: int = 0
     hash: str = ""
+
+
+class Heads:
+    """What roots say of one chain, in their order: forty bytes each, for there may be one of every minute of years."""
+
+    def __init__(self) -> None:
+        self._sequences = array("q")
+        self._digests = bytearray()
+
+    @property
+    def last(self) -> int:
+        """How far the chain is signed; 0 if it is not."""
+        return self._sequences[-1] if self._sequences else 0
+
+    def add(self, sequence: int, digest: str) -> bool:
+        """What one more root says; False if it does not go on from what those before it have said."""
+        if sequence <= self.last:
+            return sequence == self.last and not self.is_other(sequence, digest)
+        self._sequences.append(sequence)
+        self._digests += _digest_of(digest)
+        return True
+
+    def is_other(self, sequence: int, digest: str) -> bool:
+        """Whether a root names this place, with another hash."""
+        at = bisect_left(self._sequences, sequence)
+        is_named = at < len(self._sequences) and self._sequences[at] == sequence
+        return is_named and self._digests[at * 32 : at * 32 + 32] != _digest_of(digest)
+
+
+def _digest_of(text: str) -> bytes:
+    # A root may say anything, if somebody else has signed it.
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):

@@ -81,8 +81,9 @@ async def list_all_segments(tx: Tx, after: int, limit: int) -> list[SegmentRow]:
 
 
 async def list_unsealed_segments(tx: Tx, limit: int) -> list[SegmentRow]:
-    """Segments that no root holds yet."""
-    return [_segment(row) for row in await tx.all(f"{_SELECT} where sealed = 0 order by id limit $1", limit)]
+    """Segments that no root holds yet and that are still there."""
+    rows = await tx.all(f"{_SELECT} where sealed = 0 and removed_at is null order by id limit $1", limit)
+    return [_segment(row) for row in rows]
 
 
 async def set_segment_sealed(tx: Tx, segment: int, root: int) -> None:
@@ -111,7 +112,7 @@ async def list_segment_pieces(tx: Tx, after: int, limit: int) -> list[tuple[int,
     return [(row[0], row[1]) for row in rows]
 
 
-async def find_last_segment(tx: Tx) -> int:
-    """The id of the newest segment, 0 if there is none."""
-    row = await tx.one("select id from audit_segment order by id desc limit 1")
-    return 0 if row is None else int(row[0])
+async def find_last_change(tx: Tx) -> tuple[int, int]:
+    """The id of the newest segment, and when one was last removed; 0 where there is none."""
+    row = await tx.one("select coalesce(max(id), 0), coalesce(max(removed_at), 0) from audit_segment")
+    return (0, 0) if row is None else (row[0], row[1])

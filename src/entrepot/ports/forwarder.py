@@ -10,8 +10,8 @@ class Forwarder(Protocol):
     """Where messages go.
 
     Contract: messages arrive in their order, at least once as far as the protocol lets a sender know; after a lost
-    connection, those that may not have arrived are sent again before others. Raises Unavailable while the receiver is
-    away, within seconds.
+    connection, a bounded number of those that may not have arrived is sent again before others. Raises Unavailable
+    while the receiver is away, within seconds.
     """
 
     async def send(self, messages: Sequence[bytes]) -> None:

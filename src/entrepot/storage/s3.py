@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import obstore
@@ -35,8 +36,10 @@ BATCH_BYTES: Final = 1 << 20
 SMALLEST_READ: Final = 256 << 10
 LARGEST_READ: Final = 8 << 20
 READERS_BYTES: Final = 64 << 20
+WRITERS_BYTES: Final = 64 << 20
 CHUNK_BYTES: Final = 1 << 20
 ABORT_SECONDS: Final = 5
+NO_BUCKET: Final = "<Code>NoSuchBucket</Code>"
 KNOWN: Final = frozenset({"endpoint", "region"})
 # A part must have passed in this time, whole; whoever waits longer has been told to come again.
 CLIENT: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
@@ -49,39 +52,54 @@ class ObjectStore:
     def __init__(self, store: S3Store) -> None:
         self._store = store
         self._readers = 0
+        self._writers = 0
 
     async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
         key = f"{prefix}.{secrets.token_hex(8)}"
         content = _Hashed(chunks, algorithm)
-        parts = content.parts()
-        first = await anext(parts, b"")
-        writing = asyncio.ensure_future(self._put(key, first, parts))
+        self._writers += 1
         try:
-            with _telling(key):
-                await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            # The body ends with an error, upon which the library takes back the parts that have been written.
-            content.is_over = True
-            await asyncio.wait({writing}, timeout=ABORT_SECONDS)
-            raise
+            await self._write(key, content)
         except Unavailable:
             if content.failure is not None:
                 # The library has another error for a body that breaks off.
                 raise content.failure from None
             raise
+        finally:
+            self._writers -= 1
         return content.written((Piece(key, content.size),))
 
-    async def _put(self, key: str, first: bytes, rest: AsyncIterator[bytes]) -> None:
-        if len(first) < PART_BYTES:
-            await obstore.put_async(self._store, key, first, use_multipart=False)
+    async def _write(self, key: str, content: _Hashed) -> None:
+        batches = content.batches()
+        first: deque[bytearray] = deque()
+        while content.size < PART_BYTES and (batch := await anext(batches, None)):
+            first.append(batch)
+        del batch
+        writing = asyncio.ensure_future(self._put(key, first, batches))
+        try:
+            with _telling(key):
+                await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The body ends with an error, upon which the library takes back the parts that have been written.
+            content.end()
+            try:
+                await asyncio.wait({writing}, timeout=ABORT_SECONDS)
+            finally:
+                writing.cancel()
+            raise
+
+    async def _put(self, key: str, first: deque[bytearray], rest: AsyncIterator[bytearray]) -> None:
+        if sum(map(len, first)) < PART_BYTES:
+            await obstore.put_async(self._store, key, b"".join(first), use_multipart=False)
             return
+        # The library holds one part that it fills, and those that are on their way.
         await obstore.put_async(
             self._store,
             key,
-            _led_by(first, rest),
+            _Led(first, rest),
             use_multipart=True,
             chunk_size=PART_BYTES,
-            max_concurrency=PARTS_AT_ONCE,
+            max_concurrency=max(1, min(PARTS_AT_ONCE, WRITERS_BYTES // PART_BYTES // self._writers)),
         )
 
     async def settle(self, keys: Sequence[str]) -> None:
@@ -92,13 +110,13 @@ class ObjectStore:
         del prefix
         pieces: list[Piece] = []
         content = _Hashed(self._read_all(keys, pieces), algorithm)
-        async for _ in content.parts():
+        async for _ in content.batches():
             pass
         return content.written(tuple(pieces))
 
     async def _read_all(self, keys: Sequence[str], pieces: list[Piece]) -> AsyncIterator[bytes]:
         for key in keys:
-            with _telling(key):
+            async with self._reading(key):
                 size = (await obstore.head_async(self._store, key))["size"]
             pieces.append(Piece(key, size))
             async for chunk in self.read(key, 0, size):
@@ -119,11 +137,22 @@ class ObjectStore:
             self._readers -= 1
 
     async def _get(self, key: str, start: int, stop: int) -> memoryview:
-        with _telling(key):
+        async with self._reading(key):
             part = memoryview(await obstore.get_range_async(self._store, key, start=start, end=stop))
         if len(part) != stop - start:
             raise Damaged("the stored object is shorter than it was written", key=key)
         return part
+
+    @asynccontextmanager
+    async def _reading(self, key: str) -> AsyncIterator[None]:
+        try:
+            with _telling(key):
+                yield
+        except BlobUnknown:
+            # A place that holds nothing at all is more likely the wrong one than one where each blob was lost.
+            async for _ in self.keys():
+                raise
+            raise Unavailable("the object store holds nothing there: is storage.url right?") from None
 
     async def delete(self, keys: Sequence[str]) -> None:
         if not keys:
@@ -148,57 +177,75 @@ class ObjectStore:
 
 
 class _Hashed:
-    """A stream in parts of the size that S3 wants, hashed in a thread on the way."""
+    """A stream in batches, hashed in a thread on the way, of which nothing is kept here."""
 
     def __init__(self, chunks: AsyncIterable[bytes], algorithm: str) -> None:
         self.size = 0
         self.failure: Exception | None = None
-        self.is_over = False
+        self._is_over = False
+        self._waiting: asyncio.Task[Any] | None = None
         self._chunks = chunks
         self._algorithm = algorithm
         self._hash = new_hash(algorithm)
+        self._batch = bytearray()
 
-    async def parts(self) -> AsyncGenerator[bytes, None]:
-        """Parts of exactly PART_BYTES, the last one shorter."""
-        part, batch = bytearray(), bytearray()
-        async for chunk in self._received():
-            batch += chunk
-            if len(batch) < BATCH_BYTES:
-                continue
-            await asyncio.to_thread(self._hash.update, batch)
-            part += batch
-            batch = bytearray()
-            while len(part) >= PART_BYTES:
-                yield self._count(part[:PART_BYTES])
-                del part[:PART_BYTES]
-        self._hash.update(batch)
-        part += batch
-        for start in range(0, len(part), PART_BYTES):
-            yield self._count(part[start : start + PART_BYTES])
+    async def batches(self) -> AsyncGenerator[bytearray, None]:
+        """Batches of BATCH_BYTES or a little more, the last one shorter."""
+        received = aiter(self._chunks)
+        while (chunk := await self._next(received)) is not None:
+            self._batch += chunk
+            del chunk
+            if len(self._batch) >= BATCH_BYTES:
+                await asyncio.to_thread(self._hash.update, self._batch)
+                yield self._take()
+        if self._batch:
+            self._hash.update(self._batch)
+            yield self._take()
 
-    async def _received(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._chunks:
-                if self.is_over:
-                    raise ConnectionAbortedError("nobody waits for this any more")
-                yield chunk
-        except Exception as error:
-            self.failure = error
-            raise
+    def _take(self) -> bytearray:
+        # Whoever waits for the next one holds none.
+        taken, self._batch = self._batch, bytearray()
+        self.size += len(taken)
+        return taken
+
+    async def _next(self, received: AsyncIterator[bytes]) -> bytes | None:
+        if not self._is_over:
+            self._waiting = asyncio.current_task()
+            try:
+                return await anext(received, None)
+            except asyncio.CancelledError:
+                if not self._is_over:
+                    raise
+            except Exception as error:
+                self.failure = error
+                raise
+            finally:
+                self._waiting = None
+        raise ConnectionAbortedError("nobody waits for this any more")
+
+    def end(self) -> None:
+        """Break the stream off with an error, also where it waits for a client that sends nothing."""
+        self._is_over = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def written(self, pieces: tuple[Piece, ...]) -> Written:
         """What was written, once all of it has passed."""
         return Written(pieces, Digest(f"{self._algorithm}:{self._hash.hexdigest()}"))
 
-    def _count(self, part: bytearray) -> bytes:
-        self.size += len(part)
-        return bytes(part)
 
+class _Led:
+    """Some batches and then the rest, each held by whoever took it alone: a generator would hold the last one."""
 
-async def _led_by(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for part in rest:
-        yield part
+    def __init__(self, first: deque[bytearray], rest: AsyncIterator[bytearray]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> AsyncIterator[bytearray]:
+        return self
+
+    async def __anext__(self) -> bytearray:
+        return self._first.popleft() if self._first else await anext(self._rest)
 
 
 @contextmanager
@@ -206,9 +253,11 @@ def _telling(key: str) -> Iterator[None]:
     """Errors of the store in the words of the port; what it answered is the cause, for the log alone."""
     try:
         yield
-    except FileNotFoundError:
-        raise BlobUnknown("the stored bytes are gone", key=key) from None
     except (BaseError, OSError, ValueError) as error:
+        if NO_BUCKET in str(error):
+            raise Unavailable("there is no such bucket: is storage.url right?") from error
+        if isinstance(error, FileNotFoundError):
+            raise BlobUnknown("the stored bytes are gone", key=key) from None
         raise Unavailable("the object store is away or refuses; the registry's log says why") from error
 
 

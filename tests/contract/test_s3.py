@@ -1,0 +1,96 @@
+"""What only a store in a bucket has: places that are not there, clients that send nothing, and its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from entrepot.domain.errors import Unavailable
+from entrepot.storage.s3 import ObjectStore, open_store
+from tests.support.seaweedfs import BUCKET, SeaweedFs
+
+MEBIBYTE = 1 << 20
+UPLOADS, UPLOAD_MEBIBYTES, MOST_MEBIBYTES = 16, 32, 200
+
+
+async def body(mebibytes: int, *, is_stalled: bool = False) -> AsyncIterator[bytes]:
+    """So much, and perhaps a client that sends nothing more and does not go away."""
+    for _ in range(mebibytes):
+        yield b"x" * MEBIBYTE
+        await asyncio.sleep(0)
+    if is_stalled:
+        await asyncio.Event().wait()
+
+
+async def read(store: ObjectStore, key: str) -> bytes:
+    """The first byte."""
+    return b"".join([chunk async for chunk in store.read(key, 0, 1)])
+
+
+def test_a_wrong_place_is_not_a_lost_blob(seaweed: SeaweedFs) -> None:
+    """Where the bucket is missing, or holds nothing below the prefix, it says so, and no check takes that for loss."""
+
+    async def story() -> None:
+        url = seaweed.fresh_url()
+        missing, empty = open_store(url.replace(BUCKET, "never-made")), open_store(url)
+        for store, told in ((missing, "no such bucket"), (empty, "holds nothing")):
+            with pytest.raises(Unavailable, match=told):
+                await read(store, "key")
+            with pytest.raises(Unavailable, match=told):
+                await store.join("prefix", ["key"], "sha256")
+        with pytest.raises(Unavailable, match="no such bucket"):
+            await missing.delete(["one", "two"])
+        await empty.delete(["one", "two"])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("mebibytes", [1, 20])
+def test_a_cancelled_upload_of_a_stalled_client_ends_at_once(seaweed: SeaweedFs, mebibytes: int) -> None:
+    """Whether one part or several are on their way: no task of it and no key are left."""
+
+    async def story() -> None:
+        store = open_store(seaweed.fresh_url())
+        # The server makes room for its first objects before it answers anything.
+        await store.delete((await store.write("warm", body(mebibytes), "sha256")).keys)
+        writing = asyncio.ensure_future(store.write("stalled", body(mebibytes, is_stalled=True), "sha256"))
+        await asyncio.sleep(0.5)
+        writing.cancel()
+        _, late = await asyncio.wait({writing}, timeout=2)
+        assert (late, writing.cancelled()) == (set(), True)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert [key async for key in store.keys()] == []  # noqa: SIM118 - no dictionary
+
+    asyncio.run(story())
+
+
+def resident_mebibytes() -> int:
+    """What this process holds."""
+    found = re.search(r"VmRSS:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) >> 10
+
+
+def test_uploads_at_once_hold_a_part_each(seaweed: SeaweedFs) -> None:
+    """Memory stays bounded by the parts that are on their way, however large the uploads are."""
+
+    async def story() -> int:
+        store = open_store(seaweed.fresh_url())
+        await store.write("warm", body(20), "sha256")
+        before = most = resident_mebibytes()
+        writing = [
+            asyncio.ensure_future(store.write(str(number), body(UPLOAD_MEBIBYTES), "sha256"))
+            for number in range(UPLOADS)
+        ]
+        while not all(each.done() for each in writing):
+            most = max(most, resident_mebibytes())
+            await asyncio.sleep(0.02)
+        assert {(await each).size for each in writing} == {UPLOAD_MEBIBYTES * MEBIBYTE}
+        return most - before
+
+    assert asyncio.run(story()) < MOST_MEBIBYTES
