@@ -122,6 +122,14 @@ def test_a_proxy_s_own_certificate_is_not_its_clients_() -> None:
     )
 
 
+def test_a_proxy_that_tells_nothing_lends_nobody_its_certificate() -> None:
+    """Where no header is asked for, who comes by a trusted proxy shows none; a client without a proxy shows theirs."""
+    own = {"subjectAltName": (("URI", "spiffe://edge/proxy"),), **GOOD}
+    behind = Addresses("", [PROXY])
+    assert behind.certificate(sent(certificate=own), NOW) == ""
+    assert behind.certificate(sent(certificate=own, peer="198.51.100.7"), NOW) == "spiffe://edge/proxy"
+
+
 def test_where_a_request_came_from() -> None:
     """Address, time, certificate and listener; without a word about it, the main listener."""
     origin = doors().origin(sent(f"URI={SPIFFE}", listener="private"), 5)

@@ -67,11 +67,12 @@ class Addresses:
     def certificate(self, request: Request, now: int) -> str:
         """The name in the client's certificate, "" without one that holds at `now` (microseconds).
 
-        From a trusted proxy that is asked for it, it is what its header says and nothing else: its own certificate is
-        not its clients'. Whoever else sends the header is not listened to, and who sends it twice has been smuggled to.
+        From a trusted proxy it is what its header says and nothing else, and nothing where no header is asked for: its
+        own certificate is not its clients'. Whoever else sends the header is not listened to, and who sends it twice
+        has been smuggled to.
         """
-        header = self._doors.certificate_header
-        if header and self._is_trusted(self._peer(request)):
+        if self._is_trusted(self._peer(request)):
+            header = self._doors.certificate_header
             values = [value for name, value in request.scope["headers"] if name == header]
             text = values[0].decode("latin-1") if len(values) == 1 else ""
             return name_in_header(text, self._doors.certificate_format)
