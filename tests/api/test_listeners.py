@@ -122,7 +122,7 @@ def test_nobody_makes_a_namespace_that_answers_elsewhere(place: Place) -> None:
 
 
 def test_an_organisation_is_given_up_where_all_that_it_owns_answers(place: Place) -> None:
-    """Elsewhere neither its owner nor an administrator gives away, or learns the name of, what does not answer there."""
+    """Elsewhere neither its owner nor an administrator gives away what does not answer there, or learns its name."""
     door = place.door
     door.send("admin", "POST", "/organisations", {"name": "acme", "owner": "alice"})
     door.send("alice", "POST", "/namespaces", {"name": "acme-inner"})
