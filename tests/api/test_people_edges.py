@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from entrepot.core.mailing import network_of
 from entrepot.core.registry import Rules
 from entrepot.core.sign_in import Typed, sign_in
 from entrepot.domain.errors import CodeNeeded, Unauthenticated
@@ -219,15 +218,6 @@ def test_a_code_is_used_once_by_all_workers(company: Town) -> None:
         return list(await asyncio.gather(confirm("one"), confirm("two")))
 
     assert sorted(company.world.run(both())) == [201, 400]
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("", ""), ("unix", "unix")],
-)
-def test_sources_are_networks(address: str, network: str) -> None:
-    """Neighbours count as one: whoever has an address has many."""
-    assert network_of(address) == network
 
 
 def test_nobody_is_flooded_with_other_passwords(company: Town) -> None:

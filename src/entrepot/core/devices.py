@@ -18,7 +18,6 @@ from entrepot.domain.access import Caller, Identity, Origin
 from entrepot.domain.device import (
     LETTERS,
     is_token,
-    network_of,
     new_token,
     new_user_code,
     parse_agent,
@@ -28,6 +27,7 @@ from entrepot.domain.device import (
 )
 from entrepot.domain.errors import CredentialUnknown, TooMany
 from entrepot.domain.events import Event, EventKind
+from entrepot.domain.networks import network_of
 from entrepot.metadata import device_codes, events, sessions
 from entrepot.metadata.device_codes import DeviceRow, NewDeviceRow
 from entrepot.metadata.sessions import SessionRow
