@@ -15,7 +15,7 @@ import msgspec
 from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.domain.errors import Conflict, TooMany
 from entrepot.domain.mail import MailCode, Purpose, fold_address, parse_mail_code, wrong_code
-from entrepot.domain.networks import network_of
+from entrepot.domain.networks import IPV6_SITE, network_of
 from entrepot.metadata import jobs, mail_codes
 from entrepot.metadata.mail_codes import CodeRow
 from entrepot.ports.database import Tx
@@ -24,6 +24,7 @@ SEND: Final = "mail.send"
 HOUR: Final = 3600 * SECOND
 MOST_PER_RECIPIENT: Final = 3
 MOST_PER_SOURCE: Final = 20
+MOST_PER_SITE: Final = 100
 MOST_PER_ACCOUNT: Final = 50
 MOST_IN_ALL: Final = 1000
 MOST_TRIES: Final = 10
@@ -56,9 +57,11 @@ async def order_mail(tx: Tx, key: bytes, order: Order, now: int) -> None:
 async def count_stranger(tx: Tx, key: bytes, address: str, to: str, now: int) -> bool:
     """Count a mail that somebody without an account asks for; False if the recipient has had enough, and is not told.
 
-    Raises TooMany where the network that it comes from, or everybody together, has asked for too many.
+    Raises TooMany where the network that it comes from, the site that this is of, or everybody together, has asked for
+    too many.
     """
     await _count(tx, _bucket(key, "all", ""), MOST_IN_ALL, now)
+    await _count(tx, _bucket(key, "site", network_of(address, IPV4_SOURCE, IPV6_SITE)), MOST_PER_SITE, now)
     await _count(tx, _bucket(key, "source", network_of(address, IPV4_SOURCE)), MOST_PER_SOURCE, now)
     recipient = _bucket(key, "recipient", fold_address(to))
     return await mail_codes.count_mail(tx, recipient, now, now - HOUR) <= MOST_PER_RECIPIENT
@@ -114,6 +117,6 @@ async def _count(tx: Tx, bucket: str, most: int, now: int) -> None:
         raise TooMany("too many mails were asked for; try again in an hour")
 
 
-def _bucket(key: bytes, kind: Literal["order", "all", "source", "recipient", "account"], text: str) -> str:
+def _bucket(key: bytes, kind: Literal["order", "all", "site", "source", "recipient", "account"], text: str) -> str:
     # Keyed: what strangers typed is not for whoever reads the table.
     return hmac.digest(key, f"mail {kind} {text}".encode(), "sha256").hex()

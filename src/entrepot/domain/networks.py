@@ -8,6 +8,8 @@ from typing import Final
 
 IPV4_PREFIX: Final = 32
 IPV6_PREFIX: Final = 64
+# What whoever asks their provider is given: 65,536 of those (RFC 6177).
+IPV6_SITE: Final = 48
 
 
 @lru_cache(maxsize=4096)
