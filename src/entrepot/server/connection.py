@@ -16,7 +16,7 @@ import httptools
 
 from entrepot.server.exchange import MOST_BUFFERED, Exchange
 from entrepot.server.heads import Refusal, parse_target, render_refusal
-from entrepot.server.listeners import Arrival
+from entrepot.server.listeners import MAIN, Arrival
 from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Buffer, Consume, read_some, wake_at
 
 if TYPE_CHECKING:
@@ -347,7 +347,8 @@ class Connection(asyncio.Protocol):
 
     def _arrive(self, arrival: Arrival, secured: ssl.SSLObject | None) -> None:
         # Once a connection; where there is nothing to tell, requests do not carry it.
-        self._notes["entrepot.listener"] = arrival.listener
+        if arrival.listener != MAIN:
+            self._notes["entrepot.listener"] = arrival.listener
         certificate = secured.getpeercert() if secured is not None else None
         if certificate:
             self._notes["entrepot.certificate"] = certificate

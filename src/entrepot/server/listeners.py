@@ -81,7 +81,7 @@ class Listener:
     @property
     def arrival(self) -> Arrival | None:
         """What connections are told that come here; None is the main one, of which there is nothing to tell."""
-        return None if self.name == MAIN and self.is_plain else Arrival(self.name)
+        return None if self.name == MAIN else Arrival(self.name)
 
 
 @dataclass(frozen=True, slots=True)
