@@ -21,6 +21,9 @@ MOST_WORKERS: Final = 4
 MOST_LDAP_SECONDS: Final = 60
 MAIN: Final = "main"
 # `local` is what requests come by that the command line answers itself.
+PUBLIC_URL: Final = re.compile(r"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
+# A token (RFC 9110, section 5.6.2).
+HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 LISTENER: Final = re.compile(r"(?!local$)[a-z][a-z0-9_-]{0,62}")
 CPU_QUOTA: Final = pathlib.Path("/sys/fs/cgroup/cpu.max")
 
@@ -347,6 +350,7 @@ def _require_listeners(settings: Settings) -> None:
                 f"listeners.{name}: a name is small letters, digits, - and _, beginning with a letter, and not local"
             )
         _require_address(name, listener)
+        _require_public_url(listener.public_url, f"listeners.{name}.public_url")
         _require_certificates(settings, f"listeners.{name}", listener)
         if bool(listener.proxies) != listener.proxy_protocol:
             raise SettingsError(
@@ -368,6 +372,13 @@ def _require_address(name: str, listener: Listener) -> None:
         raise SettingsError("listeners.main has no address or public_url: they are server.listen and server.public_url")
 
 
+def _require_public_url(url: str, key: str) -> None:
+    found = PUBLIC_URL.fullmatch(url)
+    if url and (found is None or int(found["port"] or 0) > LARGEST_PORT):
+        # It may hold a password by mistake.
+        raise SettingsError(f"{key} is http://HOST, https://HOST or with :PORT behind it, and nothing more")
+
+
 def _require_certificates(settings: Settings, key: str, listener: Listener) -> None:
     if bool(listener.certificate) != bool(listener.key):
         raise SettingsError(f"{key}.certificate and {key}.key belong together: set both or neither")
@@ -383,12 +394,24 @@ def _require_certificates(settings: Settings, key: str, listener: Listener) -> N
         raise SettingsError(f"{key}.client_certificates needs TLS: set {key}.certificate and key, or those of tls")
 
 
+def _require_tls(settings: Settings) -> None:
+    tls = settings.tls
+    if bool(tls.certificate) != bool(tls.key):
+        raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
+    if tls.auto and tls.certificate:
+        raise SettingsError("tls.auto makes a certificate of its own: leave tls.certificate and tls.key empty")
+    if tls.auto and all(each.tls == "off" or each.certificate for each in settings.all_listeners.values()):
+        raise SettingsError('tls.auto is for no listener: each has tls = "off" or a certificate of its own')
+
+
 def _require_rates(rate: Rate) -> None:
     for network in rate.exempt:
         _require_network(network, "rate.exempt")
     for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
         if getattr(rate, key) < 0:
             raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
+    if rate.exempt and not (rate.address_per_minute or rate.anonymous_per_minute or rate.identity_per_minute):
+        raise SettingsError("rate.exempt is from limits, and there is none: set rate.address_per_minute or another one")
 
 
 def _require_directory(ldap: Ldap) -> None:
@@ -451,8 +474,14 @@ def _require_mail(settings: Settings) -> None:
 def _require_server(server: Server) -> None:
     for proxy in server.trusted_proxies:
         _require_network(proxy)
-    if server.client_certificate_header and not server.trusted_proxies:
+    _require_public_url(server.public_url, "server.public_url")
+    header = server.client_certificate_header
+    if header and not HEADER.fullmatch(header):
+        raise SettingsError(f"server.client_certificate_header is the name of a header, not {header!r}")
+    if header and not server.trusted_proxies:
         raise SettingsError("server.client_certificate_header is read from server.trusted_proxies only: name them")
+    if server.client_certificate_format != "xfcc" and not header:
+        raise SettingsError("server.client_certificate_format is of server.client_certificate_header: set both")
     if server.workers < 0:
         raise SettingsError(f"server.workers is a number of processes, or 0 for one a core, not {server.workers}")
 
@@ -483,10 +512,7 @@ def _require_sense(settings: Settings) -> None:
     _require_server(settings.server)
     _require_rates(settings.rate)
     _require_audit(settings.audit)
-    if bool(settings.tls.certificate) != bool(settings.tls.key):
-        raise SettingsError("tls.certificate and tls.key belong together: set both or neither")
-    if settings.tls.auto and settings.tls.certificate:
-        raise SettingsError("tls.auto makes a certificate of its own: leave tls.certificate and tls.key empty")
+    _require_tls(settings)
     for path, value in (
         ("server.connections", settings.server.connections),
         ("limits.manifest_bytes", settings.limits.manifest_bytes),

@@ -121,6 +121,36 @@ def test_nobody_makes_a_namespace_that_answers_elsewhere(place: Place) -> None:
     assert told[0] == told[1] == told[2]
 
 
+def test_an_organisation_is_given_up_where_all_that_it_owns_answers(place: Place) -> None:
+    """Elsewhere neither its owner nor an administrator gives away what does not answer there, or learns its name."""
+    door = place.door
+    door.send("admin", "POST", "/organisations", {"name": "acme", "owner": "alice"})
+    door.send("alice", "POST", "/namespaces", {"name": "acme-inner"})
+    door.send("alice", "PATCH", "/namespaces/acme-inner", {"listeners": ["private"]})
+    for user in ("alice", "admin"):
+        for question in ("", "?give_to=bob"):
+            refused = door.ask(user, "DELETE", f"/organisations/acme{question}")
+            assert (refused.status, refused.code) == (409, "CONFLICT"), refused
+            assert b"acme-inner" not in refused.body
+            assert "come by another listener" in refused.json["errors"][0]["message"]
+    assert place.ask("alice", "GET", "/namespaces/acme-inner").json["owner"] == "acme"
+    given = place.ask("alice", "DELETE", "/organisations/acme?give_to=bob")
+    assert given.json["namespaces"] == ["acme", "acme-inner"]
+
+
+def test_an_organisation_takes_no_namespace_that_answers_elsewhere(place: Place) -> None:
+    """Its name is taken, and whose it is is not told; by its listener an administrator makes one over it."""
+    refused = place.door.ask("admin", "POST", "/organisations", {"name": "priv"})
+    assert (refused.status, refused.code) == (409, "ALREADY_EXISTS")
+    assert b"alice" not in refused.body
+    place.ask("admin", "PATCH", "/namespaces/priv", {"owner": None})
+    refused = place.door.ask("admin", "POST", "/organisations", {"name": "priv"})
+    assert (refused.status, refused.code) == (409, "ALREADY_EXISTS")
+    assert place.ask("admin", "GET", "/namespaces/priv").json["owner"] is None
+    assert place.ask("admin", "POST", "/organisations", {"name": "priv"}).status == 201
+    assert place.ask("admin", "GET", "/namespaces/priv").json["owner"] == "priv"
+
+
 def test_a_certificate_is_one_account_s(place: Place) -> None:
     """Administrators say whose; a second account, an owner of a namespace and what is no name are refused."""
     door = Through(place.door, "private")

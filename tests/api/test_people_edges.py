@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from entrepot.core.mailing import network_of
+from entrepot.core import mailing
 from entrepot.core.registry import Rules
 from entrepot.core.sign_in import Typed, sign_in
 from entrepot.domain.errors import CodeNeeded, Unauthenticated
@@ -221,13 +221,18 @@ def test_a_code_is_used_once_by_all_workers(company: Town) -> None:
     assert sorted(company.world.run(both())) == [201, 400]
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [("192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("", ""), ("unix", "unix")],
-)
-def test_sources_are_networks(address: str, network: str) -> None:
-    """Neighbours count as one: whoever has an address has many."""
-    assert network_of(address) == network
+def test_a_site_does_not_use_up_the_mails_of_all(company: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All networks of one /48 of IPv6 ask for so many an hour; what they are refused is nobody else's loss."""
+    monkeypatch.setattr(mailing, "MOST_PER_SITE", 5)
+    monkeypatch.setattr(mailing, "MOST_IN_ALL", 7)
+
+    def ask(address: str) -> int:
+        client = company.door.client().with_scope(client=(address, 1))
+        body = json.dumps({"email": f"a{address.replace(':', '-')}@example.com"}).encode()
+        return client.request("POST", "/api/v1/registrations", body, content_type="application/json").status
+
+    assert [ask(f"2001:db8:1:{number:x}::1") for number in range(9)] == [202] * 5 + [429] * 4
+    assert [ask("2001:db8:2::1"), ask("192.0.2.1"), ask("192.0.3.1")] == [202, 202, 429]
 
 
 def test_nobody_is_flooded_with_other_passwords(company: Town) -> None:

@@ -34,7 +34,7 @@ IDP = Provider(
     is_enabled=False,
     created_at=NOW,
 )
-DEVICE = NewDeviceRow("d1", "u1", "laptop", "cli", "10.0.0.1", "10.0.0.1", ("pull",), 5, NOW + 600)
+DEVICE = NewDeviceRow("d1", "u1", "laptop", "cli", "10.0.0.1", "10.0.0.1", "10.0.0.0/24", ("pull",), 5, NOW + 600)
 
 
 def add_user(held: Held, name: str) -> int:
@@ -144,12 +144,14 @@ def test_device_codes(held: Held) -> None:
 
 
 def test_device_codes_are_counted_and_swept(held: Held) -> None:
-    """Those that still wait count, of a network and up to a bound in all; those that ran out are swept."""
+    """Those that still wait count, of a network, of a site and up to a bound in all; those that ran out are swept."""
     for number, until in enumerate((NOW - 1, NOW, NOW + 1)):
         new = replace(DEVICE, fingerprint=f"d{number}", user_code=f"u{number}", until=until)
         held.transact(partial(device_codes.add_device, new=new, now=NOW))
     assert held.read(lambda tx: device_codes.count_devices_of(tx, "10.0.0.1", NOW)) == 2
     assert held.read(lambda tx: device_codes.count_devices_of(tx, "10.0.0.2", NOW)) == 0
+    assert held.read(lambda tx: device_codes.count_devices_of_site(tx, "10.0.0.0/24", NOW)) == 2
+    assert held.read(lambda tx: device_codes.count_devices_of_site(tx, "10.0.1.0/24", NOW)) == 0
     assert [held.read(partial(device_codes.count_devices, now=NOW, most=most)) for most in (1, 9)] == [1, 2]
     held.transact(lambda tx: device_codes.sweep_devices(tx, NOW))
     assert held.rows("select fingerprint from device_code order by fingerprint") == [("d1",), ("d2",)]

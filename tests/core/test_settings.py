@@ -22,6 +22,7 @@ from entrepot.settings import (
 )
 
 LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
+PROXIED = "[server]\ntrusted_proxies = ['10.0.0.2']\nclient_certificate_header = "
 MAIL = "[mail]\nurl = 'smtp://host'\nsender = 'registry@example.com'\n"
 
 
@@ -92,6 +93,18 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_TLS__KEY": "key.pem"}, "belong together"),
         ("[tls]\nauto = true\ncertificate = 'a'\nkey = 'b'", {}, "tls.auto"),
         ("", {"ENTREPOT_SERVER__CLIENT_CERTIFICATE_HEADER": "X"}, "server.client_certificate_header"),
+        ("[server]\nclient_certificate_format = 'pem'", {}, "server.client_certificate_format is of"),
+        (f"{PROXIED}'X Client Cert'", {}, "server.client_certificate_header is the name of a header"),
+        (f"{PROXIED}'X-\u20ac'", {}, "server.client_certificate_header is the name of a header"),
+        ("", {"ENTREPOT_SERVER__PUBLIC_URL": "registry.example.com"}, "server.public_url is http"),
+        ("", {"ENTREPOT_SERVER__PUBLIC_URL": "ftp://registry"}, "server.public_url is http"),
+        ("", {"ENTREPOT_SERVER__PUBLIC_URL": "https://registry/path"}, "server.public_url is http"),
+        ("", {"ENTREPOT_SERVER__PUBLIC_URL": "https://me:word@registry"}, "server.public_url is http"),
+        ("", {"ENTREPOT_SERVER__PUBLIC_URL": "https://registry:70000"}, "server.public_url is http"),
+        ("[listeners.a]\naddress = 'h:1'\npublic_url = 'registry'", {}, "listeners.a.public_url is http"),
+        ("[tls]\nauto = true\n[listeners.main]\ntls = 'off'", {}, "tls.auto is for no listener"),
+        ("[tls]\nauto = true\n[listeners.main]\ncertificate = 'x'\nkey = 'y'", {}, "tls.auto is for no listener"),
+        ("[rate]\nexempt = ['10.0.0.0/8']", {}, "rate.exempt is from limits"),
         ("[listeners.Private]\naddress = 'h:1'", {}, "listeners.Private: a name"),
         ("[listeners.local]\naddress = 'h:1'", {}, "listeners.local: a name"),
         ("[listeners.a]", {}, r"listeners.a.address must be"),
@@ -144,6 +157,21 @@ def test_settings_that_are_refused(tmp_path: pathlib.Path, text: str, environmen
     """The message names the key."""
     with pytest.raises(SettingsError, match=reason):
         settings(tmp_path, text, environment)
+
+
+@pytest.mark.parametrize("url", ["https://registry.example.com", "http://10.0.0.1:5000/", "https://[::1]:5000"])
+def test_public_addresses(tmp_path: pathlib.Path, url: str) -> None:
+    """A scheme, a host and perhaps a port; a slash at the end does no harm."""
+    text = f"[server]\npublic_url = '{url}'\n[listeners.a]\naddress = 'h:1'\npublic_url = '{url}'"
+    assert settings(tmp_path, text).listeners["a"].public_url == url
+
+
+def test_what_belongs_together_is_taken(tmp_path: pathlib.Path) -> None:
+    """A header with its form, networks that no limit counts, and a certificate for one listener of several."""
+    rest = "client_certificate_format = 'pem'\n[rate]\nexempt = ['10.0.0.0/8']\nidentity_per_minute = 1\n"
+    tls = "[tls]\nauto = true\n[listeners.main]\ntls = 'off'\n[listeners.a]\naddress = 'h:1'"
+    found = settings(tmp_path, f"{PROXIED}'X-Client_Cert'\n{rest}{tls}")
+    assert (found.server.client_certificate_format, found.rate.exempt) == ("pem", ["10.0.0.0/8"])
 
 
 def test_who_sends_mail(tmp_path: pathlib.Path) -> None:

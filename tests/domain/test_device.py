@@ -54,22 +54,6 @@ def test_agents() -> None:
     assert device.parse_agent("a\r\nb" + "c" * 999) == "a b" + "c" * 197
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8::7", "2001:db8::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("unix", "unix"),
-    ],
-)
-def test_networks(address: str, network: str) -> None:
-    """An IPv6 /64 is one place, as one person has all of it."""
-    assert device.network_of(address) == network
-
-
 @pytest.mark.parametrize("text", ["everything", "pull\0push"])
 def test_scopes_that_are_none(text: str) -> None:
     """Scopes are those of personal tokens."""

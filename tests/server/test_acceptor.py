@@ -244,6 +244,86 @@ def test_a_reload_lets_answers_end(serve: Serve, own: Files, tmp_path: pathlib.P
     assert ask(other)[3] == []
 
 
+class Halting:
+    """A client that holds back the last part of its handshake, in which its certificate is."""
+
+    def __init__(self, server: Served, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._secured = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self.wire = server.connect()
+        with suppress(ssl.SSLWantReadError):
+            self._secured.do_handshake()
+        self.wire.send(self._outgoing.read())
+        while True:
+            self._incoming.write(self.wire.socket.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                self._secured.do_handshake()
+                break
+
+    def go_on(self) -> bytes:
+        """Send the rest and a request in one packet; what is answered before the server hangs up or waits."""
+        self._secured.write(request("GET", "/", "Connection: close"))
+        self.wire.send(self._outgoing.read())
+        answer = b""
+        while received := self.wire.socket.recv(65536):
+            self._incoming.write(received)
+            with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                answer += self._secured.read(65536)
+        return answer
+
+
+def test_a_handshake_that_outlasts_a_reload(serve: Serve, own: Files, tmp_path: pathlib.Path) -> None:
+    """Begun before a certificate was revoked, it gets its certificate no answer; who shows none is answered."""
+    authority = Authority(tmp_path)
+    ci, crl = authority.client("ci", uri("spiffe://acme/ci")), authority.revoke([], tmp_path / "crl.pem")
+    server = serve(tell, listen=secured(own, "optional", authority.file, crl))
+    assert server.acceptor is not None
+    assert Halting(server, trusting(own, ci)).go_on().startswith(b"HTTP/1.1 200")
+    revoked, other = Halting(server, trusting(own, ci)), Halting(server, trusting(own))
+    authority.revoke([ci], crl)
+    server.run(server.acceptor.reload)
+    assert revoked.go_on() == b""
+    assert other.go_on().startswith(b"HTTP/1.1 200")
+    eventually(lambda: not server.hub.connections)
+
+
+def ordinary(own: Files) -> Any:
+    """Makes a listener with TLS alone."""
+    return lambda listening: Listener("edge", listening, Tls(str(own.certificate), str(own.key), "tls1.2"))
+
+
+def test_handshakes_are_connections(serve: Serve, own: Files) -> None:
+    """They count from the first moment, those that say nothing make room first, and end with the server."""
+    server = serve(tell, listen=ordinary(own), connections=2)
+    silent = [server.connect() for _ in range(2)]
+    eventually(lambda: len(server.hub.connections) == 2)
+    assert ask(server.connect(trusting(own)))[1] == "https"
+    assert silent[0].is_closed()
+    refused(server, "tls")
+    assert len(server.hub.connections) == 2
+    server.retire()
+    assert silent[1].is_closed()
+    eventually(lambda: not server.hub.connections)
+
+
+def test_no_handshake_begins_where_all_are_busy(serve: Serve, own: Files) -> None:
+    """Where nobody can make room, whoever comes is closed without a word, and counted."""
+    waiting = asyncio.Event()
+
+    async def slowly(scope: Scope, receive: Receive, send: Send) -> None:
+        await waiting.wait()
+        await tell(scope, receive, send)
+
+    server = serve(slowly, listen=ordinary(own), connections=1)
+    busy = server.connect(trusting(own))
+    busy.send(request("GET", "/"))
+    eventually(lambda: bool(server.hub.connections) and not server.hub.idle)
+    assert server.connect().is_closed()
+    refused(server, "full")
+    server.run(waiting.set)
+    assert busy.read().status == 200
+
+
 class Exhausted:
     """A listening socket that cannot accept, once."""
 

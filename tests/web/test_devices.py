@@ -155,6 +155,16 @@ def test_waiting_programs_are_bounded(world: World, monkeypatch: pytest.MonkeyPa
     assert browser_at(world, "192.0.2.1").program("/login/device/code", {}).status == 429
 
 
+def test_a_site_does_not_use_up_what_is_there_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a /48 of IPv6 has 65,536 networks, and all of them together have a limit of their own."""
+    monkeypatch.setattr(devices, "MOST_OF_A_SITE", 5)
+    for number in range(5):
+        begin(browser_at(world, f"2001:db8:1:{number:x}::1"))
+    assert browser_at(world, "2001:db8:1:ffff::1").program("/login/device/code", {}).status == 429
+    begin(browser_at(world, "2001:db8:2::1"))
+    begin(browser_at(world, "192.0.2.1"))
+
+
 def test_a_code_that_is_taken_is_not_given_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where chance makes the same code again, the program is asked to try again."""
     monkeypatch.setattr(devices, "new_user_code", lambda: "BBBB-BBBB")

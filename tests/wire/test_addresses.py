@@ -104,11 +104,29 @@ def test_a_proxy_that_says_nothing_changes_nothing() -> None:
         (PROXY, "[2001:db8::1]:443", "2001:db8::1"),
         (PROXY, "[2001:db8::1]", "2001:db8::1"),
         (PROXY, "2001:db8::1", "2001:db8::1"),
+        (PROXY, ",, 203.0.113.1, ,10.0.0.2,", "203.0.113.1"),
+        (PROXY, " , ", PROXY),
     ],
 )
 def test_the_client_is_the_last_hop_that_no_trusted_proxy_wrote(peer: str, hops: str, expected: str) -> None:
     """Read from the right, so that nobody can claim to be somebody else."""
     assert Addresses("", ["10.0.0.0/8"]).client(request(peer, x_forwarded_for=hops)) == expected
+
+
+def test_a_long_header_costs_no_more_than_what_counts_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stranger's nothing is read, of a trusted proxy's no more than the hops up to the one that counts."""
+    read: list[str] = []
+
+    class Hop:
+        def fullmatch(self, hop: str) -> None:
+            read.append(hop)
+
+    monkeypatch.setattr("entrepot.wire.addresses.HOP", Hop())
+    told = Addresses("", ["10.0.0.0/8"])
+    assert told.client(request(x_forwarded_for="192.0.2.1," * 9999)) == "198.51.100.7"
+    assert read == []
+    assert told.client(request(PROXY, x_forwarded_for="192.0.2.1," * 9999 + "203.0.113.1, 10.0.0.2")) == "203.0.113.1"
+    assert read == ["10.0.0.2", "203.0.113.1"]
 
 
 def test_without_proxies_the_client_is_the_peer() -> None:

@@ -94,6 +94,19 @@ def test_a_whole_certificate(tmp_path: pathlib.Path) -> None:
         assert name_in_header(text, "pem") == ""
 
 
+def test_a_strange_certificate_names_nobody(tmp_path: pathlib.Path) -> None:
+    """One that cannot be read to its end: another version, an extension twice, an alternative name of no known kind."""
+    named = Authority(tmp_path).client("ci", x509.DNSName("build.acme")).der
+    version, basic, alternative = b"\xa0\x03\x02\x01\x02", b"\x55\x1d\x13", b"\x82\x0abuild.acme"
+    for old, new in (
+        (version, b"\xa0\x03\x02\x01\x05"),
+        (basic, b"\x55\x1d\x11"),
+        (alternative, b"\xa3" + alternative[1:]),
+    ):
+        assert named.count(old) == 1
+        assert name_in_header(base64.b64encode(named.replace(old, new)).decode(), "pem") == ""
+
+
 def sent(*values: str, peer: str = PROXY, **scope: object) -> Request:
     """A request with the header as often as there are values."""
     made = request(peer)
@@ -120,6 +133,14 @@ def test_a_proxy_s_own_certificate_is_not_its_clients_() -> None:
     assert (
         doors().certificate(sent(f"URI={SPIFFE}", certificate=own, peer="198.51.100.7"), NOW) == "spiffe://edge/proxy"
     )
+
+
+def test_a_proxy_that_tells_nothing_lends_nobody_its_certificate() -> None:
+    """Where no header is asked for, who comes by a trusted proxy shows none; a client without a proxy shows theirs."""
+    own = {"subjectAltName": (("URI", "spiffe://edge/proxy"),), **GOOD}
+    behind = Addresses("", [PROXY])
+    assert behind.certificate(sent(certificate=own), NOW) == ""
+    assert behind.certificate(sent(certificate=own, peer="198.51.100.7"), NOW) == "spiffe://edge/proxy"
 
 
 def test_where_a_request_came_from() -> None:

@@ -242,6 +242,17 @@ def test_a_full_disk_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(world.registry.lockouts.alone) == 3
 
 
+def test_a_full_disk_locks_out_nobody_who_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right passwords are no failures there either: neither those that were proved, nor those that were known."""
+    with World(wrap_database=Full, rules=Rules(lockout_failures=3, lockout_seconds=60)) as world:
+        for _ in range(5):
+            world.registry.policy.snapshot = replace(world.registry.policy.snapshot)
+            assert ask(world, "alice", password_of("alice")).status == 200
+        known = [ask(world, "alice", password_of("alice"), (f"192.0.2.{number}", 1)).status for number in range(40)]
+        assert known == [200] * 40
+        assert guess(world, "alice", 5) == [401, 401, 401, 429, 429]
+
+
 def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks, refusals and news of a flood are forgotten or left out beyond a number, and never pile up."""
     monkeypatch.setattr(lockouts, "MOST_HELD", 2)
@@ -276,6 +287,15 @@ def test_a_lock_is_told_of_those_who_are_there(world: World) -> None:
     assert world.registry.lockouts.refused == {"lockout": 3}
     assert list(world.run(list_locked(world.registry, ["alice", "bob"]))) == ["alice"]
     assert world.run(list_locked(world.registry, [])) == {}
+
+
+def test_a_lock_is_told_however_the_name_was_typed(world: World) -> None:
+    """What counts as one name is told as one: under the name that somebody has, in one event."""
+    assert [ask(world, name, "wrong").status for name in ("ALICE", " alice", "\uff21lice")] == [401] * 3
+    world.clock.advance(seconds=1)
+    assert ask(world, "Alice", "wrong").status == 401
+    world.run(store_locks(world.registry))
+    assert world.rows("select subject from event where kind = 'user.locked'") == [("alice",)]
 
 
 def test_old_failures_are_forgotten_by_a_job(world: World) -> None:

@@ -12,10 +12,12 @@ from entrepot.core import rates
 from entrepot.core.jobs import HANDLERS
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.formats.oci.routes import GRAMMAR
+from entrepot.web.face import WebFace
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.context import Context
 from entrepot.wire.face import Face
 from tests.support.asgi import Answer, Client
+from tests.support.browser import FORM
 from tests.support.images import image
 from tests.support.world import World, basic, password_of
 
@@ -137,6 +139,20 @@ def test_the_api_is_limited_in_its_own_words(world: World) -> None:
         ("TOOMANYREQUESTS", "30"),
         ("TOOMANYREQUESTS", "20"),
     ]
+
+
+def test_pages_are_requests_too(world: World) -> None:
+    """Of an address as all others, before any cookie is looked at, for people and for programs; not the style sheet."""
+    client = Client(WebFace(limited(world, address_per_minute=2)), world.runner)
+    assert [client.request("GET", "/static/style.css").status for _ in range(4)] == [200] * 4
+    page = client.request("GET", "/login")
+    assert (page.status, page["ratelimit-remaining"]) == (200, "1;w=60")
+    assert client.request("POST", "/login/device/code", content_type=FORM).status == 200
+    refused = client.request("GET", "/login", cookie="entrepot=x")
+    assert (refused.status, refused["retry-after"], refused["ratelimit-remaining"]) == (429, "30", "0;w=60")
+    assert "this address may send 2 requests a minute" in refused.body.decode()
+    program = client.request("POST", "/login/device/code", content_type=FORM)
+    assert (program.status, program.json["error"]) == (429, "temporarily_unavailable")
 
 
 def test_workers_count_together(world: World) -> None:

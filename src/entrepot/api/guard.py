@@ -89,12 +89,12 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     address, header = state.context.addresses.client(request), request.header(b"authorization")
     proving = _find_caller(state, scope, handler.opt["path"], address)
     caller = await watch(state.context, request, claim_of(header), proving)
+    caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
+    caller = by_certificate(state.context.registry, state.context.genuine, caller)
     if caller.is_fresh:
         entered(state.context, request, caller)
     if limiter is not None:
         limit_caller(state.context, limiter, request, caller)
-    caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
-    caller = by_certificate(policy.snapshot, caller)
     scope[WHO] = caller
     needs = _or_other(policy.snapshot, caller, (needs, handler.opt["or_needs"]), subject)
     if caller.identity is not None:

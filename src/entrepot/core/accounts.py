@@ -224,11 +224,8 @@ async def require_free(tx: Tx, name: str) -> None:
         raise AlreadyExists(f"there is {kind} of this name", user=name)
     namespace = await namespaces.find_namespace(tx, name)
     if namespace is not None and namespace.owner is not None:
-        raise AlreadyExists(
-            "a namespace of this name belongs to somebody else; choose another name",
-            namespace=name,
-            owner=namespace.owner,
-        )
+        # Whose it is is not for strangers who register, nor for who comes by a listener where it does not answer.
+        raise AlreadyExists("a namespace of this name belongs to somebody else; choose another name", namespace=name)
 
 
 async def _note(tx: Tx, act: Act, event: Event) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -139,7 +138,8 @@ async def _begin(registry: Registry, places: Places, typed: str, *, is_known: bo
     except Unavailable:
         # Reads go on while nothing can be written; and whoever makes room on a full disk has to log in for it.
         verdict = _judge(places, tolerances, registry.lockouts.alone, now, is_familiar=False)
-        registry.lockouts.count_alone({place.key: tally for place, tally in verdict.after.items()})
+        if not is_known:
+            registry.lockouts.count_alone({place.key: tally for place, tally in verdict.after.items()})
     if verdict.locked is not None:
         registry.lockouts.hold(_held_key(places, verdict.locked), verdict.until, now)
         raise _refused(registry, places, verdict.until)
@@ -169,7 +169,7 @@ def _tell(registry: Registry, places: Places, typed: str, found: dict[Place, Tal
     for place in (places.pair, places.name):
         if place is not None and found[place].locked_until > now:
             tally = found[place]
-            registry.lockouts.tell(Lock(typed, places.network.network, tally.locked_until, tally.failures))
+            registry.lockouts.tell(Lock(_folded(typed), places.network.network, tally.locked_until, tally.failures))
 
 
 def _refused(registry: Registry, places: Places, until: int) -> TooMany:
@@ -187,17 +187,24 @@ async def _take_back(registry: Registry, places: Places, *, is_right: bool) -> N
 
     async def record(tx: Tx) -> None:
         seen = await attempts.list_tallies(tx, [place.key for place in tolerances])
-        own = seen.get(places.pair.key, Tally()).failures if places.pair is not None and is_right else 1
-        after = {
-            place: seen[place.key].less(own, tolerance) for place, tolerance in tolerances.items() if place.key in seen
-        }
-        await attempts.put_tallies(tx, after)
+        await attempts.put_tallies(tx, _less(places, tolerances, seen, is_right=is_right))
         if is_right and places.pair is not None:
             await _note_familiar(tx, places.pair, now)
 
-    # Whoever was right is let in even where that cannot be written down.
-    with suppress(Unavailable):
+    try:
         await registry.database.transact(record, durable=False)
+    except Unavailable:
+        # Whoever was right is let in even where that cannot be written down; the try was counted by this process alone.
+        after = _less(places, tolerances, registry.lockouts.alone, is_right=is_right)
+        registry.lockouts.count_alone({place.key: tally for place, tally in after.items()})
+
+
+def _less(
+    places: Places, tolerances: dict[Place, Tolerance], seen: Mapping[str, Tally], *, is_right: bool
+) -> dict[Place, Tally]:
+    """What is left of what was counted without this try; and where it was right, without those before it from here."""
+    own = seen.get(places.pair.key, Tally()).failures if places.pair is not None and is_right else 1
+    return {place: seen[place.key].less(own, bears) for place, bears in tolerances.items() if place.key in seen}
 
 
 async def _is_familiar(tx: Tx, pair: Place, now: int) -> bool:

@@ -18,7 +18,6 @@ from entrepot.domain.access import Caller, Identity, Origin
 from entrepot.domain.device import (
     LETTERS,
     is_token,
-    network_of,
     new_token,
     new_user_code,
     parse_agent,
@@ -28,6 +27,7 @@ from entrepot.domain.device import (
 )
 from entrepot.domain.errors import CredentialUnknown, TooMany
 from entrepot.domain.events import Event, EventKind
+from entrepot.domain.networks import IPV6_SITE, network_of
 from entrepot.metadata import device_codes, events, sessions
 from entrepot.metadata.device_codes import DeviceRow, NewDeviceRow
 from entrepot.metadata.sessions import SessionRow
@@ -39,6 +39,7 @@ PAUSE_SECONDS: Final = 5
 GRACE: Final = SECOND // 2
 MOST_OPEN: Final = 10_000
 MOST_OF_A_NETWORK: Final = 20
+MOST_OF_A_SITE: Final = 500
 MOST_MISSES: Final = 10
 TOKEN_DAYS: Final = 30
 DIFFERENT: Final = 4
@@ -72,7 +73,7 @@ class Waiting(msgspec.Struct, frozen=True):
 async def begin(registry: Registry, asking: Asking) -> Begun:
     """Let a program wait for ten minutes. Raises RequestInvalid, and TooMany where its network has too many waiting."""
     now, begun = registry.clock.now(), Begun(new_token(), new_user_code())
-    network = network_of(asking.address)
+    network, site = network_of(asking.address), network_of(asking.address, ipv6=IPV6_SITE)
     new = NewDeviceRow(
         fingerprint_of(begun.device_code),
         fingerprint_of(begun.user_code),
@@ -80,6 +81,7 @@ async def begin(registry: Registry, asking: Asking) -> Begun:
         parse_agent(asking.agent),
         asking.address,
         network,
+        site,
         parse_scopes(asking.scope),
         PAUSE_SECONDS * SECOND,
         now + CODE_SECONDS * SECOND,
@@ -88,6 +90,7 @@ async def begin(registry: Registry, asking: Asking) -> Begun:
     async def record(tx: Tx) -> None:
         await device_codes.sweep_devices(tx, now)
         is_full = await device_codes.count_devices_of(tx, network, now) >= MOST_OF_A_NETWORK
+        is_full = is_full or await device_codes.count_devices_of_site(tx, site, now) >= MOST_OF_A_SITE
         if is_full or await device_codes.count_devices(tx, now, MOST_OPEN) >= MOST_OPEN:
             raise TooMany("too many logins wait for somebody to confirm them; try again in ten minutes")
         if not await device_codes.add_device(tx, new, now):

@@ -24,7 +24,6 @@ from entrepot.domain.errors import NameInvalid, Unauthenticated, Unavailable
 from entrepot.domain.names import FEDERATED, parse_repository_name
 from entrepot.domain.networks import network_of
 from entrepot.domain.patterns import is_pattern
-from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.scopes import EVERYTHING, UNSCOPED
 from entrepot.domain.secrets import is_secret
 from entrepot.metadata import accounts
@@ -33,7 +32,8 @@ BY_TOKEN, BY_PASSWORD, BY_DIRECTORY = "registry-token", "password", "ldap"
 # What may be revoked is remembered as such for a day: no token of a secret lives longer.
 LONGEST_OF_SECRETS: Final = DAY // SECOND
 CATALOG: Final = Scope("registry", "catalog", ("*",))
-BY_CERTIFICATE: Final = {EVERYTHING: UNSCOPED}
+BY_CERTIFICATE: Final = "certificate"
+OF_CERTIFICATES: Final = {EVERYTHING: UNSCOPED}
 NO_SCOPE: Final = [Scope("", "", ())]
 WORDS: Final = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
@@ -86,18 +86,25 @@ async def authenticate(
     return caller
 
 
-def by_certificate(snapshot: PolicySnapshot, caller: Caller) -> Caller:
+def by_certificate(registry: Registry, cache: tokens.GenuineCache, caller: Caller) -> Caller:
     """Whoever shows nothing but a client certificate is the service account that it belongs to, if there is one.
 
-    Every secret of a service account has a ceiling, and so does this: what is made with it ends soon by itself.
+    Every secret of a service account has a ceiling, and so does this: what is made with it ends soon by itself. Like a
+    password it is a proof once for each network, and remembered for a while.
     """
-    if caller.identity is not None or caller.ceiling is not None or not caller.origin.client:
+    origin, snapshot = caller.origin, registry.policy.snapshot
+    if caller.identity is not None or caller.ceiling is not None or not origin.client:
         return caller
-    account = snapshot.certificates.get(caller.origin.client)
+    account = snapshot.certificates.get(origin.client)
     policy = snapshot.find_account(account) if account is not None else None
     if account is None or policy is None:
         return caller
-    return replace(caller, identity=Identity(account, policy.name), ceiling=BY_CERTIFICATE)
+    here = f"certificate\0{origin.client}\0{network_of(origin.address)}".encode()
+    is_fresh = cache.find(here, snapshot, origin.now) is None
+    if is_fresh:
+        cache.put(here, snapshot, account, origin.now + KEPT_SECONDS * SECOND)
+    identity = Identity(account, policy.name)
+    return replace(caller, identity=identity, ceiling=OF_CERTIFICATES, method=BY_CERTIFICATE, is_fresh=is_fresh)
 
 
 def _note(registry: Registry, caller: Caller, now: int) -> None:

@@ -19,7 +19,7 @@ MOST_REFUSALS: Final = 100
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """A lock that has just begun: the name as it was typed, the network, and until when (microseconds)."""
+    """A lock that has just begun: the name as it is counted, the network, and until when (microseconds)."""
 
     name: str
     network: str

@@ -8,7 +8,6 @@ behind an address. A job that is tried again makes another code in the place of 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import Final, Literal
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.domain.errors import Conflict, TooMany
 from entrepot.domain.mail import MailCode, Purpose, fold_address, parse_mail_code, wrong_code
+from entrepot.domain.networks import IPV6_SITE, network_of
 from entrepot.metadata import jobs, mail_codes
 from entrepot.metadata.mail_codes import CodeRow
 from entrepot.ports.database import Tx
@@ -24,13 +24,14 @@ SEND: Final = "mail.send"
 HOUR: Final = 3600 * SECOND
 MOST_PER_RECIPIENT: Final = 3
 MOST_PER_SOURCE: Final = 20
+MOST_PER_SITE: Final = 100
 MOST_PER_ACCOUNT: Final = 50
 MOST_IN_ALL: Final = 1000
 MOST_TRIES: Final = 10
 # A letter that waited longer says nothing any more.
 SEND_WITHIN: Final = DAY
-IPV4_PREFIX: Final = 24
-IPV6_PREFIX: Final = 64
+# Neighbours count as one: whoever has an address has many.
+IPV4_SOURCE: Final = 24
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -56,10 +57,12 @@ async def order_mail(tx: Tx, key: bytes, order: Order, now: int) -> None:
 async def count_stranger(tx: Tx, key: bytes, address: str, to: str, now: int) -> bool:
     """Count a mail that somebody without an account asks for; False if the recipient has had enough, and is not told.
 
-    Raises TooMany where the network that it comes from, or everybody together, has asked for too many.
+    Raises TooMany where the network that it comes from, the site that this is of, or everybody together, has asked for
+    too many.
     """
     await _count(tx, _bucket(key, "all", ""), MOST_IN_ALL, now)
-    await _count(tx, _bucket(key, "source", network_of(address)), MOST_PER_SOURCE, now)
+    await _count(tx, _bucket(key, "site", network_of(address, IPV4_SOURCE, IPV6_SITE)), MOST_PER_SITE, now)
+    await _count(tx, _bucket(key, "source", network_of(address, IPV4_SOURCE)), MOST_PER_SOURCE, now)
     recipient = _bucket(key, "recipient", fold_address(to))
     return await mail_codes.count_mail(tx, recipient, now, now - HOUR) <= MOST_PER_RECIPIENT
 
@@ -75,16 +78,6 @@ def require_mail(registry: Registry) -> None:
     """Raise Conflict where no mail can be sent."""
     if registry.mail is None:
         raise Conflict("this registry sends no mail (mail.url is not set); ask an administrator")
-
-
-def network_of(address: str) -> str:
-    """The network that is counted as one source: an IPv4 /24, an IPv6 /64."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    prefix = IPV4_PREFIX if parsed.version == 4 else IPV6_PREFIX  # noqa: PLR2004 - versions have numbers
-    return str(ipaddress.ip_network((parsed, prefix), strict=False))
 
 
 async def check_code(registry: Registry, purposes: tuple[Purpose, ...], text: str) -> CodeRow:
@@ -124,6 +117,6 @@ async def _count(tx: Tx, bucket: str, most: int, now: int) -> None:
         raise TooMany("too many mails were asked for; try again in an hour")
 
 
-def _bucket(key: bytes, kind: Literal["order", "all", "source", "recipient", "account"], text: str) -> str:
+def _bucket(key: bytes, kind: Literal["order", "all", "site", "source", "recipient", "account"], text: str) -> str:
     # Keyed: what strangers typed is not for whoever reads the table.
     return hmac.digest(key, f"mail {kind} {text}".encode(), "sha256").hex()

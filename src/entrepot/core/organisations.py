@@ -8,7 +8,7 @@ import msgspec
 
 from entrepot.core.accounts import get_row, require_admin, require_free
 from entrepot.core.changes import account_of, note, require_admitted, require_description
-from entrepot.core.decide import decide, require
+from entrepot.core.decide import decide, is_elsewhere, require
 from entrepot.core.listing import Page, cut
 from entrepot.core.namespaces import NamespaceState, get_owner, put_owner
 from entrepot.core.registry import Act, Registry
@@ -139,7 +139,8 @@ async def describe_organisation(registry: Registry, caller: Caller, name: str, d
 async def remove_organisation(registry: Registry, caller: Caller, name: str, heir: str) -> list[str]:
     """Give an organisation up with its teams and their grants; which namespaces went to the heir.
 
-    Raises OrganisationUnknown, Denied, Unmet, and Conflict where it owns namespaces and there is no heir.
+    Raises OrganisationUnknown, Denied, Unmet, and Conflict where it owns namespaces and there is no heir, or one that
+    does not answer where the request came in.
     """
     act = registry.act(caller)
     require(caller, act.snapshot, Action.ORGANISATION_ADMIN, name)
@@ -147,6 +148,7 @@ async def remove_organisation(registry: Registry, caller: Caller, name: str, hei
     async def record(tx: Tx) -> list[str]:
         row = await get_organisation_row(tx, caller, name)
         owned = await namespaces.list_owned(tx, row.id)
+        _require_here(act, name, owned)
         if owned:
             await _give_all(tx, act, owned, await _get_heir(tx, act, name, heir, owned))
         await organisations.remove_organisation(tx, row.id)
@@ -262,9 +264,14 @@ async def _take_namespace(tx: Tx, act: Act, name: str, *, is_admin: bool) -> Non
         return
     # What a namespace without an owner holds is not for whoever happens to take its name.
     old = await namespaces.find_namespace(tx, name)
-    if not is_admin or old is None:
+    if not is_admin or old is None or is_elsewhere(act.snapshot, name, act.caller.origin):
         raise AlreadyExists("there is a namespace of this name", namespace=name)
     await put_owner(tx, act, old, NamespaceState(owner, old.visibility))
+
+
+def _require_here(act: Act, name: str, owned: list[str]) -> None:
+    if any(is_elsewhere(act.snapshot, each, act.caller.origin) for each in owned):
+        raise Conflict("it owns what does not answer here; come by another listener", organisation=name)
 
 
 async def _get_heir(tx: Tx, act: Act, name: str, heir: str, owned: list[str]) -> AccountRow:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
 from typing import Final
@@ -19,7 +18,6 @@ PLAIN: Final = re.compile(r"[^A-Za-z0-9 ._-]+")
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 CONTROL: Final = re.compile("[\x00-\x1f\x7f]+")
 LONGEST_AGENT: Final = 200
-IPV6_NETWORK: Final = 64
 
 
 def new_token() -> str:
@@ -63,14 +61,3 @@ def parse_scopes(text: str) -> tuple[str, ...]:
         raise RequestInvalid("a scope holds a NUL", field="scope")
     ceiling_of_scopes(scopes)
     return scopes
-
-
-def network_of(address: str) -> str:
-    """What limits count an address by: itself, and with IPv6 its /64."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

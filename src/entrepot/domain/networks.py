@@ -6,12 +6,15 @@ import ipaddress
 from functools import lru_cache
 from typing import Final
 
+IPV4_PREFIX: Final = 32
 IPV6_PREFIX: Final = 64
+# What whoever asks their provider is given: 65,536 of those (RFC 6177).
+IPV6_SITE: Final = 48
 
 
 @lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """The network of an address: `192.0.2.7`, `2001:db8:1:2::/64`; what is no address stands for itself.
+def network_of(address: str, ipv4: int = IPV4_PREFIX, ipv6: int = IPV6_PREFIX) -> str:
+    """The network of an address, of so many bits: `192.0.2.7`, `2001:db8:1:2::/64`; what is none stands for itself.
 
     An IPv4 address that came in an IPv6 socket (`::ffff:192.0.2.7`) is the IPv4 address.
     """
@@ -20,8 +23,6 @@ def network_of(address: str) -> str:
     except ValueError:
         # A proxy may write `unknown` (RFC 7239); everybody it hides is one.
         return address[:64]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    prefix = ipv4 if isinstance(parsed, ipaddress.IPv4Address) else ipv6
+    return str(parsed if prefix == parsed.max_prefixlen else ipaddress.ip_network((parsed, prefix), strict=False))

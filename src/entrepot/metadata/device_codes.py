@@ -10,7 +10,7 @@ SWEPT = 50
 
 
 class NewDeviceRow(msgspec.Struct, frozen=True):
-    """A program about to wait; `fingerprint` and `user_code` are hashes, `network` is what its limit counts by."""
+    """A program about to wait; `fingerprint` and `user_code` are hashes, limits count by `network` and `site`."""
 
     fingerprint: str
     user_code: str
@@ -18,6 +18,7 @@ class NewDeviceRow(msgspec.Struct, frozen=True):
     agent: str
     address: str
     network: str
+    site: str
     scopes: tuple[str, ...]
     pause: int
     until: int
@@ -50,14 +51,15 @@ _SELECT = (
 async def add_device(tx: Tx, new: NewDeviceRow, now: int) -> bool:
     """A program that waits from now on; whether its codes were free."""
     return 0 < await tx.execute(
-        "insert into device_code (fingerprint, user_code, name, agent, address, network, scopes, pause, created_at, "
-        "until) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing",
+        "insert into device_code (fingerprint, user_code, name, agent, address, network, site, scopes, pause, "
+        "created_at, until) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
         new.fingerprint,
         new.user_code,
         new.name,
         new.agent,
         new.address,
         new.network,
+        new.site,
         msgspec.json.encode(new.scopes).decode(),
         new.pause,
         now,
@@ -84,6 +86,12 @@ async def count_devices(tx: Tx, now: int, most: int) -> int:
 async def count_devices_of(tx: Tx, network: str, now: int) -> int:
     """How many wait of a network."""
     row = await tx.one("select count(*) from device_code where network = $1 and until >= $2", network, now)
+    return int(row[0]) if row else 0
+
+
+async def count_devices_of_site(tx: Tx, site: str, now: int) -> int:
+    """How many wait of all networks of a site."""
+    row = await tx.one("select count(*) from device_code where site = $1 and until >= $2", site, now)
     return int(row[0]) if row else 0
 
 

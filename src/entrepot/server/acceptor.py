@@ -1,10 +1,11 @@
-"""Accepting connections by ourselves, where a header comes before TLS or where client certificates are judged."""
+"""Accepting connections by ourselves, where TLS comes before requests, or a header before TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from entrepot.server.connection import Connection
@@ -46,8 +47,6 @@ class Acceptor:
         self._listener.socket.close()
         for opening in list(self._openings):
             opening.drop("")
-        for task in self._tasks:
-            task.cancel()
 
     def reload(self) -> None:
         """Read the files of certificates again, for new connections. Raises OSError, ssl.SSLError."""
@@ -67,7 +66,12 @@ class Acceptor:
 
     def hand_over(self, channel: socket.socket, arrival: Arrival) -> None:
         """Begin TLS, if it is spoken here, and then requests."""
-        task = self._loop.create_task(self._hand_over(channel, arrival))
+        connection = Connection(self._hub, arrival)
+        if self._context is not None and not connection.begin(lambda: _hang_up(channel)):
+            channel.close()
+            self.turn_away("full", arrival.client)
+            return
+        task = self._loop.create_task(self._hand_over(channel, connection, arrival))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -90,7 +94,7 @@ class Acceptor:
     def _admit(self, channel: socket.socket, peer: tuple[str, int]) -> None:
         proxies = self._listener.proxies
         if proxies is None:
-            self.hand_over(channel, Arrival(self._listener.name))
+            self.hand_over(channel, Arrival(self._listener.name, peer))
             return
         is_full = len(self._openings) >= self._hub.options.connections
         if is_full or not is_within(peer[0], proxies):
@@ -99,11 +103,11 @@ class Acceptor:
             return
         self._openings.add(Opening(self, self._loop, channel, Arrival(self._listener.name, peer)))
 
-    async def _hand_over(self, channel: socket.socket, arrival: Arrival) -> None:
+    async def _hand_over(self, channel: socket.socket, connection: Connection, arrival: Arrival) -> None:
         limits = {"ssl_handshake_timeout": self._hub.options.header_seconds, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
         try:
             await self._loop.connect_accepted_socket(
-                lambda: Connection(self._hub, arrival),
+                lambda: connection,
                 channel,
                 ssl=self._context,
                 **(limits if self._context else {}),
@@ -111,6 +115,14 @@ class Acceptor:
         except (OSError, ssl.SSLError):
             channel.close()
             self.turn_away("tls", arrival.client)
+        finally:
+            connection.settle()
+
+
+def _hang_up(channel: socket.socket) -> None:
+    # The event loop, which has it, is told so in its own time.
+    with suppress(OSError):
+        channel.shutdown(socket.SHUT_RDWR)
 
 
 class Opening:

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,7 +16,7 @@ import httptools
 
 from entrepot.server.exchange import MOST_BUFFERED, Exchange
 from entrepot.server.heads import Refusal, parse_target, render_refusal
-from entrepot.server.listeners import Arrival
+from entrepot.server.listeners import MAIN, Arrival
 from entrepot.server.pump import BUFFER_BYTES, TURN_BYTES, WORTH_WAKING_BYTES, Buffer, Consume, read_some, wake_at
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._is_resuming = False
         self._is_reading = True
         self._is_lingering = False
+        self._is_renounced = False
+        self._hang_up: Callable[[], None] | None = None
         self._can_write: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusal: Refusal | None = None
@@ -59,6 +62,23 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] | None = []
         self._special: dict[bytes, bytes] = {}
+
+    # What an acceptor calls.
+
+    def begin(self, hang_up: Callable[[], None]) -> bool:
+        """Count as a connection while TLS is still to begin, which `hang_up` ends; whether there is room for it."""
+        if not self.hub.has_room():
+            return False
+        self._hang_up = hang_up
+        self.hub.connections.add(self)
+        self.hub.idle[self] = None
+        return True
+
+    def settle(self) -> None:
+        """TLS has begun or never will, after which this counts no more."""
+        if self._hang_up is not None:
+            self._hang_up = None
+            self.connection_lost(None)
 
     # What asyncio calls.
 
@@ -71,13 +91,19 @@ class Connection(asyncio.Protocol):
         self._is_plain = secured is None
         if self._arrival is not None:
             self._arrive(self._arrival, secured)
-        if not self.hub.has_room():
+        has_place, self._hang_up = self._hang_up is not None, None
+        if not has_place and not self.hub.has_room():
             self._is_lingering = True
             self._answer(Refusal(503, "all connections of this server are taken; try again"))
             self.close()
             return
         self.hub.connections.add(self)
+        self.hub.idle.pop(self, None)
         self._rest()
+        if self._is_renounced and "entrepot.certificate" in self._notes:
+            # A request may have come with the end of the handshake: it is not heard.
+            self._is_lingering = True
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         if self._is_lingering or self._refusal is not None:
@@ -285,6 +311,9 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection, whatever is on its way."""
+        if self._hang_up is not None:
+            self._hang_up()
+            return
         if self._is_plain and not self._transport.is_closing():
             # A thread may be sending or receiving on its own descriptor of this socket.
             with self.channel() as channel, suppress(OSError):
@@ -293,6 +322,9 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what was written has gone out, which may not take for ever either."""
+        if self._hang_up is not None:
+            self._hang_up()
+            return
         self._wait_for_client()
         self._transport.close()
 
@@ -315,7 +347,8 @@ class Connection(asyncio.Protocol):
 
     def _arrive(self, arrival: Arrival, secured: ssl.SSLObject | None) -> None:
         # Once a connection; where there is nothing to tell, requests do not carry it.
-        self._notes["entrepot.listener"] = arrival.listener
+        if arrival.listener != MAIN:
+            self._notes["entrepot.listener"] = arrival.listener
         certificate = secured.getpeercert() if secured is not None else None
         if certificate:
             self._notes["entrepot.certificate"] = certificate
@@ -323,8 +356,14 @@ class Connection(asyncio.Protocol):
             self._client = arrival.client
 
     def renounce(self, listener: str) -> None:
-        """If it showed a certificate to this listener, end it as `retire` does: the next one is judged anew."""
-        if self._notes.get("entrepot.listener") != listener or "entrepot.certificate" not in self._notes:
+        """If it showed a certificate to this listener, end it as `retire` does: the next one is judged anew.
+
+        One that is about to show it is judged by what held when TLS began, and ends with that.
+        """
+        if self._arrival is None or self._arrival.listener != listener:
+            return
+        self._is_renounced = self._hang_up is not None
+        if "entrepot.certificate" not in self._notes:
             return
         for exchange in (self._current, *self._waiting):
             if exchange is not None:

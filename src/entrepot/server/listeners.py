@@ -36,9 +36,12 @@ class Tls:
     oldest: str
     clients: ClientCertificates = ANYBODY
 
-    def load(self, context: ssl.SSLContext | None = None) -> ssl.SSLContext:
-        """A context for new connections, or the same one with the files read again. Raises OSError, ssl.SSLError."""
-        context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    def load(self) -> ssl.SSLContext:
+        """A context for new connections. Raises OSError, ssl.SSLError.
+
+        A new one each time: authorities that are gone must be forgotten.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         context.minimum_version = OLDEST[self.oldest]
         context.set_alpn_protocols(["http/1.1"])
@@ -69,17 +72,16 @@ class Listener:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the event loop may accept connections by itself.
+        """Whether the event loop may accept connections by itself: not where anything comes before requests.
 
-        Not where something comes before TLS, nor where certificates are judged: a set of authorities that is read
-        again must forget those that are gone, which takes a new context.
+        What it does not tell of until TLS has begun would be bounded by nothing.
         """
-        return self.proxies is None and (self.tls is None or self.tls.clients.demand == "off")
+        return self.proxies is None and self.tls is None
 
     @property
     def arrival(self) -> Arrival | None:
         """What connections are told that come here; None is the main one, of which there is nothing to tell."""
-        return None if self.name == MAIN and self.is_plain else Arrival(self.name)
+        return None if self.name == MAIN else Arrival(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ import gc
 import signal
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import uvloop
 
-from entrepot.server.acceptor import SHUTDOWN_SECONDS, Acceptor
+from entrepot.server.acceptor import Acceptor
 from entrepot.server.connection import Connection
 from entrepot.server.hub import Application, Hub, Message, Options
 from entrepot.server.listeners import Listener
@@ -43,7 +42,7 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
     life = _Lifespan(application, seen)
     if not await life.start():
         return FAILED_TO_START
-    listening: list[_Server | Acceptor] = []
+    listening: list[asyncio.Server | Acceptor] = []
     if any(listener.tls for listener in listeners):
         loop.add_signal_handler(signal.SIGHUP, _reload, listening)
     for listener in listeners:
@@ -63,41 +62,19 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
     return 0
 
 
-async def _listen(hub: Hub, listener: Listener) -> _Server | Acceptor:
+async def _listen(hub: Hub, listener: Listener) -> asyncio.Server | Acceptor:
     if not listener.is_plain:
         acceptor = Acceptor(hub, listener)
         acceptor.start()
         return acceptor
-    context, arrival = listener.tls.load() if listener.tls else None, listener.arrival
-    server = await hub.loop.create_server(
-        lambda: Connection(hub, arrival),
-        sock=listener.socket,
-        ssl=context,
-        ssl_handshake_timeout=hub.options.header_seconds if context else None,
-        ssl_shutdown_timeout=SHUTDOWN_SECONDS if context else None,
-        backlog=BACKLOG,
-    )
-    return _Server(server, listener, context)
+    arrival = listener.arrival
+    return await hub.loop.create_server(lambda: Connection(hub, arrival), sock=listener.socket, backlog=BACKLOG)
 
 
-@dataclass(frozen=True)
-class _Server:
-    """A listener whose connections the event loop accepts."""
-
-    server: asyncio.Server
-    listener: Listener
-    context: ssl.SSLContext | None
-
-    def close(self) -> None:
-        self.server.close()
-
-    def reload(self) -> None:
-        if self.listener.tls is not None:
-            self.listener.tls.load(self.context)
-
-
-def _reload(listening: Sequence[_Server | Acceptor]) -> None:
+def _reload(listening: Sequence[asyncio.Server | Acceptor]) -> None:
     for each in listening:
+        if not isinstance(each, Acceptor):
+            continue
         try:
             each.reload()
         except (OSError, ssl.SSLError) as error:

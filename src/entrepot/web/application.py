@@ -10,6 +10,7 @@ from entrepot.web.visit import Visit, open_visit
 from entrepot.wire.bodies import drain
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
+from entrepot.wire.rates import limit_address, telling
 
 REFUSED = 400
 
@@ -26,7 +27,7 @@ class Pages:
         if response.status >= REFUSED and not request.is_read and not await drain(request):
             # What is still on its way would be taken for the next request of this connection.
             response.headers.append((b"connection", b"close"))
-        await response.send(send, is_head=request.method == "HEAD")
+        await response.send(telling(scope, send), is_head=request.method == "HEAD")
 
     async def _answer(self, request: Request) -> Response:
         visit: Visit | None = None
@@ -34,6 +35,8 @@ class Pages:
         try:
             endpoint = _match(request)
             request.scope["entrepot.route"] = endpoint.path
+            if self._context.limiter is not None and not endpoint.is_file:
+                limit_address(self._context, self._context.limiter, request)
             visit = await open_visit(self._context, request)
             if visit.session is not None:
                 request.scope["entrepot.caller"] = visit.session.name

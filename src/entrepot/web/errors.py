@@ -48,7 +48,7 @@ def render_error(error: EntrepotError, *, is_program: bool) -> Response:
     else:
         response = render(entry.status, "message.html", title="This did not work", text=error.message)
     if isinstance(error, TooMany):
-        response.headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
+        response.headers.append((b"retry-after", str(error.detail.get("retry_after", RETRY_SECONDS)).encode()))
     if isinstance(allowed := error.detail.get("allowed"), list):
         response.headers.append((b"allow", ", ".join(allowed).encode()))
     return response

@@ -16,12 +16,13 @@ Handler = Callable[[Context, Visit], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row. What is for programs answers errors as JSON, and looks at no cookie."""
+    """One row. What is for programs answers errors as JSON, and looks at no cookie; what is a file is not limited."""
 
     method: str
     path: str
     handler: Handler
     is_for_programs: bool = False
+    is_file: bool = False
 
 
 ENDPOINTS: Final = [
@@ -35,5 +36,5 @@ ENDPOINTS: Final = [
     Endpoint("POST", "/login/device/confirm", devices.decide),
     Endpoint("POST", "/login/device/code", devices.begin, is_for_programs=True),
     Endpoint("POST", "/login/device/token", devices.redeem, is_for_programs=True),
-    Endpoint("GET", "/static/style.css", static.style),
+    Endpoint("GET", "/static/style.css", static.style, is_file=True),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,21 +57,23 @@ class Addresses:
     def client(self, request: Request) -> str:
         """The address that the request came from: the last one that no trusted proxy wrote."""
         address = self._peer(request)
-        if not self._proxies:
+        if not self._proxies or not self._is_trusted(address):
             return address
-        hops = [_bare(hop.strip()) for hop in request.text_header(b"x-forwarded-for").split(",") if hop.strip()]
-        while hops and self._is_trusted(address):
-            address = hops.pop()
+        for hop in _from_the_right(request.text_header(b"x-forwarded-for")):
+            address = _bare(hop)
+            if not self._is_trusted(address):
+                break
         return address
 
     def certificate(self, request: Request, now: int) -> str:
         """The name in the client's certificate, "" without one that holds at `now` (microseconds).
 
-        From a trusted proxy that is asked for it, it is what its header says and nothing else: its own certificate is
-        not its clients'. Whoever else sends the header is not listened to, and who sends it twice has been smuggled to.
+        From a trusted proxy it is what its header says and nothing else, and nothing where no header is asked for: its
+        own certificate is not its clients'. Whoever else sends the header is not listened to, and who sends it twice
+        has been smuggled to.
         """
-        header = self._doors.certificate_header
-        if header and self._is_trusted(self._peer(request)):
+        if self._is_trusted(self._peer(request)):
+            header = self._doors.certificate_header
             values = [value for name, value in request.scope["headers"] if name == header]
             text = values[0].decode("latin-1") if len(values) == 1 else ""
             return name_in_header(text, self._doors.certificate_format)
@@ -98,6 +100,17 @@ class Addresses:
 def listener_of(request: Request) -> str:
     """The listener by which a request came; the main one where there is nothing to tell."""
     return str(request.scope.get("entrepot.listener", MAIN))
+
+
+def _from_the_right(header: str) -> Iterator[str]:
+    """The entries of a list, the last one first, those that are empty left out; no more is read than is asked for."""
+    end = len(header)
+    while end >= 0:
+        start = header.rfind(",", 0, end)
+        hop = header[start + 1 : end].strip()
+        if hop:
+            yield hop
+        end = start
 
 
 def _bare(hop: str) -> str:

@@ -21,6 +21,8 @@ from entrepot.domain.certificates import Names, choose_name
 
 Format = Literal["xfcc", "pem", "subject"]
 LONGEST: Final = 16 << 10
+# What the library raises for certificates beside ValueError is of no common kind.
+UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 PEM: Final = "-----BEGIN CERTIFICATE-----"
 # A list of elements by commas, each of pairs by semicolons; values may stand in quotes.
 PAIR: Final = re.compile(r"\s*([A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\",;]*))\s*([,;]|$)")
@@ -51,7 +53,7 @@ def name_in_header(text: str, form: Format) -> str:
         return ""
     try:
         return {"xfcc": _from_elements, "pem": _from_certificate, "subject": _from_subject}[form](text)
-    except ValueError:
+    except UNREADABLE:
         return ""
 
 

@@ -40,14 +40,16 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     if limiter is not None:
         limit_address(context, limiter, request)
     caller = await _identify(context, request)
-    if limiter is not None:
-        limit_caller(context, limiter, request, caller)
     snapshot = policy.snapshot
     # What changes something is recorded with where it came from; a pull is not, and does not pay for it.
     if snapshot.has_conditions or endpoint.needs is not Action.PULL:
         caller = _placed(context, request, caller)
     if snapshot.certificates and caller.identity is None and caller.ceiling is None:
-        caller = by_certificate(snapshot, _placed(context, request, caller))
+        caller = by_certificate(context.registry, context.genuine, _placed(context, request, caller))
+    if caller.is_fresh:
+        entered(context, request, caller)
+    if limiter is not None:
+        limit_caller(context, limiter, request, caller)
     request.caller, request.is_identified = caller, True
     action = endpoint.needs
     if action in OPEN:
@@ -69,15 +71,10 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
 async def _identify(context: Context, request: Request) -> Caller:
     header = request.header(b"authorization")
     try:
-        caller = await authenticate(
-            context.registry, context.genuine, header, partial(context.addresses.client, request)
-        )
+        return await authenticate(context.registry, context.genuine, header, partial(context.addresses.client, request))
     except (Unauthenticated, Denied) as error:
         failed(context, request, claim_of(header), error)
         raise
-    if caller.is_fresh:
-        entered(context, request, caller)
-    return caller
 
 
 def note(context: Context, request: Request, error: Denied) -> Denied:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
+from entrepot.api.face import ApiFace
+from entrepot.core.audit import flush_audit
 from entrepot.core.policy import Policy
+from entrepot.core.rates import Limiter, RateRules
 from entrepot.domain.grants import Conditions
+from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import grants, namespaces, policy, services
 from entrepot.metadata.accounts import Faceless, add_faceless
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Tx
+from entrepot.wire.face import Face
+from entrepot.wire.messages import Application
 from tests.support.asgi import Answer, Client
 from tests.support.images import image
 from tests.support.world import World, push_blob
@@ -170,6 +177,46 @@ def test_a_certificate_alone_is_a_service_account(world: World) -> None:
     assert client.request("GET", "/v2/").status == 401
     unknown = {**CERTIFICATE, "subjectAltName": (("URI", "spiffe://acme/other"),)}
     assert world.client().with_scope(**{"entrepot.certificate": unknown}).request("GET", "/v2/").status == 401
+
+
+def asked(
+    face: Application, world: World, address: str = "198.51.100.7", path: str = "/v2/else/app/manifests/v1"
+) -> int:
+    """The status of a request by the certificate."""
+    scope = {"entrepot.certificate": CERTIFICATE, "client": (address, 1)}
+    return Client(face, world.runner).with_scope(**scope).request("GET", path).status
+
+
+def test_a_certificate_s_account_has_its_requests_from_wherever(world: World) -> None:
+    """It is counted as the account that it stands for, by both faces, and not as somebody without an account."""
+    robot(world)
+    context = dataclasses.replace(world.context, limiter=Limiter(RateRules(identity_per_minute=2)))
+    oci, api = Face(context, GRAMMAR), ApiFace(context)
+    assert [asked(oci, world), asked(api, world, path="/api/v1/whoami")] == [200, 200]
+    assert [asked(oci, world, "192.0.2.1"), asked(api, world, "192.0.2.2", "/api/v1/whoami")] == [429, 429]
+    context = dataclasses.replace(world.context, limiter=Limiter(RateRules(anonymous_per_minute=1)))
+    assert [asked(Face(context, GRAMMAR), world) for _ in range(3)] == [200] * 3
+
+
+def test_a_certificate_signs_in(world: World) -> None:
+    """Once for each network and a while, by either face, with its address and its method; what it does has both."""
+    robot(world)
+    api = ApiFace(world.context)
+    for _ in range(3):
+        assert asked(world.face, world) == asked(api, world, path="/api/v1/whoami") == 200
+    world.clock.advance(seconds=60)
+    assert [asked(world.face, world), asked(world.face, world, "192.0.2.1")] == [200, 200]
+    world.clock.advance(seconds=300)
+    assert asked(world.face, world) == 200
+    client = world.client().with_scope(**{"entrepot.certificate": CERTIFICATE})
+    assert client.request("POST", "/v2/else/app/blobs/uploads/").status == 403
+    world.run(flush_audit(world.registry, is_last=True))
+    found = world.rows("select category, action, actor, address, method, count from audit where method = 'certificate'")
+    assert sorted(found) == [
+        ("denial", "push", "robot$ci", "198.51.100.7", "certificate", 1),
+        ("sign-in", "sign-in", "robot$ci", "192.0.2.1", "certificate", 1),
+        ("sign-in", "sign-in", "robot$ci", "198.51.100.7", "certificate", 2),
+    ]
 
 
 def test_without_such_rules_nobody_looks_where_requests_come_from(world: World) -> None:
