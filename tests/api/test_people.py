@@ -170,11 +170,15 @@ def test_registration_of_a_domain() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "erin", "erin@", "a b@example.com", "a@b\nBcc: c@d", f"{'a' * 65}@b", "a@b..c"]
+    "address",
+    ["", "erin", "erin@", "a b@example.com", "a@b\nBcc: c@d", f"{'a' * 65}@b", "a@b..c"]
+    + [".a@x.y", "a.@x.y", "a..b@x.y", "=?utf-8?q?=0a?=@x.y", "a=?utf-8?q?ceo=40bank.com=2c?=@x.y"],
 )
 def test_addresses_that_cannot_be(town: Town, address: str) -> None:
-    """What is no address is refused, line breaks above all."""
+    """What is no address is refused, line breaks above all, however they are written."""
     assert town.ask("POST", "/registrations", {"email": address}) == (400, "REQUEST_INVALID")
+    if "@" in address:
+        assert town.ask("POST", "/password-resets", {"user": address}) == (400, "REQUEST_INVALID")
 
 
 def test_without_mail_nothing_is_promised(door: Door) -> None:
