@@ -121,12 +121,17 @@ def local_path(text: str) -> str:
 
 
 def _parse_cookies(request: Request) -> dict[str, str]:
-    # HTTP/2 may send several headers, which are joined by commas here; no value of ours holds one.
-    pairs = (part.strip().partition("=") for part in re.split("[;,]", request.text_header(b"cookie")))
+    # As browsers write it and nothing else (RFC 6265, section 4.2.1): what is cut or stripped more generously lets the
+    # cookie of another host of the domain look like one with a name of ours. HTTP/2 may send several headers.
     found: dict[str, str] = {}
-    for name, _, value in pairs:
-        found.setdefault(name, value)
-    return found
+    twice = set[str]()
+    for part in (part for header in request.each_header(b"cookie") for part in header.split(";")):
+        name, _, value = part.strip(" \t").partition("=")
+        if name in found:
+            twice.add(name)
+        found[name] = value
+    # Of two with one name nobody knows which is ours.
+    return {name: value for name, value in found.items() if name not in twice}
 
 
 def _seal(key: bytes, binding: str) -> str:
