@@ -100,6 +100,6 @@ def test_no_line_breaks_into_headers() -> None:
 
 @pytest.mark.parametrize("local", ["=?utf-8?q?=0a?=", "=?utf-8?q?ceo=40bank.com=2c?=", "=?utf-8?q?x?="])
 def test_no_letter_says_another_recipient(local: str) -> None:
-    """What the library cannot write, or writes as a recipient that it is not for, is refused before anything is sent."""
+    """What the library cannot write, or would write as another recipient, is refused before anything is sent."""
     with pytest.raises(Unavailable, match="the letter cannot be written"):
         send(SmtpOptions("127.0.0.1", free_port(), "none", "r@x.org"), Letter(f"{local}@example.com", "Hello", "text"))

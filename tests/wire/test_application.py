@@ -207,7 +207,7 @@ def test_the_clock_is_the_machines() -> None:
 def test_a_worker_runs_what_is_due_until_it_is_stopped(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It schedules what comes back, tells what failed, and where, if it is a mistake of ours; it ends with the signal."""
+    """It schedules what comes back, tells what failed, where it was a mistake of ours, and ends with the signal."""
     settings = configured(tmp_path)
     queued = "('of.the.future', '', '[]', 0, 0), ('store.discard', '', '{}', 0, 0)"
     statement = f"insert into job (kind, key, payload, run_at, created_at) values {queued}"

@@ -119,7 +119,8 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
         account = await get_row(tx, name)
         if account.password_hash != row.password_hash:
             raise Conflict("the password was changed by somebody else at this moment", user=name)
-        await accounts.set_password(tx, account.id, encoded, act.now)
+        # Not when it began: a proof of the password before may have been used since.
+        await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await _note(tx, act, Event("user.password", act.actor, name))
 
     await registry.database.transact(record)

@@ -130,6 +130,10 @@ async def decide(registry: Registry, session: SessionRow, code: str, *, is_appro
     whose = session.account, session.until if session.provider else 0
 
     async def record(tx: Tx) -> bool:
+        present = await sessions.get_session(tx, session.id)
+        if present is None or not present.is_live(now):
+            # Ended since the page was asked for: by another password, perhaps.
+            raise CredentialUnknown("you are not signed in any more; sign in, and type the code again")
         if is_approved:
             is_first = await device_codes.approve_device(tx, row.fingerprint, whose, now)
         else:

@@ -46,7 +46,7 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
         account = await accounts.find_account_by_id(tx, row.account or 0)
         if account is None or account.is_disabled or account.source == LDAP:
             raise wrong_code()
-        await accounts.set_password(tx, account.id, encoded, now)
+        await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"by": "reset code", "made_by": row.created_by}
         await events.add_event(tx, Event("user.password", account.name, account.name, detail), now)

@@ -29,16 +29,24 @@ MOST_DOUBLINGS: Final = 8
 
 def require_password_enough(rules: Rules, account: AccountRow) -> None:
     """Raise CodeNeeded or EnrolmentNeeded where a password alone does not log in; called once it is proved."""
+    problem = _find_missing(rules, account)
+    if problem is not None:
+        problem.since = account.credentials_since
+        raise problem
+
+
+def _find_missing(rules: Rules, account: AccountRow) -> CodeNeeded | EnrolmentNeeded | None:
     if account.has_totp:
-        raise CodeNeeded(
+        return CodeNeeded(
             "the password of this account needs a one-time code with it, which only entrepot login asks for: "
             "log in here with a personal token (entrepot token create) or with what entrepot login-password prints"
         )
     if is_required(rules, account):
-        raise EnrolmentNeeded(
+        return EnrolmentNeeded(
             "this registry asks for one-time codes beside your password: set them up first, with: "
             f"entrepot user totp enable {account.name}"
         )
+    return None
 
 
 def is_required(rules: Rules, account: AccountRow) -> bool:

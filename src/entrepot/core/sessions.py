@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core.accounts import require_admin
+from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.services import require_unscoped
 from entrepot.domain.access import Caller, Identity
@@ -36,10 +37,11 @@ class Browser(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How somebody signed in: by a provider (its id and name), or by a password here."""
+    """How somebody signed in: by a provider (its id and name), or by a password here; `since` is as in Caller."""
 
     provider: int | None = None
     name: str = PASSWORD
+    since: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -58,7 +60,10 @@ def fingerprint_of(token: str) -> str:
 
 
 async def open_session(registry: Registry, identity: Identity, browser: Browser, way: Way = BY_PASSWORD) -> Opened:
-    """A session of whoever has proved who they are. The oldest of more than fifty ends. Raises Denied."""
+    """A session of whoever has proved who they are. The oldest of more than fifty ends.
+
+    Raises Denied, and Unauthenticated where the password that was proved is not good any more.
+    """
     now, token = registry.clock.now(), new_token()
     until = now + registry.rules.sign_on_hours * HOUR
     new = NewSessionRow(
@@ -70,6 +75,7 @@ async def open_session(registry: Registry, identity: Identity, browser: Browser,
         account = await accounts.find_account(tx, identity.name)
         if account is None or account.id != identity.account or account.is_disabled:
             raise Denied("this account is disabled", user=identity.name)
+        require_as_proved(account.credentials_since, way.since)
         await sessions.add_session(tx, new, now)
         await sessions.remove_oldest(tx, identity.account, MOST_SESSIONS)
         detail: dict[str, object] = {"by": way.name, "address": browser.address}

@@ -92,7 +92,7 @@ async def confirm(registry: Registry, caller: Caller, name: str, code: str) -> l
         if step is None or not await totp.confirm_totp(tx, account.id, step, act.now):
             raise CodeInvalid("the code is wrong; is the clock of your device right?", field="code")
         await totp.put_recovery_codes(tx, account.id, hashes)
-        await accounts.void_tokens(tx, account.id, act.now)
+        await accounts.void_tokens(tx, account.id, registry.clock.now())
         await note(tx, act, Event("user.totp.enabled", act.actor, name))
 
     await registry.database.transact(record)

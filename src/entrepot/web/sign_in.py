@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from entrepot.core.sessions import close_session, open_session
+from entrepot.core.sessions import Opened, Way, close_session, open_session
 from entrepot.core.sign_in import Typed
 from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
+from entrepot.domain.access import Caller
 from entrepot.domain.errors import Denied, EntrepotError, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
@@ -28,16 +29,16 @@ async def sign_in(context: Context, visit: Visit) -> Response:
     goal = local_path(fields.get("next", ""))
     name, address = fields.get("name", "").strip(), visit.browser.address
     typed = Typed(name, fields.get("password", ""), fields.get("code", "").strip(), address)
+    # Another worker may have changed what signs somebody in a moment ago.
+    await context.registry.policy.refresh()
     try:
-        proving = prove(context.registry, context.genuine, typed)
-        caller = await watch(context, visit.request, claim_by(name, typed.password), proving)
+        proving = _open(context, visit, typed)
+        caller, opened = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
         return await _form(context, visit, goal, name, error)
     entered(context, visit.request, caller)
-    identity = caller.identity
-    if identity is not None:
-        visit.sign_in(await open_session(context.registry, identity, visit.browser))
+    visit.sign_in(opened)
     return go(goal)
 
 
@@ -48,6 +49,13 @@ async def sign_out(context: Context, visit: Visit) -> Response:
         await close_session(context.registry, visit.session)
     visit.set_cookie(SESSION, "", 0)
     return go("/login")
+
+
+async def _open(context: Context, visit: Visit, typed: Typed) -> tuple[Caller, Opened]:
+    caller = await prove(context.registry, context.genuine, typed)
+    if caller.identity is None:
+        raise Unauthenticated("wrong user name or password")
+    return caller, await open_session(context.registry, caller.identity, visit.browser, Way(since=caller.since))
 
 
 async def _form(
