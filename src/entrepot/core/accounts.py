@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -108,9 +108,7 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     _require_self_or_admin(caller, act.snapshot, name)
     require_good_password(change.new, "password")
     row = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if row.source != LOCAL:
-        where = "in the directory" if row.source == LDAP else "at the provider they sign on with"
-        raise Conflict(f"the password of this user is {where}; change it there", user=name)
+    require_local(row, "password")
     if is_self(caller, name):
         await _require_current(registry, row, change, caller.origin.address)
     encoded = await registry.hasher.hash(change.new)
@@ -184,6 +182,13 @@ async def _require_current(registry: Registry, row: AccountRow, change: Password
         await prove_once(registry, row.name, address, prove)
     except Unauthenticated as error:
         raise Denied(error.message, field="current") from None
+
+
+def require_local(account: AccountRow, what: Literal["password", "second factor", "address"]) -> None:
+    """Raise Conflict for a user whose password is proved elsewhere, where all the rest of it belongs as well."""
+    if account.source != LOCAL:
+        where = "in the directory" if account.source == LDAP else "at the provider they sign on with"
+        raise Conflict(f"the {what} of this user is {where}; change it there", user=account.name)
 
 
 def require_good_password(password: str, field: str) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from entrepot.core.accounts import LOCAL
 from entrepot.core.mailing import Order
 from entrepot.core.registry import DAY, Registry
 from entrepot.domain.directory import LDAP
@@ -57,6 +58,11 @@ ELSEWHERE: Final = (
     "Your password is in the directory\n\n"
     "Somebody asked for another password for your account {name} on {place}.\n\n"
     "It is the one of your company's directory: change it there, or ask whoever looks after it.\n"
+)
+PROVIDED: Final = (
+    "You have no password here\n\n"
+    "Somebody asked for another password for your account {name} on {place}.\n\n"
+    "It has none: you sign on with a provider. Change the password there, or ask whoever looks after it.\n"
 )
 NOBODY: Final = (
     "There is no account for this address\n\n"
@@ -131,8 +137,8 @@ async def _write_reset(tx: Tx, order: Order, code: MailCode, now: int) -> _Draft
     owner = await _find_owner(tx, order.to)
     if owner is None:
         return _Draft(order.to, NOBODY) if "@" in order.to else None
-    if owner.source == LDAP:
-        return _Draft(owner.address, ELSEWHERE, {"name": owner.name})
+    if owner.source != LOCAL:
+        return _Draft(owner.address, ELSEWHERE if owner.source == LDAP else PROVIDED, {"name": owner.name})
     if owner.is_disabled:
         return None
     await put_reset_code(tx, owner.account, (owner.address, ""), code, now)

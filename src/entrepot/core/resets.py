@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from entrepot.core.accounts import get_user_row, require_admin, require_good_password
+from entrepot.core.accounts import LOCAL, get_user_row, require_admin, require_good_password, require_local
 from entrepot.core.changes import note
 from entrepot.core.letters import put_reset_code
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
-from entrepot.domain.directory import LDAP
-from entrepot.domain.errors import Conflict, RequestInvalid
+from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.mail import LONGEST_ADDRESS, make_mail_code, parse_address, wrong_code
 from entrepot.metadata import accounts, events, policy
@@ -44,7 +43,7 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
     async def record(tx: Tx) -> None:
         await use_code(tx, row)
         account = await accounts.find_account_by_id(tx, row.account or 0)
-        if account is None or account.is_disabled or account.source == LDAP:
+        if account is None or account.is_disabled or account.source != LOCAL:
             raise wrong_code()
         await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await policy.bump_policy_version(tx)
@@ -58,7 +57,7 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
 async def make_reset_code(registry: Registry, caller: Caller, name: str) -> tuple[str, int]:
     """A code for another password, to be handed over without mail, and until when it holds (microseconds).
 
-    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for users of the directory.
+    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for users whose password is elsewhere.
     """
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
@@ -66,8 +65,7 @@ async def make_reset_code(registry: Registry, caller: Caller, name: str) -> tupl
 
     async def record(tx: Tx) -> int:
         account = await get_user_row(tx, name)
-        if account.source == LDAP:
-            raise Conflict("the password of this user is in the directory; change it there", user=name)
+        require_local(account, "password")
         until = await put_reset_code(tx, account.id, ("", act.actor), code, act.now)
         await note(tx, act, Event("user.reset-code", act.actor, name))
         return until

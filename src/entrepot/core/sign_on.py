@@ -219,7 +219,8 @@ async def _settle(registry: Registry, provider: Provider, claimed: Claimed, refr
     async def record(tx: Tx) -> LinkRow:
         link = await sign_on.find_link(tx, provider.id, claimed.subject)
         link = link or await _make(tx, provider, claimed, now)
-        if link.gone_at is not None:
+        # Whom the directory has lost, only the directory brings back.
+        if link.gone_at is not None and link.source == OIDC:
             await directory.set_back(tx, link.account)
             await policy.bump_policy_version(tx)
             event = Event("user.enabled", provider.source, link.name, {"reason": "signed on again"})

@@ -1,6 +1,7 @@
 """Whoever signed on stays in as long as their provider vouches for them: a job asks it again by the refresh token.
 
-Without a refresh token nobody can be asked, and what was opened by signing on ends some hours after it.
+Without a refresh token, or where the provider is disabled, nobody is asked, and what was opened by signing on ends some
+hours after it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ async def _check(registry: Registry, link: LinkRow) -> bool:
     provider = await registry.database.read(lambda tx: sign_on.find_provider(tx, link.provider_name))
     if provider is None:
         return True
-    token = unseal(registry.policy.token_key, REFRESH, link.refresh_token)
+    # A provider that is disabled vouches for nobody, whatever it would say.
+    token = unseal(registry.policy.token_key, REFRESH, link.refresh_token) if provider.is_enabled else None
     if not token:
         if (link.checked_at or 0) + registry.rules.sign_on_hours * HOUR < registry.clock.now():
             await _lose(registry, provider, link, f"has not signed on for {registry.rules.sign_on_hours} hours")

@@ -7,13 +7,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from entrepot.core.accounts import get_user_row, is_self, require_admin
+from entrepot.core.accounts import get_user_row, is_self, require_admin, require_local
 from entrepot.core.changes import note
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.second_factor import Verdict, hash_recovery_code, open_secret, require_right, seal_secret, spend
 from entrepot.core.services import require_unscoped
 from entrepot.domain.access import Caller
-from entrepot.domain.directory import LDAP
 from entrepot.domain.errors import CodeInvalid, Conflict, Denied
 from entrepot.domain.events import Event
 from entrepot.domain.totp import find_step, make_recovery_codes, make_totp_secret, provisioning_uri, render_base32
@@ -140,8 +139,7 @@ async def _require_own(registry: Registry, caller: Caller, name: str) -> Account
         raise Denied("an authenticator is set up by whoever carries it", user=name)
     require_unscoped(caller)
     account = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if account.source == LDAP:
-        raise Conflict("the directory proves the passwords of this user, and is where a second factor belongs")
+    require_local(account, "second factor")
     return account
 
 
