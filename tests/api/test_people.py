@@ -204,6 +204,25 @@ def test_nobody_is_flooded(town: Town) -> None:
     assert town.code()
 
 
+def test_strangers_keep_no_letter_of_others_back(town: Town) -> None:
+    """An address that strangers have asked much for is still invited, and proved by whoever it belongs to."""
+    for _ in range(MOST_PER_RECIPIENT + 1):
+        town.ask("POST", "/password-resets", {"user": AT})
+    assert town.ask("POST", "/mail-invitations", {"email": AT}, "admin") == (202, "")
+    assert town.ask("PUT", "/users/bob/email", {"email": AT, "password": password_of("bob")}, "bob") == (202, "")
+
+
+def test_a_name_and_its_address_are_one_recipient(town: Town) -> None:
+    """Nobody gets more letters an hour by being asked for by name as well."""
+    town.give_email("bob", "bob@example.com")
+    letters = 0
+    for _ in range(MOST_PER_RECIPIENT):
+        for who in ("bob", "BOB@example.com"):
+            assert town.ask("POST", "/password-resets", {"user": who}) == (202, "")
+            letters += len(town.post.deliver(town.world))
+    assert letters == MOST_PER_RECIPIENT
+
+
 def test_a_forgotten_password(town: Town) -> None:
     """By name or address a code comes that sets another password; tokens and the other codes are void by that."""
     town.give_email("bob", "bob@example.com")

@@ -100,3 +100,16 @@ def test_a_disabled_provider_renews_nothing(signing: Signing) -> None:
     signing.change(is_enabled=True)
     signing.sign_on(signing.browser())
     assert state(signing)
+
+
+def test_names_of_the_directory_are_taken(company: Company) -> None:
+    """Nobody of a provider gets the name of somebody in the directory who has not come yet, nor while it is away."""
+    company.provider.person["preferred_username"] = "Frank"
+    assert "is taken here" in company.refused()
+    company.provider.person["preferred_username"] = "erin"
+    company.directory.is_away = True
+    assert "away" in company.refused()
+    company.directory.is_away = False
+    assert company.sign_on(company.browser()).status == 303
+    company.directory.is_away = True
+    assert company.sign_on(company.browser()).status == 303

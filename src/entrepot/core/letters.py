@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from entrepot.core.accounts import LOCAL
+from entrepot.core.mail_invitations import is_entitled
 from entrepot.core.mailing import Order
 from entrepot.core.registry import DAY, Registry
 from entrepot.domain.directory import LDAP
@@ -75,12 +76,19 @@ async def send_letter(registry: Registry, payload: str) -> None:
     order, now = msgspec.json.decode(payload, type=Order), registry.clock.now()
     if registry.mail is None or order.until <= now:
         return
+    if order.kind == "invite" and not await _is_wanted(registry, order, now):
+        return
     code = make_mail_code(order.selector)
     letter = await registry.database.transact(lambda tx: _write(tx, order, code, now))
     if letter is None and order.kind == "reset":
         letter = await _write_elsewhere(registry, order)
     if letter is not None:
         await registry.mail.send(_filled(registry, letter, order, code))
+
+
+async def _is_wanted(registry: Registry, order: Order, now: int) -> bool:
+    row = await registry.database.read(lambda tx: mail_codes.find_code(tx, order.selector, now))
+    return row is None or await is_entitled(registry, row)
 
 
 class _Draft(msgspec.Struct, frozen=True):
@@ -158,8 +166,7 @@ async def put_reset_code(tx: Tx, account: int, made: tuple[str, str], code: Mail
 async def _find_owner(tx: Tx, who: str) -> EmailRow | None:
     if "@" in who:
         return await emails.find_owner(tx, fold_address(who))
-    account = await accounts.find_account(tx, who)
-    return None if account is None else await emails.find_email(tx, account.id)
+    return await emails.find_email_of(tx, who)
 
 
 async def _write_elsewhere(registry: Registry, order: Order) -> _Draft | None:

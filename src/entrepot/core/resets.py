@@ -11,7 +11,7 @@ from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.mail import LONGEST_ADDRESS, make_mail_code, parse_address, wrong_code
-from entrepot.metadata import accounts, events, policy
+from entrepot.metadata import accounts, emails, events, policy
 from entrepot.ports.database import Tx
 
 
@@ -25,7 +25,9 @@ async def request_reset(registry: Registry, caller: Caller, who: str) -> None:
     now, key = registry.clock.now(), registry.policy.token_key
 
     async def record(tx: Tx) -> None:
-        if await count_stranger(tx, key, caller.origin.address, to, now):
+        # One address has its letters, whether it is asked for by itself, as which nobody is named, or by its user's name.
+        owner = await emails.find_email_of(tx, to)
+        if await count_stranger(tx, key, caller.origin.address, owner.address if owner else to, now):
             await order_mail(tx, key, Order("reset", to, now + SEND_WITHIN), now)
 
     await registry.database.transact(record)

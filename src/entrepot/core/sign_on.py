@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from entrepot.core.accounts import require_free
-from entrepot.core.directory import set_memberships
+from entrepot.core.directory import require_not_theirs, set_memberships
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
 from entrepot.core.sessions import Browser, Opened, Way, fingerprint_of, open_session
@@ -215,6 +215,9 @@ async def _require_answer(registry: Registry, provider: Provider, returned: Retu
 async def _settle(registry: Registry, provider: Provider, claimed: Claimed, refresh_token: str) -> LinkRow:
     now = registry.clock.now()
     sealed = seal(registry.policy.token_key, REFRESH, refresh_token)
+    link = await registry.database.read(lambda tx: sign_on.find_link(tx, provider.id, claimed.subject))
+    if link is None and provider.creates_accounts:
+        await _require_name(registry, provider, claimed)
 
     async def record(tx: Tx) -> LinkRow:
         link = await sign_on.find_link(tx, provider.id, claimed.subject)
@@ -236,6 +239,15 @@ async def _settle(registry: Registry, provider: Provider, claimed: Claimed, refr
     return link
 
 
+async def _require_name(registry: Registry, provider: Provider, claimed: Claimed) -> None:
+    name = account_name(claimed)
+    try:
+        require_free_name(name)
+        await require_not_theirs(registry, name)
+    except (NameInvalid, AlreadyExists):
+        raise _taken(provider, claimed) from None
+
+
 async def _make(tx: Tx, provider: Provider, claimed: Claimed, now: int) -> LinkRow:
     if not provider.creates_accounts:
         raise Denied(
@@ -248,15 +260,20 @@ async def _make(tx: Tx, provider: Provider, claimed: Claimed, now: int) -> LinkR
         require_free_name(name)
         await require_free(tx, name)
     except (NameInvalid, AlreadyExists):
-        raise Denied(
-            f"{provider.name} calls you {name or 'nothing'}, and that is taken here, or can be no name; if it is "
-            f"yours, ask an administrator for: entrepot user link NAME {provider.name} {claimed.subject}",
-            problem="name",
-        ) from None
+        raise _taken(provider, claimed) from None
     account = await directory.add_linked(tx, name, "", now, OIDC)
     detail: dict[str, object] = {"administrator": False, "source": provider.source}
     await events.add_event(tx, Event("user.created", provider.source, name, detail), now)
     return await connect(tx, (provider, claimed.subject), (account, name), provider.source, now)
+
+
+def _taken(provider: Provider, claimed: Claimed) -> Denied:
+    name = account_name(claimed) or "nothing"
+    return Denied(
+        f"{provider.name} calls you {name}, and that is taken here, or can be no name; if it is yours, ask an "
+        f"administrator for: entrepot user link NAME {provider.name} {claimed.subject}",
+        problem="name",
+    )
 
 
 async def connect(tx: Tx, whose: tuple[Provider, str], account: tuple[int, str], actor: str, now: int) -> LinkRow:
