@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrepot.api.face import ApiFace
+from entrepot.core.audit import flush_audit
 from entrepot.core.sign_on_providers import link
 from tests.support.asgi import Answer, Client
 from tests.support.directory import FakeDirectory, check, secret_of
@@ -113,3 +114,35 @@ def test_names_of_the_directory_are_taken(company: Company) -> None:
     assert company.sign_on(company.browser()).status == 303
     company.directory.is_away = True
     assert company.sign_on(company.browser()).status == 303
+
+
+def test_the_audit_log_knows_how_and_from_where(company: Company) -> None:
+    """Signing on, failing to, and what a signed-in browser and a device do is recorded with address and method."""
+    browser = company.browser()
+    company.sign_on(browser)
+    asked = browser.program("/login/device/code", {"machine": "m"}).json
+    page = browser.submit(browser.get("/login/device"), "/login/device", code=asked["user_code"])
+    browser.submit(page, "/login/device/confirm", answer="approve")
+    grant = "urn:ietf:params:oauth:grant-type:device_code"
+    browser.program("/login/device/token", {"device_code": asked["device_code"], "grant_type": grant})
+    browser.submit(browser.get("/login"), "/logout")
+    company.provider.bad = {"aud": "other"}
+    company.refused()
+    company.browser().sign_in("bob")
+    company.world.run(flush_audit(company.world.registry, is_last=True))
+    rows = company.world.rows(
+        "select action, method, is_allowed from audit where address = $1 order by id", browser.address
+    )
+    found = [(row[0], row[1]) for row in rows if row[2]]
+    assert {
+        ("user.created", "oidc"),
+        ("sign-on.linked", "oidc"),
+        ("session.opened", "oidc"),
+        ("device.approved", "session"),
+        ("credential.created", "device-code"),
+        ("session.closed", "session"),
+        ("sign-on.refused", "oidc"),
+        ("session.opened", "password"),
+        ("sign-in", "oidc"),
+    } <= set(found)
+    assert [(row[0], row[1]) for row in rows if not row[2]] == [("sign-in", "oidc")]

@@ -25,7 +25,7 @@ async def request_reset(registry: Registry, caller: Caller, who: str) -> None:
     now, key = registry.clock.now(), registry.policy.token_key
 
     async def record(tx: Tx) -> None:
-        # One address has its letters, whether it is asked for by itself, as which nobody is named, or by its user's name.
+        # One address has its letters, whether it is asked for by itself, which is nobody's name, or by its user's name.
         owner = await emails.find_email_of(tx, to)
         if await count_stranger(tx, key, caller.origin.address, owner.address if owner else to, now):
             await order_mail(tx, key, Order("reset", to, now + SEND_WITHIN), now)

@@ -148,7 +148,7 @@ async def link(registry: Registry, caller: Caller, user: str, name: str, subject
         provider, account = await _get(tx, name), await get_row(tx, user.replace("\0", "?"))
         if account.kind != "user":
             raise Conflict("only users sign on", user=user)
-        return await connect(tx, (provider, subject), (account.id, account.name), act.actor, act.now)
+        return await connect(tx, (provider, subject), (account.id, account.name), (act.actor, act.by), act.now)
 
     row = await registry.database.transact(record)
     await registry.policy.refresh()

@@ -46,7 +46,7 @@ async def sign_out(context: Context, visit: Visit) -> Response:
     """`POST /logout`: end the session of this browser."""
     await visit.form()
     if visit.session is not None:
-        await close_session(context.registry, visit.session)
+        await close_session(context.registry, visit.session, visit.browser.address)
     visit.set_cookie(SESSION, "", 0)
     return go("/login")
 
@@ -55,7 +55,8 @@ async def _open(context: Context, visit: Visit, typed: Typed) -> tuple[Caller, O
     caller = await prove(context.registry, context.genuine, typed)
     if caller.identity is None:
         raise Unauthenticated("wrong user name or password")
-    return caller, await open_session(context.registry, caller.identity, visit.browser, Way(since=caller.since))
+    way = Way(since=caller.since, method=caller.method)
+    return caller, await open_session(context.registry, caller.identity, visit.browser, way)
 
 
 async def _form(
