@@ -282,6 +282,13 @@ def test_administrators_make_codes_without_mail(door: Door) -> None:
     assert door.ask("admin", "POST", "/users/nobody/reset-code").status == 404
 
 
+def test_nobody_makes_a_code_for_themselves(door: Door) -> None:
+    """A token of an administrator does not become their password."""
+    token = door.send("admin", "POST", "/users/admin/tokens", {"name": "x", "scopes": ["admin"]})["secret"]
+    answer = door.ask("", "POST", "/users/admin/reset-code", {}, authorization=f"Bearer {token}")
+    assert (answer.status, answer.code) == (403, "DENIED")
+
+
 def test_a_user_gives_their_address(town: Town) -> None:
     """With the password a code comes to the new address, and only its owner, once, confirms it."""
     path, document = "/users/bob/email", {"email": AT, "password": password_of("bob")}

@@ -237,3 +237,14 @@ def test_cookies_in_several_headers(world: World) -> None:
     pairs = [(b"cookie", b"a=b"), (b"cookie", f"entrepot={browser.cookies['entrepot']}".encode())]
     client = Client(browser.face, world.runner, scope={"headers": [(b"host", b"registry.test"), *pairs]})
     assert ACCOUNT in client.request("GET", "/login").body.decode()
+
+
+def test_signing_in_again_ends_the_session_before(world: World) -> None:
+    """A browser has one session: what it was signed in as is over, also for whoever has the cookie of it."""
+    browser = browser_at(world)
+    browser.sign_in("bob")
+    before = dict(browser.cookies)
+    browser.sign_in("alice")
+    assert world.rows("select a.name from web_session s join account a on a.id = s.account") == [("alice",)]
+    browser.cookies = before
+    assert ACCOUNT not in browser.get("/login").body.decode()

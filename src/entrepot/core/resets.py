@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from entrepot.core.accounts import LOCAL, get_user_row, require_admin, require_good_password, require_local
+from entrepot.core.accounts import LOCAL, get_user_row, is_self, require_admin, require_good_password, require_local
 from entrepot.core.changes import note
 from entrepot.core.letters import put_reset_code
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
-from entrepot.domain.errors import RequestInvalid
+from entrepot.domain.errors import Denied, RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.mail import LONGEST_ADDRESS, make_mail_code, parse_address, wrong_code
 from entrepot.metadata import accounts, emails, events, policy
@@ -63,6 +63,9 @@ async def make_reset_code(registry: Registry, caller: Caller, name: str) -> tupl
     """
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
+    if is_self(caller, name):
+        # A token that was left lying about would become the password.
+        raise Denied("to change your own password, give the present one; a code is for somebody else", user=name)
     code = make_mail_code()
 
     async def record(tx: Tx) -> int:

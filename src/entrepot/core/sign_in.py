@@ -9,14 +9,13 @@ import msgspec
 from entrepot.core.identify import BY_PASSWORD, authenticate, log_in, parse_basic
 from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import Registry
-from entrepot.core.second_factor import Verdict, require_right, spend
+from entrepot.core.second_factor import Verdict, note_recovered, require_right, spend
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import Caller, Identity
 from entrepot.domain.errors import CodeNeeded, EnrolmentNeeded
-from entrepot.domain.events import Event
 from entrepot.domain.names import FEDERATED
 from entrepot.domain.secrets import is_secret
-from entrepot.metadata import accounts, events, totp
+from entrepot.metadata import accounts, totp
 from entrepot.ports.database import Tx
 
 BY_CODE: Final = "password-and-code"
@@ -86,8 +85,7 @@ async def _spend(registry: Registry, name: str, code: str, since: int) -> Identi
             return identity, "right"
         verdict = await spend(tx, key, row, code, now)
         if verdict == "recovered":
-            left = await totp.count_recovery_codes(tx, identity.account)
-            await events.add_event(tx, Event("user.totp.recovered", name, name, {"left": left}), now)
+            await note_recovered(tx, (identity.account, name), now)
         return identity, verdict
 
     identity, verdict = await registry.database.transact(record)

@@ -7,7 +7,7 @@ from entrepot.core.sign_in import Typed
 from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
 from entrepot.domain.access import Caller
-from entrepot.domain.errors import Denied, EntrepotError, TooMany, Unauthenticated
+from entrepot.domain.errors import CodeNeeded, Denied, EntrepotError, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
 from entrepot.wire.audited import claim_by, entered, watch
@@ -36,9 +36,12 @@ async def sign_in(context: Context, visit: Visit) -> Response:
         caller, opened = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
+        if isinstance(error, CodeNeeded) and not typed.code:
+            # The words of the error are for clients that have no field for it.
+            error = CodeNeeded("this account asks for a one-time code: type your password again, and the code with it")
         return await _form(context, visit, goal, name, error)
     entered(context, visit.request, caller)
-    visit.sign_in(opened)
+    await visit.sign_in(opened)
     return go(goal)
 
 

@@ -35,5 +35,5 @@ async def come_back(context: Context, visit: Visit) -> Response:
     arriving = sign_on.arrive(context.registry, visit.request.parameters["provider"], returned, visit.browser)
     arrived = await watch(context, visit.request, Claim("", OIDC), arriving)
     entered(context, visit.request, arrived.caller)
-    visit.sign_in(arrived.opened)
+    await visit.sign_in(arrived.opened)
     return go(arrived.goal)

@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl
 
-from entrepot.core.sessions import Browser, Opened, find_session
+from entrepot.core.sessions import Browser, Opened, close_session, find_session
 from entrepot.domain.device import is_token, new_token
 from entrepot.domain.errors import Denied, RequestInvalid
 from entrepot.metadata.sessions import SessionRow
@@ -47,10 +47,11 @@ class Visit:
         """Let the browser keep a cookie; none for 0 seconds."""
         self._set[name] = value, seconds
 
-    def sign_in(self, opened: Opened) -> None:
+    async def sign_in(self, opened: Opened) -> None:
         """Give the browser the cookie of its session. What it had before, whoever gave it, is worth nothing."""
-        seconds = (opened.until - self._context.registry.clock.now()) // 1_000_000
-        self.set_cookie(SESSION, opened.token, seconds)
+        if self.session is not None:
+            await close_session(self._context.registry, self.session, self.browser.address)
+        self._keep(opened.token, opened.until)
         self.set_cookie(FORM, "", 0)
 
     def csrf(self) -> str:
@@ -87,6 +88,12 @@ class Visit:
         """Look who is signed in."""
         token = self.cookie(SESSION)
         self.session = await find_session(self._context.registry, token) if token else None
+        if self.session is not None and self.session.provider:
+            # As long as a provider vouches for somebody, their session is extended, and the cookie must not end before.
+            self._keep(token, self.session.until)
+
+    def _keep(self, token: str, until: int) -> None:
+        self.set_cookie(SESSION, token, (until - self._context.registry.clock.now()) // 1_000_000)
 
     def _binding(self, *, is_new_allowed: bool) -> str:
         if self.session is not None:
