@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from entrepot.api.face import ApiFace
+from entrepot.authn._providers import AskedProviders
 from entrepot.core.audit import flush_audit
-from entrepot.core.sign_on_providers import link
+from entrepot.core.sign_on_providers import link, unlink
+from entrepot.domain.errors import Unavailable
+from entrepot.domain.federation import Issuer
 from tests.support.asgi import Answer, Client
 from tests.support.directory import FakeDirectory, check, secret_of
 from tests.support.mail import PostOffice
@@ -146,3 +150,43 @@ def test_the_audit_log_knows_how_and_from_where(company: Company) -> None:
         ("sign-in", "oidc"),
     } <= set(found)
     assert [(row[0], row[1]) for row in rows if not row[2]] == [("sign-in", "oidc")]
+
+
+def test_unlinking_leaves_nobody_without_a_way_in(company: Company) -> None:
+    """Whoever no provider vouches for any more may not act; a user with a password here stays."""
+    world, admin = company.world, company.world.caller("admin")
+    company.sign_on(company.browser())
+    world.run(link(world.registry, admin, "alice", NAME, "u-2"))
+    world.run(unlink(world.registry, admin, "alice", NAME))
+    world.run(unlink(world.registry, admin, "erin", NAME))
+    assert (state(company, "alice"), state(company)) == (True, False)
+    detail = world.rows("select actor, detail from event where kind = 'user.disabled'")
+    assert [(actor, json.loads(text)) for actor, text in detail] == [("admin", {"reason": f"unlinked from {NAME}"})]
+
+
+def test_a_provider_that_is_slow_holds_up_no_other(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is asked by itself, and once for all who wait for it."""
+    providers = AskedProviders(is_private_allowed=True)
+    slow, quick = (Issuer(number, name, "oidc", f"https://{name}.test", ("x",)) for number, name in enumerate("ab"))
+    asked, going = list[str](), asyncio.Event()
+
+    async def look(url: str) -> str:
+        asked.append(url)
+        if url == slow.url:
+            await going.wait()
+        return "it is away"
+
+    async def discover(issuer: Issuer) -> None:
+        with pytest.raises(Unavailable):
+            await providers.discover(issuer)
+
+    async def race() -> None:
+        waiting = [asyncio.ensure_future(discover(slow)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(discover(quick), 10)
+        going.set()
+        await asyncio.gather(*waiting)
+
+    monkeypatch.setattr(providers, "_look", look)
+    company.world.run(race())
+    assert asked == [slow.url, quick.url]

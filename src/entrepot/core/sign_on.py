@@ -296,6 +296,14 @@ async def connect(
     return link
 
 
+async def lose_account(tx: Tx, link: LinkRow, who: tuple[str, By], reason: str, now: int) -> None:
+    """Disable an account that came by a provider once none vouches for it any more."""
+    actor, by = who
+    if link.source == OIDC and not link.is_disabled and not await sign_on.count_vouching(tx, link.account):
+        await directory.set_gone(tx, link.account, now)
+        await events.add_event(tx, Event("user.disabled", actor, link.name, {"reason": reason}), now, by)
+
+
 async def _get_enabled(registry: Registry, name: str) -> Provider:
     # No database is asked for a NUL.
     provider = None if "\0" in name else await registry.database.read(lambda tx: sign_on.find_provider(tx, name))

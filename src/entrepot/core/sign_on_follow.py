@@ -14,11 +14,11 @@ from entrepot.core.directory import set_memberships
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
 from entrepot.core.sessions import HOUR
-from entrepot.core.sign_on import REFRESH, believe, follow_groups, linked_row, open_secret
+from entrepot.core.sign_on import REFRESH, believe, follow_groups, linked_row, lose_account, open_secret
+from entrepot.domain.audit import NOBODY
 from entrepot.domain.errors import Denied, Unauthenticated, Unavailable
-from entrepot.domain.events import Event
-from entrepot.domain.sign_on import OIDC, Claimed, Provider, require_allowed
-from entrepot.metadata import directory, events, policy, sessions, sign_on
+from entrepot.domain.sign_on import Claimed, Provider, require_allowed
+from entrepot.metadata import policy, sessions, sign_on
 from entrepot.metadata.sign_on import LinkRow
 from entrepot.ports.database import Tx
 from entrepot.ports.providers import Tokens
@@ -113,10 +113,7 @@ async def _lose(registry: Registry, provider: Provider, link: LinkRow, reason: s
             return
         await set_memberships(tx, linked_row(link), (), provider.source, now)
         await sessions.remove_sessions_by(tx, link.account, provider.id)
-        is_theirs = link.source == OIDC and not link.is_disabled
-        if is_theirs and not await sign_on.count_vouching(tx, link.account):
-            await directory.set_gone(tx, link.account, now)
-            await events.add_event(tx, Event("user.disabled", provider.source, link.name, {"reason": reason}), now)
+        await lose_account(tx, link, (provider.source, NOBODY), reason, now)
         await policy.bump_policy_version(tx)
 
     await registry.database.transact(record)
