@@ -36,10 +36,7 @@ async def sign_in(context: Context, visit: Visit) -> Response:
         caller, opened = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
-        if isinstance(error, CodeNeeded) and not typed.code:
-            # The words of the error are for clients that have no field for it.
-            error = CodeNeeded("this account asks for a one-time code: type your password again, and the code with it")
-        return await _form(context, visit, goal, name, error)
+        return await _form(context, visit, goal, name, _worded(error, typed))
     entered(context, visit.request, caller)
     await visit.sign_in(opened)
     return go(goal)
@@ -60,6 +57,13 @@ async def _open(context: Context, visit: Visit, typed: Typed) -> tuple[Caller, O
         raise Unauthenticated("wrong user name or password")
     way = Way(since=caller.since, method=caller.method)
     return caller, await open_session(context.registry, caller.identity, visit.browser, way)
+
+
+def _worded(error: EntrepotError, typed: Typed) -> EntrepotError:
+    if isinstance(error, CodeNeeded) and not typed.code:
+        # The words of the error are for clients that have no field for it.
+        return CodeNeeded("this account asks for a one-time code: type your password again, and the code with it")
+    return error
 
 
 async def _form(
