@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -356,3 +357,40 @@ def test_secrets_that_another_registry_sealed(door: Door) -> None:
     assert (answer.status, "totp disable" in answer.json["errors"][0]["message"]) == (401, True)
     door.send("admin", "POST", f"{BOB}/disable", {})
     assert door.ask("bob", "GET", "/whoami").status == 200
+
+
+def test_a_code_ends_what_was_mistyped(door: Door) -> None:
+    """Whoever gets in with password and code is at home there, and begins anew with what they mistype."""
+    carried = Authenticator(door, "bob")
+    carried.confirm()
+    door.world.transact(lambda tx: tx.execute("delete from familiar"))
+    for _ in range(3):
+        for _ in range(door.world.registry.rules.lockout_failures - 1):
+            assert door.client("").request("GET", "/api/v1/whoami", authorization=basic("bob", "no")).status == 401
+        assert log_in(door, carried.code()) == (200, "")
+        door.world.clock.advance(seconds=STEP_SECONDS)
+    assert len(door.world.rows("select 1 from familiar")) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "document"),
+    [
+        ("POST", "/users/bob/totp", {}),
+        ("PUT", "/users/bob/email", {"email": "bob@example.com"}),
+    ],
+)
+def test_a_token_finds_no_password_out(door: Door, method: str, path: str, document: dict[str, str]) -> None:
+    """What asks for the password once more hears as few wrong ones as a login does."""
+    token = door.send("bob", "POST", "/users/bob/tokens", {"name": "left lying about", "scopes": ["admin"]})["secret"]
+    client = door.client("", token=token)
+    statuses = [
+        client.request(
+            method,
+            f"/api/v1{path}",
+            json.dumps({**document, "password": f"guess {number}"}).encode(),
+            content_type="application/json",
+        ).status
+        for number in range(door.world.registry.rules.lockout_failures + 2)
+    ]
+    assert set(statuses) == {403, 429}
+    assert statuses[-1] == 429

@@ -67,25 +67,56 @@ def test_what_keeps_something(held: Held) -> None:
     assert kept == [True, True, False, False]
 
 
-def test_who_names_whom(held: Held) -> None:
-    """Containers and referrers of a repository by pages, hidden ones too, and what a manifest itself names."""
+def test_who_contains_what(held: Held) -> None:
+    """Containers of a repository by pages, hidden ones too, each once; and what a manifest is about."""
     known = add_repository(held)
     for number in range(3):
         member(held, known, number, "manifest")
-        edge(held, number, "layer", "layer")
-        edge(held, number, "config", "config")
+        edge(held, number, "both", "layer")
+        edge(held, number, "both", "config")
         edge(held, number, "subject", "subject")
-    edge(held, "elsewhere", "layer", "layer")
+    edge(held, "elsewhere", "both", "layer")
     held.transact(lambda tx: repositories.delete_member(tx, known, digest(0), "manifest", NOW))
     wanted = sorted(digest(number) for number in range(3))
-    parents = partial(collect.list_parents, repository=known, digest=digest("layer"))
+    parents = partial(collect.list_parents, repository=known, digest=digest("both"))
     assert held.read(partial(parents, page=("", 9))) == wanted
     assert held.read(partial(parents, page=(wanted[0], 1))) == [wanted[1]]
-    referrers = partial(collect.list_all_referrers, repository=known, digest=digest("subject"))
-    assert held.read(partial(referrers, page=("", 2))) == wanted[:2]
-    named = partial(collect.list_named, parent=digest(1))
-    assert sorted(held.read(partial(named, is_subject=False))) == sorted([digest("layer"), digest("config")])
-    assert held.read(partial(named, is_subject=True)) == [digest("subject")]
+    assert held.read(partial(parents, digest=digest("subject"), page=("", 9))) == []
+    subjects = [held.read(partial(collect.list_subjects, manifest=digest(each))) for each in (1, "none")]
+    assert subjects == [[digest("subject")], []]
+
+
+def test_what_a_manifest_keeps(held: Held) -> None:
+    """What it contains and is there, who refers to it, and who refers to what it contains and is not there."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    member(held, known, "there", "blob")
+    member(held, other, "absent", "blob")
+    for content in ("referrer", "referrer of the absent", "referrer of the present"):
+        member(held, known, content, "manifest")
+    for child, kind in (("there", "layer"), ("there", "config"), ("absent", "manifest"), ("its subject", "subject")):
+        edge(held, "gone", child, kind)
+    edge(held, "referrer", "gone", "subject")
+    edge(held, "referrer elsewhere", "gone", "subject")
+    edge(held, "referrer of the absent", "absent", "subject")
+    edge(held, "referrer of the present", "there", "subject")
+    wanted = sorted(digest(each) for each in ("there", "referrer", "referrer of the absent"))
+    assert sorted(held.read(lambda tx: collect.list_kept(tx, known, digest("gone")))) == wanted
+    held.transact(partial(pins.put_pin, repository=known, digest=digest("there"), pin=("review", ""), until=NOW + 9))
+    held.transact(lambda tx: collect.queue_kept(tx, known, digest("gone"), NOW + 5))
+    queued = {row[0]: row[1] for row in held.rows("select digest, until from pin where reason = 'review'")}
+    assert queued == {digest("there"): NOW + 9} | dict.fromkeys(wanted, NOW + 5) | {digest("there"): NOW + 9}
+
+
+def test_pins_end(held: Held) -> None:
+    """Those of one reason end now, on one digest; those that have ended stay as they were."""
+    known = add_repository(held)
+    for holder, until in (("v1", NOW + 5), ("v2", NOW - 5)):
+        pinned = partial(pins.put_pin, repository=known, digest=digest(1), pin=("history", holder), until=until)
+        held.transact(pinned)
+    pin(held, known, 1, NOW + 5)
+    held.transact(lambda tx: pins.end_pins(tx, known, digest(1), "history", NOW))
+    found = {row[0] + row[1]: row[2] for row in held.rows("select reason, holder, until from pin")}
+    assert found == {"historyv1": NOW, "historyv2": NOW - 5, "upload": NOW + 5}
 
 
 def test_forgetting(held: Held) -> None:

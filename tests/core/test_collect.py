@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import pytest
+
 from entrepot.core.collect import BATCH, run_collection
+from entrepot.core.pull import get_blob, promise_blob
+from entrepot.domain.digests import digest_of
+from entrepot.domain.errors import BlobUnknown, Unavailable
+from entrepot.domain.names import RepositoryName
+from entrepot.ports.database import Database, Work
 from tests.support.images import artifact, image, index
 from tests.support.world import World, push_blob, put_manifest
 
+T = TypeVar("T")
 NAME = "priv/app"
 
 
@@ -53,3 +63,92 @@ def test_a_blob_that_lies_nowhere_is_forgotten(world: World) -> None:
     world.clock.advance(days=2)
     assert world.run(run_collection(world.registry)).blobs == 1
     assert world.rows("select 1 from job where kind = 'store.discard'") == []
+
+
+def test_what_a_client_was_told_is_there_stays(world: World) -> None:
+    """HEAD 200 of a blob that only a collected manifest had kept is a promise for a day, as it is for an upload."""
+    client, pushed = world.client("alice"), image([b"promised"])
+    for content in pushed.blobs:
+        push_blob(client, NAME, content)
+    put_manifest(client, NAME, pushed, pushed.digest)
+    world.clock.advance(days=15)
+    world.run(run_collection(world.registry))
+    world.clock.advance(seconds=3590)
+    for content in pushed.blobs:
+        assert client.request("HEAD", f"/v2/{NAME}/blobs/{digest_of(content)}").status == 200
+    world.clock.advance(seconds=60)
+    world.run(run_collection(world.registry))
+    assert put_manifest(client, NAME, pushed, "v1").status == 201
+
+
+def test_a_promise_comes_too_late(world: World) -> None:
+    """A blob that is forgotten between the look and the promise is not there, and no pin is left of it."""
+    client, content = world.client("alice"), b"late"
+    push_blob(client, NAME, content)
+    name, digest = RepositoryName(NAME), digest_of(content)
+    found = world.run(get_blob(world.registry, name, digest, with_pin=True))
+    world.clock.advance(days=2)
+    world.run(run_collection(world.registry))
+    with pytest.raises(BlobUnknown):
+        world.run(promise_blob(world.registry, name, found))
+    assert world.rows("select 1 from pin") == []
+
+
+def test_a_signature_of_what_is_not_there_goes_with_its_index(world: World) -> None:
+    """A sparse index keeps the referrers of a child that was never pushed, and lets go of them."""
+    client, child = world.client("alice"), image([b"never pushed"])
+    over, signature = index([child]), artifact(child, "application/vnd.example.signature")
+    for content in signature.blobs:
+        push_blob(client, NAME, content)
+    assert put_manifest(client, NAME, signature, signature.digest).status == 201
+    assert put_manifest(client, NAME, over, "v1").status == 201
+    world.clock.advance(days=30)
+    world.run(run_collection(world.registry))
+    assert client.request("HEAD", f"/v2/{NAME}/manifests/{signature.digest}").status == 200
+    assert client.request("DELETE", f"/v2/{NAME}/manifests/v1").status == 202
+    world.clock.advance(days=31)
+    for _ in range(4):
+        world.run(run_collection(world.registry))
+        world.clock.advance(seconds=3700)
+    assert world.rows("select 1 from member") == []
+
+
+def test_what_is_too_much_at_once_is_done_in_parts() -> None:
+    """A batch that the database does not take is halved; one pin alone that it does not take is an error."""
+    failing: list[int] = []
+
+    class Busy:
+        """The port Database that refuses as often as it is told to."""
+
+        def __init__(self, database: Database) -> None:
+            self._database = database
+            self.read, self.close = database.read, database.close
+
+        async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+            if failing and failing.pop():
+                raise Unavailable("this took too long")
+            return await self._database.transact(work, durable=durable)
+
+    with World(wrap_database=Busy) as world:
+        push(world, *range(BATCH))
+        world.clock.advance(days=2)
+        failing[:] = [1, 1]
+        assert world.run(run_collection(world.registry)).blobs == BATCH
+        failing[:] = [1] * 9
+        with pytest.raises(Unavailable):
+            world.run(run_collection(world.registry))
+        failing.clear()
+
+
+def test_a_deleted_manifest_is_kept_as_trash_and_no_longer(world: World) -> None:
+    """What no rollback leads to is not kept as history."""
+    client, pushed = world.client("alice"), image([b"deleted"])
+    for content in pushed.blobs:
+        push_blob(client, NAME, content)
+    put_manifest(client, NAME, pushed, "v1")
+    assert client.request("DELETE", f"/v2/{NAME}/manifests/{pushed.digest}").status == 202
+    world.clock.advance(days=world.rules.trash_days + 0.1)
+    for _ in range(3):
+        world.run(run_collection(world.registry))
+        world.clock.advance(seconds=3700)
+    assert world.rows("select 1 from blob") == []

@@ -64,8 +64,20 @@ def test_recurring_jobs_come_back(world: World) -> None:
     assert sorted(states(world)) == sorted(pending)
 
 
-def test_a_failing_job_is_tried_again_and_then_buried() -> None:
+def test_a_failing_job_is_tried_again_and_then_buried(world: World) -> None:
     """Later and later, with jitter, until it is a dead letter that people look at."""
+    queue(world, "of.the.future")
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        (outcome,) = run(world)
+        assert outcome.is_dead == (attempt == MOST_ATTEMPTS)
+        assert run(world) == []
+        world.clock.advance(seconds=LONGEST_WAIT_SECONDS * 2)
+    assert states(world) == [("of.the.future", "dead", MOST_ATTEMPTS)]
+    assert run(world) == []
+
+
+def test_bytes_are_deleted_however_long_the_store_is_away() -> None:
+    """Nothing else knows of them: what is to be deleted is tried until it is."""
 
     class Away(FaultyStore):
         """A store that never deletes."""
@@ -75,13 +87,12 @@ def test_a_failing_job_is_tried_again_and_then_buried() -> None:
 
     with World(wrap_store=lambda store: Away(store, Saboteur())) as world:
         queue(world, "store.discard", "a", ["a"])
-        for attempt in range(1, MOST_ATTEMPTS + 1):
+        for attempt in range(1, 3 * MOST_ATTEMPTS):
             (outcome,) = run(world)
-            assert (outcome.error, outcome.is_dead) == ("the store cannot be reached", attempt == MOST_ATTEMPTS)
+            assert (outcome.error, outcome.is_dead) == ("the store cannot be reached", False)
             assert run(world) == []
             world.clock.advance(seconds=LONGEST_WAIT_SECONDS * 2)
-        assert states(world) == [("store.discard", "dead", MOST_ATTEMPTS)]
-        assert run(world) == []
+            assert states(world) == [("store.discard", "pending", attempt)]
 
 
 def test_an_unknown_kind_is_an_error_not_an_end(world: World) -> None:

@@ -20,6 +20,7 @@ from entrepot.domain.secrets import make_secret
 from entrepot.ports.database import Database, Work
 from entrepot.wire.addresses import Addresses
 from tests.support.asgi import Answer, Client
+from tests.support.images import image
 from tests.support.world import PlainHasher, World, basic, password_of
 
 ELSEWHERE = ("203.0.113.9", 1)
@@ -289,3 +290,20 @@ def test_old_failures_are_forgotten_by_a_job(world: World) -> None:
     world.clock.advance(days=31)
     world.run(HANDLERS["attempt.expire"](world.registry, ""))
     assert world.rows("select * from familiar") == []
+
+
+def test_a_lock_tells_nothing_of_what_is_hidden(world: World) -> None:
+    """Whoever is not heard gets the same answer for a hidden repository of an open namespace as for none."""
+    world.push("pub/secret", image(), "v1")
+    world.push("pub/app", image(), "v1")
+    world.set_visibility("pub/secret", "private")
+    guess(world, "nobody", 4)
+    answers = [
+        Client(world.face, world.runner)
+        .with_scope(client=("198.51.100.7", 1))
+        .request("GET", f"/v2/pub/{name}/manifests/v1", authorization=basic("nobody", "wrong"))
+        for name in ("secret", "app", "nothere")
+    ]
+    assert {(answer.status, answer.code, answer.body) for answer in answers} == {
+        (429, "TOOMANYREQUESTS", answers[0].body)
+    }

@@ -171,17 +171,23 @@ def is_self(caller: Caller, name: str) -> bool:
 async def _require_current(registry: Registry, row: AccountRow, change: PasswordChange, address: str) -> None:
     if change.current is None:
         raise Denied("to change your own password, give the present one too", field="current")
-    current = change.current
+    await prove_own_password(registry, row, change.current, address, "current")
+
+
+async def prove_own_password(registry: Registry, row: AccountRow, password: str, address: str, field: str) -> None:
+    """Raise Denied unless this is the password of an account, TooMany after too many that were not.
+
+    Whoever has somebody's token is not to find out the password by what asks for it once more.
+    """
 
     async def prove() -> None:
-        if not await registry.hasher.verify(row.password_hash, current):
-            raise Unauthenticated("the present password is wrong")
+        if not await registry.hasher.verify(row.password_hash, password):
+            raise Unauthenticated("the password is wrong")
 
     try:
-        # Whoever has somebody's token is not to find out the password here.
         await prove_once(registry, row.name, address, prove)
     except Unauthenticated as error:
-        raise Denied(error.message, field="current") from None
+        raise Denied(error.message, field=field) from None
 
 
 def require_local(account: AccountRow, what: Literal["password", "second factor", "address"]) -> None:

@@ -98,6 +98,12 @@ async def prove_once(
     return proved
 
 
+async def settle(registry: Registry, typed: str, address: str) -> None:
+    """Whoever gave the right password before has given the right code as well: what they got wrong is forgotten."""
+    if registry.rules.lockout_failures:
+        await _take_back(registry, places_of(registry, typed, address), is_right=True)
+
+
 async def count_wrong_secret(registry: Registry, address: str) -> None:
     """One more wrong secret from an address. Raises TooMany where there were too many. Right ones are never refused."""
     if registry.rules.lockout_failures:

@@ -8,6 +8,7 @@ what a forgotten manifest kept is queued in turn. The store is never walked.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from functools import partial
 from typing import Final
@@ -19,6 +20,7 @@ from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD
 from entrepot.domain.access import Caller
 from entrepot.domain.digests import Digest
+from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
 from entrepot.metadata import blobs, collect, events, jobs, pins
 from entrepot.metadata.collect import EndedPin
@@ -62,11 +64,18 @@ class Plan(msgspec.Struct, frozen=True):
 async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Collected:
     """Forget what ended pins have kept, batch by batch, for some time at most. Raises Unavailable."""
     until = registry.clock.now() + seconds * SECOND
-    total = Collected()
+    total, batch = Collected(), BATCH
     while registry.clock.now() < until:
-        ended, collected = await collect_batch(registry, BATCH)
+        try:
+            ended, collected = await collect_batch(registry, batch)
+        except Unavailable:
+            # Too much at once, perhaps: one pin may be of an index with very many children.
+            if batch == 1:
+                raise
+            batch //= 2
+            continue
         total += collected
-        if ended < BATCH:
+        if ended < batch:
             break
     return total
 
@@ -97,7 +106,11 @@ async def request(registry: Registry, caller: Caller, *, with_audit: bool) -> in
     require_admin(caller, registry.policy.snapshot)
     now = registry.clock.now()
 
+    act = registry.act(caller)
+
     async def record(tx: Tx) -> int:
+        detail: dict[str, object] = {"audit": with_audit}
+        await events.add_event(tx, Event("collection.requested", act.actor, "", detail), now, act.by)
         if with_audit:
             await jobs.add_job(tx, AUDIT, "", {}, now)
         await jobs.hasten_job(tx, COLLECT, now)
@@ -112,13 +125,16 @@ async def plan(registry: Registry, caller: Caller) -> Plan:
     now = registry.clock.now()
     waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, now, MOST_COUNTED))
     ended = await registry.database.read(lambda tx: collect.list_ended_pins(tx, now, MOST_PLANNED))
-    queue = deque((pin.repository, str(pin.digest)) for pin in ended)
+    queue = deque(dict.fromkeys((pin.repository, str(pin.digest)) for pin in ended))
     gone: set[Place] = set()
     total, looked = Collected(), 0
     while queue and looked < MOST_PLANNED:
-        place, looked = queue.popleft(), looked + 1
+        place = queue.popleft()
         if place in gone:
             continue
+        looked += 1
+        # Pulls go on between.
+        await asyncio.sleep(0)
         found = await registry.database.read(partial(_foresee, place=place, now=now, gone=gone))
         if found is not None:
             total += found[0]
@@ -173,21 +189,11 @@ async def _is_kept(tx: Tx, place: Place, now: int, gone: set[Place]) -> bool:
 
 async def _keepers(tx: Tx, place: Place) -> list[str]:
     repository, digest = place
-    found, after = await collect.list_named(tx, digest, is_subject=True), ""
+    found, after = await collect.list_subjects(tx, digest), ""
     while page := await collect.list_parents(tx, repository, digest, (after, PAGE)):
         found += page
         after = page[-1]
     return found
-
-
-async def _kept_by(tx: Tx, place: Place) -> list[str]:
-    """What may have nothing else to keep it once a manifest has gone."""
-    repository, digest = place
-    found, after = await collect.list_named(tx, digest, is_subject=False), ""
-    while page := await collect.list_all_referrers(tx, repository, digest, (after, PAGE)):
-        found += page
-        after = page[-1]
-    return [each for each in found if await collect.list_kinds(tx, repository, each)]
 
 
 async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collected:
@@ -195,10 +201,9 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collec
     await collect.remove_member(tx, pin.repository, pin.digest)
     total = Collected()
     if "manifest" in kinds:
-        for each in await _kept_by(tx, (pin.repository, pin.digest)):
-            # Whoever was told a moment ago that it is there has this long to push what needs it.
-            until = now + registry.rules.grace_seconds * SECOND
-            await pins.put_pin(tx, pin.repository, Digest(each), ("review", ""), until)
+        # Whoever was told a moment ago that it is there has this long to push what needs it.
+        until = now + registry.rules.grace_seconds * SECOND
+        await collect.queue_kept(tx, pin.repository, pin.digest, until)
         if not await collect.list_homes(tx, pin.digest, "manifest", 1):
             await collect.remove_manifest(tx, pin.digest)
         name = await collect.find_repository_name(tx, pin.repository)
@@ -228,7 +233,7 @@ async def _foresee(tx: Tx, place: Place, now: int, gone: set[Place]) -> tuple[Co
     if not kinds or await _is_kept(tx, place, now, gone):
         return None
     gone.add(place)
-    queued = await _kept_by(tx, place) if "manifest" in kinds else []
+    queued = await collect.list_kept(tx, repository, digest) if "manifest" in kinds else []
     freed = 0
     if "blob" in kinds:
         homes = await collect.list_homes(tx, digest, "blob", HOMES)

@@ -41,6 +41,8 @@ async def delete_manifest(registry: Registry, caller: Caller, repository: Reposi
             raise ManifestUnknown("the repository has no such manifest", name=repository, reference=digest)
         for tag in await tags.list_tags_of(tx, known, digest):
             await move_tag(tx, act, known, repository, tags.Move(tag, digest, None, act.actor, act.via))
+        # No rollback leads to what is deleted: the trash alone keeps it.
+        await pins.end_pins(tx, known, digest, "history", act.now)
         await _trash(tx, act, known, digest)
         await events.add_event(
             tx, Event("manifest.deleted", act.actor, repository, {"digest": digest}), act.now, act.by

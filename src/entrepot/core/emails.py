@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from entrepot.core.accounts import get_user_row, is_self, require_admin, require_local
+from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin, require_local
 from entrepot.core.changes import note
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_known, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
@@ -132,6 +132,7 @@ async def _require_keeper(registry: Registry, caller: Caller, name: str, new: Ne
     account = await registry.database.read(lambda tx: get_user_row(tx, name))
     require_local(account, "address")
     # Whoever has the address gets another password by it: a secret that was left lying about must not do.
-    if new.password is None or not await registry.hasher.verify(account.password_hash, new.password):
-        raise Denied("this takes your password, and it is missing or wrong", field="password")
+    if new.password is None:
+        raise Denied("this takes your password", field="password")
+    await prove_own_password(registry, account, new.password, caller.origin.address, "password")
     return account

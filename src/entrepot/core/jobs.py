@@ -265,10 +265,11 @@ async def _take_back(tx: Tx, job: JobRow, now: int) -> None:
 
 
 async def _fail(tx: Tx, job: JobRow, error: str, now: int) -> Outcome:
-    if job.attempts >= MOST_ATTEMPTS:
+    # Nothing else knows of bytes that are to be deleted: they are tried for as long as it takes.
+    if job.attempts >= MOST_ATTEMPTS and job.kind != DISCARD:
         await jobs.bury_job(tx, job.id, error, now)
         await _come_back(tx, job, now)
         return Outcome(job, error, is_dead=True)
-    seconds = min(LONGEST_WAIT_SECONDS, 2**job.attempts) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+    seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(job.attempts, 12)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
     await jobs.retry_job(tx, job.id, error, now + int(seconds * SECOND))
     return Outcome(job, error)

@@ -7,7 +7,7 @@ from entrepot.core.repositories import get_repository
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import BlobUnknown, Damaged, ManifestUnknown
 from entrepot.domain.names import Reference, RepositoryName
-from entrepot.metadata import blobs, manifests, pins
+from entrepot.metadata import blobs, manifests, pins, repositories
 from entrepot.metadata.blobs import StoredBlob
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.ports.database import Tx
@@ -45,7 +45,10 @@ async def get_blob(
 
 
 async def promise_blob(registry: Registry, repository: RepositoryName, blob: StoredBlob) -> None:
-    """After a HEAD 200: keep a blob that only an upload keeps, so that the push that asked can rely on it."""
+    """After a HEAD 200: keep a blob that only a promise keeps, so that the push that asked can rely on it.
+
+    Raises BlobUnknown where the collector has just forgotten it.
+    """
     if not blob.pinned_until:
         return
     now = registry.clock.now()
@@ -55,6 +58,8 @@ async def promise_blob(registry: Registry, repository: RepositoryName, blob: Sto
 
     async def renew(tx: Tx) -> None:
         known = await get_repository(tx, repository)
+        if not await repositories.has_member(tx, known, Digest(blob.digest), "blob"):
+            raise BlobUnknown("the repository has no such blob", digest=blob.digest)
         await pins.put_pin(tx, known, Digest(blob.digest), ("upload", ""), until)
 
     await registry.database.transact(renew)

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.attempts import settle
 from entrepot.core.identify import BY_PASSWORD, authenticate, log_in, parse_basic
 from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import Registry
@@ -53,6 +54,7 @@ async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Call
             raise
         since = error.since
     identity = await _spend(registry, typed.name, typed.code, since)
+    await settle(registry, typed.name, typed.address)
     return Caller(identity, None, method=BY_CODE, is_fresh=True, since=since)
 
 
@@ -71,6 +73,7 @@ async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Show
             raise
         since = error.since
     identity = await registry.database.read(lambda tx: _identity(tx, name, since))
+    await settle(registry, name, shown.address)
     return Caller(identity, None, method=BY_PASSWORD, is_fresh=True, since=since)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from entrepot.core.accounts import get_user_row, is_self, require_admin, require_local
+from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin, require_local
 from entrepot.core.changes import note
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.second_factor import (
@@ -75,7 +75,7 @@ async def begin(registry: Registry, caller: Caller, name: str, password: str) ->
     Raises Denied for others and for a wrong password, InsufficientScope, and Conflict where there is one already.
     """
     account = await _require_own(registry, caller, name)
-    await _require_password(registry, account, password)
+    await _require_password(registry, caller, account, password)
     secret, now = make_totp_secret(), registry.clock.now()
     sealed = seal_secret(registry.policy.token_key, account.id, secret)
     if not await registry.database.transact(lambda tx: totp.put_totp(tx, account.id, sealed, now)):
@@ -164,14 +164,15 @@ async def _require_own(registry: Registry, caller: Caller, name: str) -> Account
     return account
 
 
-async def _require_password(registry: Registry, account: AccountRow, password: str | None) -> None:
-    if password is None or not await registry.hasher.verify(account.password_hash, password):
-        raise Denied("this takes your password, and it is missing or wrong", field="password")
+async def _require_password(registry: Registry, caller: Caller, account: AccountRow, password: str | None) -> None:
+    if password is None:
+        raise Denied("this takes your password", field="password")
+    await prove_own_password(registry, account, password, caller.origin.address, "password")
 
 
 async def _prove(registry: Registry, caller: Caller, name: str, proof: Proof) -> AccountRow:
     account = await _require_own(registry, caller, name)
-    await _require_password(registry, account, proof.password)
+    await _require_password(registry, caller, account, proof.password)
     key, now = registry.policy.token_key, registry.clock.now()
 
     async def record(tx: Tx) -> Verdict:

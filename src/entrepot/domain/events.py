@@ -10,6 +10,7 @@ EventKind = Literal[
     "manifest.pushed",
     "manifest.deleted",
     "manifest.collected",
+    "collection.requested",
     "blob.deleted",
     "blob.damaged",
     "blob.healed",

@@ -15,7 +15,7 @@ DEFAULT_STORE = "default"
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob as a repository sees it. `pinned_until` is 0 where no upload pin keeps it."""
+    """A blob as a repository sees it. `pinned_until` is 0 where no promise keeps it."""
 
     digest: str
     size: int
@@ -28,12 +28,12 @@ _FIND = (
     "select b.size, b.state, l.key, l.size, {until} from repository r "
     "join member m on m.repository = r.id and m.digest = $1 and m.kind = 'blob' and m.deleted_at is null "
     "join blob b on b.digest = m.digest join location l on l.blob = b.digest "
-    "{pin}where r.name = $2 order by l.ordinal"
+    "where r.name = $2 order by l.ordinal"
 )
-_FIND_TO_PULL = _FIND.format(until="0", pin="")
+_FIND_TO_PULL = _FIND.format(until="0")
 _FIND_TO_PROMISE = _FIND.format(
-    until="coalesce(p.until, 0)",
-    pin="left join pin p on p.repository = r.id and p.digest = m.digest and p.reason = 'upload' and p.holder = '' ",
+    until="coalesce((select max(p.until) from pin p where p.repository = r.id and p.digest = m.digest "
+    "and p.reason in ('upload', 'review')), 0)",
 )
 
 

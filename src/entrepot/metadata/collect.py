@@ -72,28 +72,52 @@ async def has_rooted_parent(tx: Tx, repository: int, digest: str, now: int) -> b
     return row is not None
 
 
-_NAMING: Final = (
-    "select e.parent from edge e join member m on m.repository = $1 and m.digest = e.parent and m.kind = 'manifest' "
-    "where e.child = $2 and e.kind {kind} and e.parent > $3 order by e.parent limit $4"
+# `cross join` keeps SQLite's planner to this order: the edges of one digest, then one look-up each.
+_PARENTS: Final = (
+    "select distinct e.parent from edge e cross join member m where e.child = $1 and e.kind <> 'subject' "
+    "and e.parent > $2 and m.repository = $3 and m.digest = e.parent and m.kind = 'manifest' order by e.parent limit $4"
 )
-_PARENTS: Final = _NAMING.format(kind="<> 'subject'")
-_REFERRERS: Final = _NAMING.format(kind="= 'subject'")
 
 
 async def list_parents(tx: Tx, repository: int, digest: str, page: tuple[str, int]) -> list[str]:
     """Manifests of a repository, hidden ones too, that contain a digest: a page (after, limit)."""
-    return list(dict.fromkeys(row[0] for row in await tx.all(_PARENTS, repository, digest, *page)))
+    after, limit = page
+    return [row[0] for row in await tx.all(_PARENTS, digest, after, repository, limit)]
 
 
-async def list_all_referrers(tx: Tx, repository: int, digest: str, page: tuple[str, int]) -> list[str]:
-    """Manifests of a repository, hidden ones too, whose subject a digest is: a page (after, limit)."""
-    return [row[0] for row in await tx.all(_REFERRERS, repository, digest, *page)]
+# What a manifest contains and the repository knows; who refers to the manifest; and who refers to what it contains and
+# is not there, for a child that is missing keeps its referrers as well.
+_IS_THERE: Final = "exists (select 1 from member m where m.repository = {repository} and m.digest = "
+_KEPT: Final = (
+    "select e.child as digest from edge e where e.parent = {parent} and e.kind <> 'subject' "
+    f"and {_IS_THERE}e.child) "
+    "union select e.parent from edge e where e.child = {parent} and e.kind = 'subject' "
+    f"and {_IS_THERE}e.parent) "
+    "union select r.parent from edge e cross join edge r where e.parent = {parent} and e.kind <> 'subject' "
+    f"and r.child = e.child and r.kind = 'subject' and not {_IS_THERE}e.child) and {_IS_THERE}r.parent)"
+)
+_LIST_KEPT: Final = _KEPT.format(parent="$1", repository="$2")
+_QUEUE_KEPT: Final = (
+    "insert into pin (repository, digest, reason, holder, until) "
+    "select cast($1 as bigint), kept.digest, 'review', '', cast($2 as bigint) from ("
+    + _KEPT.format(parent="$3", repository="$1")
+    + ") kept where true on conflict (repository, digest, reason, holder) do update set until = $2 where pin.until < $2"
+)
 
 
-async def list_named(tx: Tx, parent: str, *, is_subject: bool) -> list[str]:
-    """What a manifest contains, or else its subject."""
-    operator = "=" if is_subject else "<>"
-    rows = await tx.all(f"select distinct child from edge where parent = $1 and kind {operator} 'subject'", parent)
+async def list_kept(tx: Tx, repository: int, manifest: str) -> list[str]:
+    """What may have nothing else to keep it in a repository once a manifest has gone."""
+    return [row[0] for row in await tx.all(_LIST_KEPT, manifest, repository)]
+
+
+async def queue_kept(tx: Tx, repository: int, manifest: str, until: int) -> None:
+    """Let the same be looked at from a time on; until then it stays."""
+    await tx.execute(_QUEUE_KEPT, repository, until, manifest)
+
+
+async def list_subjects(tx: Tx, manifest: str) -> list[str]:
+    """What a manifest is about: one, or none."""
+    rows = await tx.all("select child from edge where parent = $1 and kind = 'subject'", manifest)
     return [row[0] for row in rows]
 
 

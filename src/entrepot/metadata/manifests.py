@@ -47,6 +47,10 @@ async def find_manifest_size(tx: Tx, repository: RepositoryName, reference: Refe
 
 async def add_manifest(tx: Tx, manifest: Manifest, now: int) -> None:
     """A manifest with its edges, unless these very bytes are there."""
+    # Looked at before it is written: PostgreSQL tells nobody of a conflict with an insert that did nothing, and the
+    # collector might be forgetting these very bytes.
+    if await tx.one("select 1 from manifest where digest = $1", manifest.digest) is not None:
+        return
     is_new = await tx.execute(
         "insert into manifest (digest, media_type, artifact_type, raw, created_at) values ($1, $2, $3, $4, $5) "
         "on conflict (digest) do nothing",

@@ -32,6 +32,17 @@ async def remove_pins(tx: Tx, repository: int, digest: Digest, reason: Reason) -
     )
 
 
+async def end_pins(tx: Tx, repository: int, digest: Digest, reason: Reason, now: int) -> None:
+    """Let every pin of a digest for one reason end now."""
+    await tx.execute(
+        "update pin set until = $1 where repository = $2 and digest = $3 and reason = $4 and until > $1",
+        now,
+        repository,
+        digest,
+        reason,
+    )
+
+
 async def trim_history(tx: Tx, repository: int, holder: str, keep: int, now: int) -> None:
     """Keep only the newest `keep` digests of a tag's history; the pins of the others end now."""
     await tx.execute(

@@ -67,6 +67,12 @@ async def list_repositories(tx: Tx, after: str, before: str, limit: int) -> list
 
 async def put_member(tx: Tx, repository: int, digest: Digest, kind: MemberKind, now: int) -> None:
     """Make a digest known in a repository, again if it was deleted."""
+    sql = "select deleted_at from member where repository = $1 and digest = $2 and kind = $3"
+    row = await tx.one(sql, repository, digest, kind)
+    # Looked at before it is written: PostgreSQL tells nobody of a conflict with an update that did nothing, and the
+    # collector might be forgetting this very row.
+    if row is not None and row[0] is None:
+        return
     await tx.execute(
         "insert into member (repository, digest, kind, pushed_at) values ($1, $2, $3, $4) "
         "on conflict (repository, digest, kind) do update set deleted_at = null where member.deleted_at is not null",

@@ -48,7 +48,7 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
         caller = _placed(context, request, caller)
     if snapshot.certificates and caller.identity is None and caller.ceiling is None:
         caller = by_certificate(snapshot, _placed(context, request, caller))
-    request.caller = caller
+    request.caller, request.is_identified = caller, True
     action = endpoint.needs
     if action in OPEN:
         _admit_open(caller, action)
@@ -142,7 +142,8 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
     snapshot, caller, name = context.registry.policy.snapshot, request.caller, request.resource
     is_open_read = endpoint.needs is Action.PULL and is_open(snapshot, name.namespace, caller.origin)
     is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)
-    if is_settled or not is_open_read:
+    # What was said before anything was looked at, to whoever it may be, tells nothing of what is there.
+    if is_settled or not request.is_identified or not is_open_read:
         return error
     if decide(snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed or await is_known(
         context.registry, name

@@ -34,10 +34,22 @@ class Request:
     """One HTTP request as a face sees it.
 
     `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository and `tag` the
-    tag that they name, and `caller` whoever the guard found, all set before a handler runs.
+    tag that they name, and `caller` whoever the guard found (`is_identified`), all set before a handler runs.
     """
 
-    __slots__ = ("_headers", "caller", "is_read", "method", "parameters", "path", "receive", "resource", "scope", "tag")
+    __slots__ = (
+        "_headers",
+        "caller",
+        "is_identified",
+        "is_read",
+        "method",
+        "parameters",
+        "path",
+        "receive",
+        "resource",
+        "scope",
+        "tag",
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -48,6 +60,7 @@ class Request:
         self.resource = NOWHERE
         self.tag = ""
         self.caller: Caller = ANONYMOUS
+        self.is_identified = False
         self.is_read = False
         self._headers: dict[bytes, bytes] | None = None
 
