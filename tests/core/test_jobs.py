@@ -133,7 +133,7 @@ def test_a_job_that_kills_its_workers_is_buried(world: World, monkeypatch: pytes
 def test_a_job_that_nobody_can_do_fails_alone(world: World) -> None:
     """What no version of the code ever queued is tried again as all that fails; the others of its batch are done."""
     world.store.content.update(b=b"2")
-    queue(world, "store.discard", "a", {"not": "keys"})
+    queue(world, "mail.send", "a", {"no": "order"})
     queue(world, "store.discard", "b", ["b"])
     first, second = run(world)
     assert first.error.startswith("ValidationError: ")
@@ -142,7 +142,7 @@ def test_a_job_that_nobody_can_do_fails_alone(world: World) -> None:
     for _ in range(MOST_ATTEMPTS):
         world.clock.advance(seconds=LONGEST_WAIT_SECONDS * 2)
         run(world)
-    assert states(world) == [("store.discard", "dead", MOST_ATTEMPTS)]
+    assert states(world) == [("mail.send", "dead", MOST_ATTEMPTS)]
 
 
 def test_a_job_that_was_taken_over_is_left_alone() -> None:
