@@ -170,11 +170,17 @@ def test_registration_of_a_domain() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "erin", "erin@", "a b@example.com", "a@b\nBcc: c@d", f"{'a' * 65}@b", "a@b..c"]
+    "address",
+    [
+        *("", "erin", "erin@", "a b@example.com", "a@b\nBcc: c@d", f"{'a' * 65}@b", "a@b..c"),
+        *(".a@x.y", "a.@x.y", "a..b@x.y", "=?utf-8?q?=0a?=@x.y", "a=?utf-8?q?ceo=40bank.com=2c?=@x.y"),
+    ],
 )
 def test_addresses_that_cannot_be(town: Town, address: str) -> None:
-    """What is no address is refused, line breaks above all."""
+    """What is no address is refused, line breaks above all, however they are written."""
     assert town.ask("POST", "/registrations", {"email": address}) == (400, "REQUEST_INVALID")
+    if "@" in address:
+        assert town.ask("POST", "/password-resets", {"user": address}) == (400, "REQUEST_INVALID")
 
 
 def test_without_mail_nothing_is_promised(door: Door) -> None:
@@ -196,6 +202,25 @@ def test_nobody_is_flooded(town: Town) -> None:
     town.world.clock.advance(seconds=HOUR // SECOND)
     assert town.ask("POST", "/registrations", {"email": AT}) == (202, "")
     assert town.code()
+
+
+def test_strangers_keep_no_letter_of_others_back(town: Town) -> None:
+    """An address that strangers have asked much for is still invited, and proved by whoever it belongs to."""
+    for _ in range(MOST_PER_RECIPIENT + 1):
+        town.ask("POST", "/password-resets", {"user": AT})
+    assert town.ask("POST", "/mail-invitations", {"email": AT}, "admin") == (202, "")
+    assert town.ask("PUT", "/users/bob/email", {"email": AT, "password": password_of("bob")}, "bob") == (202, "")
+
+
+def test_a_name_and_its_address_are_one_recipient(town: Town) -> None:
+    """Nobody gets more letters an hour by being asked for by name as well."""
+    town.give_email("bob", "bob@example.com")
+    letters = 0
+    for _ in range(MOST_PER_RECIPIENT):
+        for who in ("bob", "BOB@example.com"):
+            assert town.ask("POST", "/password-resets", {"user": who}) == (202, "")
+            letters += len(town.post.deliver(town.world))
+    assert letters == MOST_PER_RECIPIENT
 
 
 def test_a_forgotten_password(town: Town) -> None:
@@ -255,6 +280,13 @@ def test_administrators_make_codes_without_mail(door: Door) -> None:
     assert door.events("user.password") == [("bob", "bob", {"by": "reset code", "made_by": "admin"})]
     assert door.ask("alice", "POST", "/users/bob/reset-code").status == 403
     assert door.ask("admin", "POST", "/users/nobody/reset-code").status == 404
+
+
+def test_nobody_makes_a_code_for_themselves(door: Door) -> None:
+    """A token of an administrator does not become their password."""
+    token = door.send("admin", "POST", "/users/admin/tokens", {"name": "x", "scopes": ["admin"]})["secret"]
+    answer = door.ask("", "POST", "/users/admin/reset-code", {}, authorization=f"Bearer {token}")
+    assert (answer.status, answer.code) == (403, "DENIED")
 
 
 def test_a_user_gives_their_address(town: Town) -> None:

@@ -100,7 +100,7 @@ def test_letters_to_who_went_away_are_not_sent(company: Town) -> None:
 def test_an_organisation_that_is_gone_invites_nobody(company: Town) -> None:
     """The code goes with it, also if another one has its name by then."""
     company.door.send("admin", "POST", "/organisations", {"name": "acme", "owner": "alice"})
-    company.door.send("alice", "POST", "/mail-invitations", {"email": AT, "organisation": "acme"})
+    company.door.send("admin", "POST", "/mail-invitations", {"email": AT, "organisation": "acme"})
     code = company.code()
 
     async def lose(tx: Tx) -> None:
@@ -110,6 +110,56 @@ def test_an_organisation_that_is_gone_invites_nobody(company: Town) -> None:
     assert company.ask("POST", "/registrations/confirm", {**ERIN, "code": code}) == (400, "CODE_INVALID")
     company.door.send("alice", "DELETE", "/organisations/acme?give_to=alice")
     assert company.world.rows("select * from mail_code") == []
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_an_invitation_ends_with_the_right_to_invite(company: Town, *, is_written: bool) -> None:
+    """Who is no owner any more comes back by no letter of their own, nor does anybody else, sent already or not."""
+    company.door.send("admin", "POST", "/organisations", {"name": "acme", "owner": "alice"})
+    company.door.send("admin", "PUT", "/organisations/acme/members/bob", {"role": "owner"})
+    new = {"email": AT, "organisation": "acme", "role": "owner"}
+    company.door.send("alice", "POST", "/mail-invitations", new)
+    code = company.code() if is_written else ""
+    company.door.send("bob", "DELETE", "/organisations/acme/members/alice")
+    if not is_written:
+        assert company.post.deliver(company.world) == []
+        return
+    assert company.ask("POST", "/mail-acceptances", {"code": code}, "alice") == (400, "CODE_INVALID")
+    assert company.ask("POST", "/registrations/confirm", {**ERIN, "code": code}) == (400, "CODE_INVALID")
+    company.door.send("admin", "PUT", "/organisations/acme/members/alice", {"role": "owner"})
+    assert company.ask("POST", "/registrations/confirm", {**ERIN, "code": code}) == (201, "")
+
+
+def test_an_invitation_ends_with_who_sent_it(company: Town) -> None:
+    """Whoever has the name of an administrator who went does not stand for what that one sent."""
+    company.door.send(
+        "admin", "POST", "/users", {"name": "gina", "password": password_of("gina"), "administrator": True}
+    )
+    company.door.send("gina", "POST", "/mail-invitations", {"email": AT})
+    code = company.code()
+    company.door.send("admin", "DELETE", "/users/gina")
+    assert company.ask("POST", "/registrations/confirm", {**ERIN, "code": code}) == (400, "CODE_INVALID")
+    company.world.clock.advance(seconds=1)
+    company.door.send(
+        "admin", "POST", "/users", {"name": "gina", "password": password_of("gina"), "administrator": True}
+    )
+    assert company.ask("POST", "/registrations/confirm", {**ERIN, "code": code}) == (400, "CODE_INVALID")
+
+
+def test_names_of_the_directory_are_taken(company: Town) -> None:
+    """Whoever registers gets no name of somebody there who has not come yet, and none while it is away."""
+    directory = company.world.registry.directory
+    assert isinstance(directory, FakeDirectory)
+    directory.put("gus")
+    company.ask("POST", "/registrations", {"email": AT})
+    document = {**ERIN, "code": company.code()}
+    assert company.ask("POST", "/registrations/confirm", {**document, "name": "gus"}) == (409, "ALREADY_EXISTS")
+    directory.is_away = True
+    assert company.ask("POST", "/registrations/confirm", document) == (503, "UNAVAILABLE")
+    wrong = {**document, "name": "gus", "code": "2" * 34}
+    assert company.ask("POST", "/registrations/confirm", wrong) == (400, "CODE_INVALID")
+    directory.is_away = False
+    assert company.ask("POST", "/registrations/confirm", document) == (201, "")
 
 
 def test_only_users_accept(company: Town) -> None:

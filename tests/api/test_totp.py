@@ -10,6 +10,7 @@ import pytest
 
 from entrepot.core.registry import SECOND, Rules
 from entrepot.core.second_factor import FREE_FAILURES, LONGEST_WAIT_SECONDS
+from entrepot.core.totp import BEGUN_SECONDS
 from entrepot.domain.totp import STEP_SECONDS, code_at
 from tests.api.door import Door
 from tests.support.browser import browser_at
@@ -81,6 +82,19 @@ def test_container_clients_are_told_what_to_use(door: Door) -> None:
     made = door.ask("bob", "POST", "/login-password", {}, entrepot_otp=carried.code()).json
     client = door.world.client().with_headers(authorization=basic("bob", made["password"]))
     assert client.request("GET", "/v2/").status == 200
+
+
+def test_the_page_asks_for_the_code(door: Door) -> None:
+    """There is a field for it: the words are not those for clients that have none."""
+    carried = Authenticator(door, "bob")
+    carried.confirm()
+    browser = browser_at(door.world)
+    page = browser.sign_in("bob")
+    assert (page.status, "type your password again, and the code" in page.body.decode()) == (403, True)
+    page = browser.submit(page, "/login", name="bob", password=password_of("bob"), code="000000")
+    assert "the code is wrong" in page.body.decode()
+    page = browser.submit(page, "/login", name="bob", password=password_of("bob"), code=carried.code())
+    assert page.status == 303
 
 
 def test_who_does_not_know_the_password_learns_nothing(door: Door) -> None:
@@ -305,6 +319,44 @@ def test_the_page_says_when_to_come_again(door: Door) -> None:
         assert browser.submit(browser.get("/login"), "/login", name="bob", password="wrong").status == 403
     page = browser.submit(browser.get("/login"), "/login", name="bob", password="wrong")
     assert (page.status, int(page["retry-after"]) > 0) == (429, True)
+
+
+def test_confirming_is_not_guessed(door: Door) -> None:
+    """The first code may be typed as it is shown; wrong ones make the next wait, and what was begun ends in an hour."""
+    carried = Authenticator(door, "bob")
+    wrong = "000000" if carried.code() != "000000" else "000001"
+
+    def confirm(code: str) -> tuple[int, str]:
+        answer = door.ask("bob", "POST", f"{BOB}/confirm", {"code": code})
+        return answer.status, "" if answer.status == 200 else answer.json["errors"][0]["message"]
+
+    for _ in range(FREE_FAILURES):
+        assert "the code is wrong" in confirm(wrong)[1]
+    assert "too many wrong codes" in confirm(carried.code())[1]
+    door.world.clock.advance(seconds=BEGUN_SECONDS + 1)
+    assert confirm(carried.code())[0] == 409
+    again = Authenticator(door, "bob")
+    assert confirm(f"{again.code()[:3]} {again.code()[3:]}")[0] == 200
+
+
+def test_recovery_codes_are_told_wherever_they_are_used(door: Door) -> None:
+    """Used to change the second factor, they are events as well."""
+    carried = Authenticator(door, "bob")
+    first, *_ = carried.confirm()
+    bearer = f"Bearer {token_of(door, carried)}"
+    proof = {"password": password_of("bob"), "code": first}
+    assert door.ask("", "POST", f"{BOB}/disable", proof, authorization=bearer).status == 204
+    assert door.events("user.totp.recovered") == [("bob", "bob", {"left": 9})]
+
+
+def test_secrets_that_another_registry_sealed(door: Door) -> None:
+    """Where the key of the instance is another one, the answer says what to do, and an administrator can do it."""
+    Authenticator(door, "bob").confirm()
+    door.world.transact(lambda tx: tx.execute("update totp set secret = $1", base64.b64encode(bytes(60)).decode()))
+    answer = door.ask("bob", "GET", "/whoami", entrepot_otp="123456")
+    assert (answer.status, "totp disable" in answer.json["errors"][0]["message"]) == (401, True)
+    door.send("admin", "POST", f"{BOB}/disable", {})
+    assert door.ask("bob", "GET", "/whoami").status == 200
 
 
 def test_a_code_ends_what_was_mistyped(door: Door) -> None:

@@ -42,12 +42,12 @@ def test_accounts(held: Held) -> None:
     ann = held.transact(adding("ann", is_admin=True))
     assert held.read(accounts.has_any_account)
     assert held.read(lambda tx: accounts.find_account(tx, "ann")) == AccountRow(
-        ann, "ann", "hash of ann", is_admin=True, is_disabled=False, created_at=NOW, kind="user"
+        ann, "ann", "hash of ann", is_admin=True, is_disabled=False, created_at=NOW, kind="user", credentials_since=NOW
     )
     held.transact(lambda tx: accounts.set_password(tx, ann, "other", NOW + 1))
     found = held.read(lambda tx: accounts.find_account(tx, "ann"))
     assert found is not None
-    assert found.password_hash == "other"
+    assert (found.password_hash, found.credentials_since) == ("other", NOW + 1)
     assert held.read(policy.get_policy).accounts[ann].credentials_since == NOW + 1
     assert held.read(lambda tx: accounts.find_account(tx, "bob")) is None
 

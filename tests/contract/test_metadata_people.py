@@ -97,9 +97,10 @@ def test_an_address_is_of_one_account(held: Held, ann: int) -> None:
     held.transact(lambda tx: emails.put_email(tx, ann, "old@x", "old@x", NOW))
     held.transact(lambda tx: emails.put_email(tx, ann, "Ann@x", "ann@x", NOW + 1))
     row = EmailRow(ann, "ann", "Ann@x", NOW + 1, "local", is_disabled=False)
-    assert (
-        held.read(lambda tx: emails.find_email(tx, ann)) == held.read(lambda tx: emails.find_owner(tx, "ann@x")) == row
-    )
+    assert held.read(lambda tx: emails.find_email(tx, ann)) == row
+    assert held.read(lambda tx: emails.find_owner(tx, "ann@x")) == row
+    assert held.read(lambda tx: emails.find_email_of(tx, "ann")) == row
+    assert held.read(lambda tx: emails.find_email_of(tx, "ben")) is None
     assert held.read(lambda tx: emails.find_owner(tx, "old@x")) is None
     with pytest.raises(AlreadyExists):
         held.transact(lambda tx: emails.put_email(tx, ben, "ann@x", "ann@x", NOW))

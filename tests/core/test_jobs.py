@@ -114,15 +114,35 @@ def test_a_dead_workers_job_is_taken_over(world: World) -> None:
     assert (outcome.job.attempts, outcome.error) == (2, "")
 
 
-def test_a_job_that_kills_its_workers_is_buried(world: World) -> None:
-    """What no version of the code ever queued ends the process that meets it; it is not handed out for ever."""
-    queue(world, "store.discard", "a", {"not": "keys"})
+def test_a_job_that_kills_its_workers_is_buried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends every process that meets it is not handed out for ever."""
+
+    async def kill(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(jobs, "HANDLERS", {"store.discard": kill})
+    queue(world, "store.discard", "a")
     for _ in range(MOST_ATTEMPTS):
-        with pytest.raises(msgspec.ValidationError):
+        with pytest.raises(SystemExit):
             run(world)
         world.clock.advance(seconds=LEASE_SECONDS + 1)
     assert run(world) == []
     assert states(world) == [("store.discard", "dead", MOST_ATTEMPTS)]
+
+
+def test_a_job_that_nobody_can_do_fails_alone(world: World) -> None:
+    """What no version of the code ever queued is tried again as all that fails; the others of its batch are done."""
+    world.store.content.update(b=b"2")
+    queue(world, "mail.send", "a", {"no": "order"})
+    queue(world, "store.discard", "b", ["b"])
+    first, second = run(world)
+    assert first.error.startswith("ValidationError: ")
+    assert isinstance(first.flaw, msgspec.ValidationError)
+    assert (second.error, world.store.content) == ("", {})
+    for _ in range(MOST_ATTEMPTS):
+        world.clock.advance(seconds=LONGEST_WAIT_SECONDS * 2)
+        run(world)
+    assert states(world) == [("mail.send", "dead", MOST_ATTEMPTS)]
 
 
 def test_a_job_that_was_taken_over_is_left_alone() -> None:

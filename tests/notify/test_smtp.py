@@ -93,6 +93,13 @@ def test_nobody_there() -> None:
 def test_no_line_breaks_into_headers() -> None:
     """What would be another header is refused before anything is sent."""
     with Post() as post:
-        with pytest.raises(ValueError, match="linefeed or carriage return"):
+        with pytest.raises(Unavailable, match="cannot be written"):
             send(post.options(), Letter("erin@example.com", "Hello\nBcc: fred@example.com", "text"))
         assert post.handler.taken == []
+
+
+@pytest.mark.parametrize("local", ["=?utf-8?q?=0a?=", "=?utf-8?q?ceo=40bank.com=2c?=", "=?utf-8?q?x?="])
+def test_no_letter_says_another_recipient(local: str) -> None:
+    """What the library cannot write, or would write as another recipient, is refused before anything is sent."""
+    with pytest.raises(Unavailable, match="the letter cannot be written"):
+        send(SmtpOptions("127.0.0.1", free_port(), "none", "r@x.org"), Letter(f"{local}@example.com", "Hello", "text"))

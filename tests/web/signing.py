@@ -7,6 +7,8 @@ from typing import Any
 from entrepot.authn.providers import HttpProviders
 from entrepot.core.registry import Rules
 from entrepot.core.sign_on_providers import ProviderChange, add_provider, change_provider
+from entrepot.ports.directory import Directory
+from entrepot.ports.mail import Mail
 from tests.support.asgi import Answer
 from tests.support.browser import Browser, browser_at
 from tests.support.provider import CLIENT, SECRET, LocalProvider
@@ -19,9 +21,11 @@ START = f"/login/oidc/{NAME}"
 class Signing:
     """One registry and one provider."""
 
-    def __init__(self, *, is_private_allowed: bool = True) -> None:
+    def __init__(
+        self, *, is_private_allowed: bool = True, directory: Directory | None = None, mail: Mail | None = None
+    ) -> None:
         self.provider = LocalProvider()
-        self.world = World(rules=Rules(private_addresses=True))
+        self.world = World(rules=Rules(private_addresses=True), directory=directory, mail=mail)
         self.providers = HttpProviders(is_private_allowed=is_private_allowed)
         self.world.registry.trust.providers = self.providers
         self.add()

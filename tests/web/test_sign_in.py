@@ -210,3 +210,41 @@ def test_signing_out_twice(world: World) -> None:
     page = browser.get("/login")
     assert browser.submit(page, "/logout").status == 303
     assert world.run(find_session(world.registry, "no token")) is None
+
+
+@pytest.mark.parametrize(
+    "cookie", ["tracking=b,{ours}", "\xa0{ours}", "\x85{ours}", "{ours}; {ours}", "a=b;{other}; {ours}"]
+)
+def test_cookies_of_other_hosts_are_not_ours(world: World, cookie: str) -> None:
+    """A cookie that another host of the domain may set opens no session, however it is written; nor do two at once."""
+    browser = browser_at(world)
+    browser.scheme = "https"
+    browser.sign_in("bob")
+    ours = f"__Host-entrepot={browser.cookies['__Host-entrepot']}"
+    client = Client(browser.face, world.runner, scope={"scheme": "https"})
+
+    def is_in(text: str) -> bool:
+        return ACCOUNT in client.request("GET", "/login", cookie=text).body.decode()
+
+    assert is_in(f"a=b; {ours}")
+    assert not is_in(cookie.format(ours=ours, other="__Host-entrepot=" + "A" * 43))
+
+
+def test_cookies_in_several_headers(world: World) -> None:
+    """A browser that speaks HTTP/2 may send each cookie by itself."""
+    browser = browser_at(world)
+    browser.sign_in("bob")
+    pairs = [(b"cookie", b"a=b"), (b"cookie", f"entrepot={browser.cookies['entrepot']}".encode())]
+    client = Client(browser.face, world.runner, scope={"headers": [(b"host", b"registry.test"), *pairs]})
+    assert ACCOUNT in client.request("GET", "/login").body.decode()
+
+
+def test_signing_in_again_ends_the_session_before(world: World) -> None:
+    """A browser has one session: what it was signed in as is over, also for whoever has the cookie of it."""
+    browser = browser_at(world)
+    browser.sign_in("bob")
+    before = dict(browser.cookies)
+    browser.sign_in("alice")
+    assert world.rows("select a.name from web_session s join account a on a.id = s.account") == [("alice",)]
+    browser.cookies = before
+    assert ACCOUNT not in browser.get("/login").body.decode()

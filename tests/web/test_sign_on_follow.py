@@ -213,3 +213,11 @@ def test_a_sign_in_while_the_provider_answers(signing: Signing, erin: Browser, m
     check(signing)
     ((after,),) = world.rows("select checked_at from sign_on_link")
     assert (after - before, is_in(erin)) == (1, True)
+
+
+def test_the_cookie_lasts_as_long_as_the_session(signing: Signing, erin: Browser) -> None:
+    """Once a session is extended, the next page lets the browser keep its cookie so much longer."""
+    check(signing, HOURS - 3600)
+    (cookie,) = (value for name, value in erin.get("/login").pairs if name == "set-cookie")
+    assert cookie.startswith(f"entrepot={erin.cookies['entrepot']};")
+    assert f"Max-Age={HOURS};" in cookie

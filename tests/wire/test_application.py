@@ -207,9 +207,10 @@ def test_the_clock_is_the_machines() -> None:
 def test_a_worker_runs_what_is_due_until_it_is_stopped(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It schedules what comes back, tells what failed, and ends with the signal."""
+    """It schedules what comes back, tells what failed, where it was a mistake of ours, and ends with the signal."""
     settings = configured(tmp_path)
-    statement = "insert into job (kind, key, payload, run_at, created_at) values ('of.the.future', '', '[]', 0, 0)"
+    queued = "('of.the.future', '', '[]', 0, 0), ('store.discard', '', '{}', 0, 0)"
+    statement = f"insert into job (kind, key, payload, run_at, created_at) values {queued}"
 
     async def work() -> None:
         async with open_registry(settings) as registry:
@@ -219,14 +220,17 @@ def test_a_worker_runs_what_is_due_until_it_is_stopped(
             async def has_run() -> bool:
                 rows = await registry.database.read(lambda tx: tx.all("select kind, attempts, run_at from job"))
                 done = {row[0] for row in rows if row[1] or row[2] > registry.clock.now()}
-                return done == {*RECURRING, "of.the.future"}
+                return done == {*RECURRING, "of.the.future", "store.discard"}
 
             await eventually(has_run)
             os.kill(os.getpid(), signal.SIGTERM)
             await running
 
     run(work())
-    assert "no handler for jobs of the kind of.the.future" in "".join(capfd.readouterr())
+    told = "".join(capfd.readouterr())
+    assert "no handler for jobs of the kind of.the.future" in told
+    assert "Traceback" in told
+    assert "ValidationError: Expected `array`" in told
 
 
 def test_a_worker_waits_for_a_database_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:

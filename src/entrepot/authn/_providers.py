@@ -7,6 +7,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -29,11 +30,11 @@ class AskedProviders(Issuers):
     def __init__(self, *, is_private_allowed: bool) -> None:
         super().__init__(is_private_allowed=is_private_allowed)
         self._known: dict[str, tuple[float, Endpoints | str]] = {}
-        self._discovering = asyncio.Lock()
+        self._discovering: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def discover(self, issuer: Issuer) -> Endpoints:
         # Strangers may ask for this as often as they like: they all wait for one answer, a bad one included.
-        async with self._discovering:
+        async with self._discovering.setdefault(issuer.url, asyncio.Lock()):
             until, found = self._known.get(issuer.url, (float("-inf"), ""))
             if self._seconds() >= until:
                 found = await self._look(issuer.url)

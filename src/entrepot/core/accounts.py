@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -108,9 +108,7 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
     _require_self_or_admin(caller, act.snapshot, name)
     require_good_password(change.new, "password")
     row = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if row.source != LOCAL:
-        where = "in the directory" if row.source == LDAP else "at the provider they sign on with"
-        raise Conflict(f"the password of this user is {where}; change it there", user=name)
+    require_local(row, "password")
     if is_self(caller, name):
         await _require_current(registry, row, change, caller.origin.address)
     encoded = await registry.hasher.hash(change.new)
@@ -119,7 +117,8 @@ async def change_password(registry: Registry, caller: Caller, name: str, change:
         account = await get_row(tx, name)
         if account.password_hash != row.password_hash:
             raise Conflict("the password was changed by somebody else at this moment", user=name)
-        await accounts.set_password(tx, account.id, encoded, act.now)
+        # Not when it began: a proof of the password before may have been used since.
+        await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await _note(tx, act, Event("user.password", act.actor, name))
 
     await registry.database.transact(record)
@@ -189,6 +188,13 @@ async def prove_own_password(registry: Registry, row: AccountRow, password: str,
         await prove_once(registry, row.name, address, prove)
     except Unauthenticated as error:
         raise Denied(error.message, field=field) from None
+
+
+def require_local(account: AccountRow, what: Literal["password", "second factor", "address"]) -> None:
+    """Raise Conflict for a user whose password is proved elsewhere, where all the rest of it belongs as well."""
+    if account.source != LOCAL:
+        where = "in the directory" if account.source == LDAP else "at the provider they sign on with"
+        raise Conflict(f"the {what} of this user is {where}; change it there", user=account.name)
 
 
 def require_good_password(password: str, field: str) -> None:

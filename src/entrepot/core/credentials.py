@@ -9,6 +9,7 @@ import msgspec
 
 from entrepot.core.accounts import require_admin
 from entrepot.core.grants import require_own
+from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.core.services import require_keeper, require_unscoped
 from entrepot.domain.access import Caller, Identity
@@ -127,6 +128,7 @@ async def add_login_password(registry: Registry, caller: Caller, seconds: int) -
     secret = make_secret("tmp")
 
     async def record(tx: Tx) -> CredentialRow:
+        await _require_standing(tx, act)
         parent = await _find_parent(tx, act, identity)
         # It is for clients that push and pull: nothing administers by it.
         scopes = parent.scopes if parent is not None and ADMIN_SCOPE not in parent.scopes else ()
@@ -202,6 +204,9 @@ async def _get_row(tx: Tx, holder: Holder, number: int) -> CredentialRow:
 async def _require_standing(tx: Tx, act: Act) -> None:
     # What was revoked this very second, by another worker, must leave nothing behind that lasts.
     caller = act.caller
+    if caller.identity is not None and caller.since:
+        account = await accounts.find_account_by_id(tx, caller.identity.account)
+        require_as_proved(account.credentials_since if account else act.now, caller.since)
     if caller.identity is None or not caller.credential:
         return
     row = await credentials.find_credential(tx, caller.identity.account, caller.credential)

@@ -13,7 +13,7 @@ import msgspec
 from entrepot.core import credentials
 from entrepot.core.credentials import Holder, Made, NewSecret
 from entrepot.core.registry import SECOND, Registry
-from entrepot.core.sessions import fingerprint_of
+from entrepot.core.sessions import by_session, fingerprint_of
 from entrepot.domain.access import Caller, Identity, Origin
 from entrepot.domain.device import (
     LETTERS,
@@ -42,6 +42,7 @@ MOST_OF_A_NETWORK: Final = 20
 MOST_OF_A_SITE: Final = 500
 MOST_MISSES: Final = 10
 TOKEN_DAYS: Final = 30
+BY_DEVICE: Final = "device-code"
 DIFFERENT: Final = 4
 Problem = Literal["authorization_pending", "slow_down", "access_denied", "expired_token"]
 
@@ -122,8 +123,10 @@ async def find(registry: Registry, session: SessionRow, code: str) -> DeviceRow:
     return row
 
 
-async def decide(registry: Registry, session: SessionRow, code: str, *, is_approved: bool) -> DeviceRow:
-    """Let the program that shows a code log in as whoever is signed in, or do not; once.
+async def decide(
+    registry: Registry, session: SessionRow, code: str, *, is_approved: bool, address: str = ""
+) -> DeviceRow:
+    """Let the program that shows a code log in as whoever is signed in, at an address, or do not; once.
 
     Raises CredentialUnknown, TooMany.
     """
@@ -133,6 +136,10 @@ async def decide(registry: Registry, session: SessionRow, code: str, *, is_appro
     whose = session.account, session.until if session.provider else 0
 
     async def record(tx: Tx) -> bool:
+        present = await sessions.get_session(tx, session.id)
+        if present is None or not present.is_live(now):
+            # Ended since the page was asked for: by another password, perhaps.
+            raise CredentialUnknown("you are not signed in any more; sign in, and type the code again")
         if is_approved:
             is_first = await device_codes.approve_device(tx, row.fingerprint, whose, now)
         else:
@@ -140,7 +147,8 @@ async def decide(registry: Registry, session: SessionRow, code: str, *, is_appro
         if is_first:
             detail: dict[str, object] = {"machine": row.name, "address": row.address, "scopes": list(row.scopes)}
             kind: EventKind = "device.approved" if is_approved else "device.denied"
-            await events.add_event(tx, Event(kind, session.name, session.name, detail), now)
+            by = by_session(session, address)
+            await events.add_event(tx, Event(kind, session.name, session.name, detail), now, by)
         return is_first
 
     if not await registry.database.transact(record):
@@ -165,7 +173,7 @@ async def redeem(registry: Registry, device_code: str, origin: Origin) -> Made |
     if account is None or account.credentials_since > (row.decided_at or 0):
         return Waiting("access_denied")
     identity = Identity(row.account or 0, account.name)
-    caller = Caller(identity, None, origin, until=row.account_until)
+    caller = Caller(identity, None, origin, until=row.account_until, method=BY_DEVICE)
     holder = Holder(account.name, "user")
     new = NewSecret(f"{row.name} {_different()}", row.scopes, TOKEN_DAYS)
     return await credentials.add_credential(registry, caller, holder, new)

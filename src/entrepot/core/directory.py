@@ -67,6 +67,15 @@ async def prove(registry: Registry, where: Directory, name: str, password: str) 
     return Identity(linked.id, linked.name)
 
 
+async def require_not_theirs(registry: Registry, name: str) -> None:
+    """Raise AlreadyExists for a name of the directory, which is nobody else's to take, whether they have come or not.
+
+    Raises Unavailable, TooMany while the directory cannot be asked.
+    """
+    if registry.directory is not None and name in await registry.directory.find([name]):
+        raise AlreadyExists("this is the name of somebody in the directory; choose another one", user=name)
+
+
 async def check_accounts(registry: Registry) -> None:
     """Look for every account of the directory there, and let accounts and teams here follow. A job, every 5 minutes.
 

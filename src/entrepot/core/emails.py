@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin
+from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin, require_local
 from entrepot.core.changes import note
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_known, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
 from entrepot.core.services import require_unscoped
 from entrepot.domain.access import Caller
-from entrepot.domain.directory import LDAP
-from entrepot.domain.errors import AlreadyExists, Conflict, Denied
+from entrepot.domain.errors import AlreadyExists, Denied
 from entrepot.domain.events import Event
 from entrepot.domain.mail import fold_address, parse_address, wrong_code
 from entrepot.metadata import emails, mail_codes
@@ -131,8 +130,7 @@ async def _require_keeper(registry: Registry, caller: Caller, name: str, new: Ne
         return await registry.database.read(lambda tx: get_user_row(tx, name))
     require_unscoped(caller)
     account = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if account.source == LDAP:
-        raise Conflict("the address of this user is in the directory", user=name)
+    require_local(account, "address")
     # Whoever has the address gets another password by it: a secret that was left lying about must not do.
     if new.password is None:
         raise Denied("this takes your password", field="password")

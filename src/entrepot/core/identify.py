@@ -16,7 +16,7 @@ from entrepot.core import federate, tokens
 from entrepot.core.attempts import is_flooded, prove_once
 from entrepot.core.decide import decide, is_open
 from entrepot.core.directory import find_directory, prove
-from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair, remembered
+from entrepot.core.prove import KEPT_SECONDS, kept_until, prove_alone, prove_pair, remembered, require_as_proved
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.core.second_factor import require_password_enough
 from entrepot.domain.access import ANONYMOUS, NOTHING, UNKNOWN, Action, Caller, Identity, Scope
@@ -216,7 +216,8 @@ async def _prove(registry: Registry, name: str, password: str) -> Caller:
     if account is None or account.kind != "user" or account.is_disabled or not is_right:
         raise Unauthenticated("wrong user name or password")
     require_password_enough(registry.rules, account)
-    return Caller(Identity(account.id, account.name), None, method=BY_PASSWORD, is_fresh=True)
+    identity = Identity(account.id, account.name)
+    return Caller(identity, None, method=BY_PASSWORD, is_fresh=True, since=account.credentials_since)
 
 
 async def refresh_identity(registry: Registry, token: str) -> Identity:
@@ -225,12 +226,16 @@ async def refresh_identity(registry: Registry, token: str) -> Identity:
 
 
 async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service: Service, *, offline: bool) -> Issued:
-    """A token for what the caller may have of `scopes`; what they may not have is left out, never refused."""
+    """A token for what the caller may have of `scopes`; what they may not have is left out, never refused.
+
+    Raises Unauthenticated where the password that was shown is not good any more.
+    """
     now, identity = registry.clock.now(), caller.identity
     # Another process may have been told a moment ago that they may, or that the key which signs is revoked; what this
     # one knows will do while the database is away.
     with suppress(Unavailable):
         await registry.policy.refresh()
+    _require_as_proved(registry, caller)
     granted = _grant(registry, caller, scopes)
     signer, seconds = registry.policy.keys.get_signer(now), _seconds(registry, caller, now)
     account, name = (identity.account, identity.name) if identity else (0, "")
@@ -244,8 +249,19 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
         # For ourselves alone, whichever service the access token is for.
         ours = tokens.Parties(service.issuer, service.issuer, account, name)
         days = registry.rules.refresh_days * DAY // SECOND
-        refresh = tokens.sign(signer, tokens.new_claims(ours, now, days, "refresh", []))
+        # Void with the password that it was asked for with, however narrowly that was changed before.
+        claimed = replace(tokens.new_claims(ours, now, days, "refresh", []), at=caller.since or now)
+        refresh = tokens.sign(signer, claimed)
     return Issued(tokens.sign(signer, replace(claims, cid=caller.credential)), seconds, claims.iat, refresh)
+
+
+def _require_as_proved(registry: Registry, caller: Caller) -> None:
+    if not caller.since or caller.identity is None:
+        return
+    account = registry.policy.snapshot.find_account(caller.identity.account)
+    if account is None:
+        raise Unauthenticated("wrong user name or password")
+    require_as_proved(account.credentials_since, caller.since)
 
 
 def _seconds(registry: Registry, caller: Caller, now: int) -> int:

@@ -47,6 +47,7 @@ BEAT_SECONDS: Final = 20
 BATCH: Final = 20
 MOST_ATTEMPTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 3600
+LONGEST_ERROR: Final = 300
 WORKER_DIED: Final = "its worker died"
 RECURRING: Final = {
     EXPIRE: 300,
@@ -67,11 +68,15 @@ Handler = Callable[[Registry, str], Awaitable[None]]
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a job: an empty `error` is success; a `is_dead` one is not tried again."""
+    """What became of a job: an empty `error` is success; a `is_dead` one is not tried again.
+
+    `flaw` is what the handler raised that no verb raises: a mistake of ours, to be logged with where it happened.
+    """
 
     job: JobRow
     error: str
     is_dead: bool = False
+    flaw: Exception | None = None
 
 
 async def discard(registry: Registry, payload: str) -> None:
@@ -208,7 +213,7 @@ async def _run(registry: Registry, worker: str, job: JobRow) -> Outcome:
     ):
         return Outcome(job, "taken by another worker")
     handler = HANDLERS.get(job.kind)
-    error = f"no handler for jobs of the kind {job.kind}"
+    error, flaw = f"no handler for jobs of the kind {job.kind}", None
     if handler is not None:
         beat = asyncio.create_task(_beat(registry, worker, job))
         try:
@@ -216,9 +221,12 @@ async def _run(registry: Registry, worker: str, job: JobRow) -> Outcome:
             error = ""
         except EntrepotError as failure:
             error = failure.message
+        except Exception as failure:  # noqa: BLE001 - one job that nobody can do must not keep all others from being done
+            error, flaw = f"{type(failure).__name__}: {failure}"[:LONGEST_ERROR], failure
         finally:
             beat.cancel()
-    return await registry.database.transact(lambda tx: _settle(tx, worker, job, error, registry.clock.now()))
+    outcome = await registry.database.transact(lambda tx: _settle(tx, worker, job, error, registry.clock.now()))
+    return outcome if flaw is None else msgspec.structs.replace(outcome, flaw=flaw)
 
 
 async def _beat(registry: Registry, worker: str, job: JobRow) -> None:

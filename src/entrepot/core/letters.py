@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from entrepot.core.accounts import LOCAL
+from entrepot.core.mail_invitations import is_entitled
 from entrepot.core.mailing import Order
 from entrepot.core.registry import DAY, Registry
 from entrepot.domain.directory import LDAP
@@ -58,6 +60,11 @@ ELSEWHERE: Final = (
     "Somebody asked for another password for your account {name} on {place}.\n\n"
     "It is the one of your company's directory: change it there, or ask whoever looks after it.\n"
 )
+PROVIDED: Final = (
+    "You have no password here\n\n"
+    "Somebody asked for another password for your account {name} on {place}.\n\n"
+    "It has none: you sign on with a provider. Change the password there, or ask whoever looks after it.\n"
+)
 NOBODY: Final = (
     "There is no account for this address\n\n"
     "Somebody asked for another password on {place}, for an account with this address. There is none.\n"
@@ -69,12 +76,19 @@ async def send_letter(registry: Registry, payload: str) -> None:
     order, now = msgspec.json.decode(payload, type=Order), registry.clock.now()
     if registry.mail is None or order.until <= now:
         return
+    if order.kind == "invite" and not await _is_wanted(registry, order, now):
+        return
     code = make_mail_code(order.selector)
     letter = await registry.database.transact(lambda tx: _write(tx, order, code, now))
     if letter is None and order.kind == "reset":
         letter = await _write_elsewhere(registry, order)
     if letter is not None:
         await registry.mail.send(_filled(registry, letter, order, code))
+
+
+async def _is_wanted(registry: Registry, order: Order, now: int) -> bool:
+    row = await registry.database.read(lambda tx: mail_codes.find_code(tx, order.selector, now))
+    return row is None or await is_entitled(registry, row)
 
 
 class _Draft(msgspec.Struct, frozen=True):
@@ -131,8 +145,8 @@ async def _write_reset(tx: Tx, order: Order, code: MailCode, now: int) -> _Draft
     owner = await _find_owner(tx, order.to)
     if owner is None:
         return _Draft(order.to, NOBODY) if "@" in order.to else None
-    if owner.source == LDAP:
-        return _Draft(owner.address, ELSEWHERE, {"name": owner.name})
+    if owner.source != LOCAL:
+        return _Draft(owner.address, ELSEWHERE if owner.source == LDAP else PROVIDED, {"name": owner.name})
     if owner.is_disabled:
         return None
     await put_reset_code(tx, owner.account, (owner.address, ""), code, now)
@@ -152,8 +166,7 @@ async def put_reset_code(tx: Tx, account: int, made: tuple[str, str], code: Mail
 async def _find_owner(tx: Tx, who: str) -> EmailRow | None:
     if "@" in who:
         return await emails.find_owner(tx, fold_address(who))
-    account = await accounts.find_account(tx, who)
-    return None if account is None else await emails.find_email(tx, account.id)
+    return await emails.find_email_of(tx, who)
 
 
 async def _write_elsewhere(registry: Registry, order: Order) -> _Draft | None:

@@ -68,10 +68,13 @@ async def count_stranger(tx: Tx, key: bytes, address: str, to: str, now: int) ->
 
 
 async def count_known(tx: Tx, key: bytes, act: Act, to: str) -> None:
-    """Count a mail that somebody with an account asks for. Raises TooMany."""
+    """Count a mail that somebody with an account asks for; what strangers ask for keeps none of them back.
+
+    Raises TooMany.
+    """
     who = act.caller.identity.account if act.caller.identity else 0
     await _count(tx, _bucket(key, "account", str(who)), MOST_PER_ACCOUNT, act.now)
-    await _count(tx, _bucket(key, "recipient", fold_address(to)), MOST_PER_RECIPIENT, act.now)
+    await _count(tx, _bucket(key, "known", fold_address(to)), MOST_PER_RECIPIENT, act.now)
 
 
 def require_mail(registry: Registry) -> None:
@@ -117,6 +120,8 @@ async def _count(tx: Tx, bucket: str, most: int, now: int) -> None:
         raise TooMany("too many mails were asked for; try again in an hour")
 
 
-def _bucket(key: bytes, kind: Literal["order", "all", "site", "source", "recipient", "account"], text: str) -> str:
+def _bucket(
+    key: bytes, kind: Literal["order", "all", "site", "source", "recipient", "account", "known"], text: str
+) -> str:
     # Keyed: what strangers typed is not for whoever reads the table.
     return hmac.digest(key, f"mail {kind} {text}".encode(), "sha256").hex()

@@ -48,6 +48,16 @@ def kept_until(caller: Caller, now: int) -> int:
     return min(until, caller.until) if caller.until else until
 
 
+def require_as_proved(credentials_since: int, since: int) -> None:
+    """Raise Unauthenticated where the credentials of an account are others than when its password was proved.
+
+    `since` is as in Caller. Passwords are remembered, and take long to check: what lasts longer than a request is made
+    of the present one alone.
+    """
+    if since and credentials_since > since:
+        raise Unauthenticated("the password, or what it needs with it, was changed at this moment; log in again")
+
+
 async def prove_alone(registry: Registry, secret: str, address: str = "") -> Caller:
     """The caller behind a secret that came as a bearer token, without a name. Raises Unauthenticated, TooMany."""
     proof = await _find(registry, secret)

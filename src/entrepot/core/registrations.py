@@ -6,14 +6,16 @@ import msgspec
 
 from entrepot.core.accounts import require_free, require_good_password
 from entrepot.core.changes import account_of, note, require_admitted
+from entrepot.core.directory import require_not_theirs
 from entrepot.core.emails import put_free
+from entrepot.core.mail_invitations import is_entitled
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger, order_mail, require_mail, use_code
 from entrepot.core.organisations import admit, get_user
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller, Identity
 from entrepot.domain.errors import Conflict, Denied
 from entrepot.domain.events import Event
-from entrepot.domain.mail import domain_of, parse_address, wrong_code
+from entrepot.domain.mail import Purpose, domain_of, parse_address, wrong_code
 from entrepot.domain.names import require_free_name
 from entrepot.metadata import accounts, organisations
 from entrepot.metadata.accounts import AccountRow
@@ -49,14 +51,16 @@ async def request_registration(registry: Registry, caller: Caller, email: str) -
 async def confirm_registration(registry: Registry, code: str, new: Registration) -> AccountRow:
     """Make the account that a code is for, in the organisation that it invites into.
 
-    Raises NameInvalid, RequestInvalid, CodeInvalid, TooMany, and, only with a good code, AlreadyExists and Denied.
+    Raises NameInvalid, RequestInvalid, CodeInvalid, TooMany, and, only with a good code, AlreadyExists, Denied, and
+    Unavailable while the directory, whose names are nobody's to take, cannot be asked.
     """
     require_free_name(new.name)
     require_good_password(new.password, "password")
-    row = await check_code(registry, ("register", "invite"), code)
+    row = await _check(registry, ("register", "invite"), code)
     if row.purpose == "register" or registry.rules.registration == "off":
         _require_open(registry, row.address)
     await registry.database.read(lambda tx: require_free(tx, new.name))
+    await require_not_theirs(registry, new.name)
     encoded, act = await registry.hasher.hash(new.password), registry.act(caller=Caller(None, None))
 
     async def record(tx: Tx) -> AccountRow:
@@ -82,7 +86,7 @@ async def accept_invitation(registry: Registry, caller: Caller, code: str) -> Me
     Raises CodeInvalid, InsufficientScope, Conflict.
     """
     require_admitted(caller, Action.ORGANISATION_READ, "")
-    row, act = await check_code(registry, ("invite",), code), registry.act(caller)
+    row, act = await _check(registry, ("invite",), code), registry.act(caller)
 
     async def record(tx: Tx) -> MemberRow | None:
         account = await accounts.find_account_by_id(tx, account_of(caller))
@@ -94,6 +98,13 @@ async def accept_invitation(registry: Registry, caller: Caller, code: str) -> Me
     member = await registry.database.transact(record)
     await registry.policy.refresh()
     return member
+
+
+async def _check(registry: Registry, purposes: tuple[Purpose, ...], code: str) -> CodeRow:
+    row = await check_code(registry, purposes, code)
+    if row.purpose == "invite" and not await is_entitled(registry, row):
+        raise wrong_code()
+    return row
 
 
 async def _join(tx: Tx, act: Act, account: AccountRow, row: CodeRow) -> MemberRow | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from entrepot.core.accounts import get_user_row, require_admin, require_good_password
+from entrepot.core.accounts import LOCAL, get_user_row, is_self, require_admin, require_good_password, require_local
 from entrepot.core.changes import note
 from entrepot.core.letters import put_reset_code
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
-from entrepot.domain.directory import LDAP
-from entrepot.domain.errors import Conflict, RequestInvalid
+from entrepot.domain.errors import Denied, RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.mail import LONGEST_ADDRESS, make_mail_code, parse_address, wrong_code
-from entrepot.metadata import accounts, events, policy
+from entrepot.metadata import accounts, emails, events, policy
 from entrepot.ports.database import Tx
 
 
@@ -26,7 +25,9 @@ async def request_reset(registry: Registry, caller: Caller, who: str) -> None:
     now, key = registry.clock.now(), registry.policy.token_key
 
     async def record(tx: Tx) -> None:
-        if await count_stranger(tx, key, caller.origin.address, to, now):
+        # One address has its letters, whether it is asked for by itself, which is nobody's name, or by its user's name.
+        owner = await emails.find_email_of(tx, to)
+        if await count_stranger(tx, key, caller.origin.address, owner.address if owner else to, now):
             await order_mail(tx, key, Order("reset", to, now + SEND_WITHIN), now)
 
     await registry.database.transact(record)
@@ -44,9 +45,9 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
     async def record(tx: Tx) -> None:
         await use_code(tx, row)
         account = await accounts.find_account_by_id(tx, row.account or 0)
-        if account is None or account.is_disabled or account.source == LDAP:
+        if account is None or account.is_disabled or account.source != LOCAL:
             raise wrong_code()
-        await accounts.set_password(tx, account.id, encoded, now)
+        await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"by": "reset code", "made_by": row.created_by}
         await events.add_event(tx, Event("user.password", account.name, account.name, detail), now)
@@ -58,16 +59,18 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
 async def make_reset_code(registry: Registry, caller: Caller, name: str) -> tuple[str, int]:
     """A code for another password, to be handed over without mail, and until when it holds (microseconds).
 
-    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for users of the directory.
+    Raises AccountUnknown, Denied, InsufficientScope, and Conflict for users whose password is elsewhere.
     """
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
+    if is_self(caller, name):
+        # A token that was left lying about would become the password.
+        raise Denied("to change your own password, give the present one; a code is for somebody else", user=name)
     code = make_mail_code()
 
     async def record(tx: Tx) -> int:
         account = await get_user_row(tx, name)
-        if account.source == LDAP:
-            raise Conflict("the password of this user is in the directory; change it there", user=name)
+        require_local(account, "password")
         until = await put_reset_code(tx, account.id, ("", act.actor), code, act.now)
         await note(tx, act, Event("user.reset-code", act.actor, name))
         return until

@@ -11,9 +11,11 @@ from typing import Final
 import msgspec
 
 from entrepot.core.accounts import require_admin
+from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.services import require_unscoped
 from entrepot.domain.access import Caller, Identity
+from entrepot.domain.audit import By
 from entrepot.domain.device import is_token, new_token, parse_agent
 from entrepot.domain.errors import AccountUnknown, CredentialUnknown, Denied
 from entrepot.domain.events import Event
@@ -26,6 +28,7 @@ HOUR: Final = 3600 * SECOND
 TOUCH: Final = 60 * SECOND
 FORGET_BATCH: Final = 1000
 PASSWORD: Final = "password"  # noqa: S105 - how somebody signed in
+SESSION: Final = "session"
 
 
 class Browser(msgspec.Struct, frozen=True):
@@ -36,10 +39,12 @@ class Browser(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How somebody signed in: by a provider (its id and name), or by a password here."""
+    """How somebody signed in: by a provider (its id and name), or by a password here; the rest is as in Caller."""
 
     provider: int | None = None
     name: str = PASSWORD
+    since: int = 0
+    method: str = PASSWORD
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -58,7 +63,10 @@ def fingerprint_of(token: str) -> str:
 
 
 async def open_session(registry: Registry, identity: Identity, browser: Browser, way: Way = BY_PASSWORD) -> Opened:
-    """A session of whoever has proved who they are. The oldest of more than fifty ends. Raises Denied."""
+    """A session of whoever has proved who they are. The oldest of more than fifty ends.
+
+    Raises Denied, and Unauthenticated where the password that was proved is not good any more.
+    """
     now, token = registry.clock.now(), new_token()
     until = now + registry.rules.sign_on_hours * HOUR
     new = NewSessionRow(
@@ -70,10 +78,12 @@ async def open_session(registry: Registry, identity: Identity, browser: Browser,
         account = await accounts.find_account(tx, identity.name)
         if account is None or account.id != identity.account or account.is_disabled:
             raise Denied("this account is disabled", user=identity.name)
+        require_as_proved(account.credentials_since, way.since)
         await sessions.add_session(tx, new, now)
         await sessions.remove_oldest(tx, identity.account, MOST_SESSIONS)
         detail: dict[str, object] = {"by": way.name, "address": browser.address}
-        await events.add_event(tx, Event("session.opened", identity.name, identity.name, detail), now)
+        by = By(identity.account, browser.address, way.method)
+        await events.add_event(tx, Event("session.opened", identity.name, identity.name, detail), now, by)
 
     await registry.database.transact(record)
     registry.trust.count_sign_in(way.name, "signed-in")
@@ -93,9 +103,15 @@ async def find_session(registry: Registry, token: str) -> SessionRow | None:
     return row
 
 
-async def close_session(registry: Registry, session: SessionRow) -> None:
-    """Sign out."""
-    await registry.database.transact(lambda tx: _remove(tx, session, session.name, registry.clock.now()))
+async def close_session(registry: Registry, session: SessionRow, address: str = "") -> None:
+    """Sign out, from an address."""
+    who = session.name, by_session(session, address)
+    await registry.database.transact(lambda tx: _remove(tx, session, who, registry.clock.now()))
+
+
+def by_session(session: SessionRow, address: str) -> By:
+    """What the audit log remembers of what a signed-in browser does from an address."""
+    return By(session.account, address, SESSION)
 
 
 async def list_sessions(
@@ -131,7 +147,7 @@ async def end_session(registry: Registry, caller: Caller, number: int) -> None:
         row = await sessions.get_session(tx, number)
         if row is None or not _may_end(registry, caller, row):
             raise CredentialUnknown("there is no such session, or it is not yours to end", id=number)
-        await _remove(tx, row, act.actor, act.now)
+        await _remove(tx, row, (act.actor, act.by), act.now)
 
     await registry.database.transact(record)
 
@@ -143,9 +159,10 @@ async def forget_sessions(registry: Registry) -> None:
         pass
 
 
-async def _remove(tx: Tx, session: SessionRow, actor: str, now: int) -> None:
+async def _remove(tx: Tx, session: SessionRow, who: tuple[str, By], now: int) -> None:
+    actor, by = who
     if await sessions.remove_session(tx, session.id):
-        await events.add_event(tx, Event("session.closed", actor, session.name, {"id": session.id}), now)
+        await events.add_event(tx, Event("session.closed", actor, session.name, {"id": session.id}), now, by)
 
 
 def _require_keeper(registry: Registry, caller: Caller, user: str) -> str:

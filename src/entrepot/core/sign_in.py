@@ -8,15 +8,15 @@ import msgspec
 
 from entrepot.core.attempts import settle
 from entrepot.core.identify import BY_PASSWORD, authenticate, log_in, parse_basic
+from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import Registry
-from entrepot.core.second_factor import Verdict, require_right, spend
+from entrepot.core.second_factor import Verdict, note_recovered, require_right, spend
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import Caller, Identity
 from entrepot.domain.errors import CodeNeeded, EnrolmentNeeded
-from entrepot.domain.events import Event
 from entrepot.domain.names import FEDERATED
 from entrepot.domain.secrets import is_secret
-from entrepot.metadata import accounts, events, totp
+from entrepot.metadata import accounts, totp
 from entrepot.ports.database import Tx
 
 BY_CODE: Final = "password-and-code"
@@ -49,12 +49,13 @@ async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Call
     """
     try:
         return await log_in(registry, cache, typed.name, typed.password, typed.address)
-    except CodeNeeded:
+    except CodeNeeded as error:
         if not typed.code:
             raise
-    identity = await _spend(registry, typed.name, typed.code)
+        since = error.since
+    identity = await _spend(registry, typed.name, typed.code, since)
     await settle(registry, typed.name, typed.address)
-    return Caller(identity, None, method=BY_CODE, is_fresh=True)
+    return Caller(identity, None, method=BY_CODE, is_fresh=True, since=since)
 
 
 async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Shown) -> Caller:
@@ -67,27 +68,27 @@ async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Show
         return await authenticate(registry, cache, shown.header, lambda: shown.address)
     try:
         return await sign_in(registry, cache, Typed(name, password, shown.code, shown.address))
-    except EnrolmentNeeded:
+    except EnrolmentNeeded as error:
         if not shown.is_enrolling:
             raise
+        since = error.since
+    identity = await registry.database.read(lambda tx: _identity(tx, name, since))
     await settle(registry, name, shown.address)
-    identity = await registry.database.read(lambda tx: _identity(tx, name))
-    return Caller(identity, None, method=BY_PASSWORD, is_fresh=True)
+    return Caller(identity, None, method=BY_PASSWORD, is_fresh=True, since=since)
 
 
-async def _spend(registry: Registry, name: str, code: str) -> Identity:
+async def _spend(registry: Registry, name: str, code: str, since: int) -> Identity:
     now, key = registry.clock.now(), registry.policy.token_key
 
     async def record(tx: Tx) -> tuple[Identity, Verdict]:
-        identity = await _identity(tx, name)
+        identity = await _identity(tx, name, since)
         row = await totp.find_totp(tx, identity.account)
         if row is None or row.confirmed_at is None:
             # Switched off this very moment.
             return identity, "right"
         verdict = await spend(tx, key, row, code, now)
         if verdict == "recovered":
-            left = await totp.count_recovery_codes(tx, identity.account)
-            await events.add_event(tx, Event("user.totp.recovered", name, name, {"left": left}), now)
+            await note_recovered(tx, (identity.account, name), now)
         return identity, verdict
 
     identity, verdict = await registry.database.transact(record)
@@ -95,8 +96,9 @@ async def _spend(registry: Registry, name: str, code: str) -> Identity:
     return identity
 
 
-async def _identity(tx: Tx, name: str) -> Identity:
+async def _identity(tx: Tx, name: str, since: int) -> Identity:
     account = await accounts.find_account(tx, name)
     if account is None:
         raise CodeNeeded("this account is gone")
+    require_as_proved(account.credentials_since, since)
     return Identity(account.id, account.name)

@@ -15,11 +15,12 @@ from typing import Any, Final
 import msgspec
 
 from entrepot.core.accounts import require_free
-from entrepot.core.directory import set_memberships
+from entrepot.core.directory import require_not_theirs, set_memberships
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
 from entrepot.core.sessions import Browser, Opened, Way, fingerprint_of, open_session
-from entrepot.domain.access import Identity
+from entrepot.domain.access import Caller, Identity
+from entrepot.domain.audit import By
 from entrepot.domain.device import new_token
 from entrepot.domain.errors import AlreadyExists, Denied, EntrepotError, NameInvalid, Unauthenticated, Unknown
 from entrepot.domain.events import Event
@@ -84,6 +85,7 @@ class Returned(msgspec.Struct, frozen=True):
 class Arrived(msgspec.Struct, frozen=True):
     """A session of whoever has signed on, and where they wanted to go."""
 
+    caller: Caller
     opened: Opened
     goal: str
 
@@ -133,12 +135,13 @@ async def arrive(registry: Registry, name: str, returned: Returned, browser: Bro
         claimed = await believe(registry, provider, tokens, ticket.nonce)
         require_allowed(provider, claimed)
         await _take(registry, ticket)
-        link = await _settle(registry, provider, claimed, tokens.refresh_token)
+        link = await _settle(registry, provider, claimed, tokens.refresh_token, browser)
     except EntrepotError as error:
         await _note_refusal(registry, provider, error, browser)
         raise
-    opened = await open_session(registry, Identity(link.account, link.name), browser, Way(provider.id, provider.name))
-    return Arrived(opened, ticket.goal)
+    identity = Identity(link.account, link.name)
+    opened = await open_session(registry, identity, browser, Way(provider.id, provider.name, method=OIDC))
+    return Arrived(Caller(identity, None, method=OIDC, is_fresh=True), opened, ticket.goal)
 
 
 async def believe(registry: Registry, provider: Provider, tokens: Tokens, nonce: str) -> Claimed:
@@ -212,18 +215,24 @@ async def _require_answer(registry: Registry, provider: Provider, returned: Retu
         raise Denied(f"{provider.name} did not sign you in: {said or 'it gave no code'}", problem="provider")
 
 
-async def _settle(registry: Registry, provider: Provider, claimed: Claimed, refresh_token: str) -> LinkRow:
-    now = registry.clock.now()
+async def _settle(
+    registry: Registry, provider: Provider, claimed: Claimed, refresh_token: str, browser: Browser
+) -> LinkRow:
+    now, by = registry.clock.now(), _by(browser)
     sealed = seal(registry.policy.token_key, REFRESH, refresh_token)
+    link = await registry.database.read(lambda tx: sign_on.find_link(tx, provider.id, claimed.subject))
+    if link is None and provider.creates_accounts:
+        await _require_name(registry, provider, claimed)
 
     async def record(tx: Tx) -> LinkRow:
         link = await sign_on.find_link(tx, provider.id, claimed.subject)
-        link = link or await _make(tx, provider, claimed, now)
-        if link.gone_at is not None:
+        link = link or await _make(tx, provider, claimed, now, by)
+        # Whom the directory has lost, only the directory brings back.
+        if link.gone_at is not None and link.source == OIDC:
             await directory.set_back(tx, link.account)
             await policy.bump_policy_version(tx)
             event = Event("user.enabled", provider.source, link.name, {"reason": "signed on again"})
-            await events.add_event(tx, event, now)
+            await events.add_event(tx, event, now, by)
         elif link.is_disabled:
             raise Denied(f"{provider.name} knows you, and your account here is disabled", problem="disabled")
         await sign_on.note_sign_in(tx, link, claimed.email, sealed, now)
@@ -235,7 +244,16 @@ async def _settle(registry: Registry, provider: Provider, claimed: Claimed, refr
     return link
 
 
-async def _make(tx: Tx, provider: Provider, claimed: Claimed, now: int) -> LinkRow:
+async def _require_name(registry: Registry, provider: Provider, claimed: Claimed) -> None:
+    name = account_name(claimed)
+    try:
+        require_free_name(name)
+        await require_not_theirs(registry, name)
+    except (NameInvalid, AlreadyExists):
+        raise _taken(provider, claimed) from None
+
+
+async def _make(tx: Tx, provider: Provider, claimed: Claimed, now: int, by: By) -> LinkRow:
     if not provider.creates_accounts:
         raise Denied(
             f"{provider.name} knows you, and nobody has said who you are here; ask an administrator for: "
@@ -247,28 +265,43 @@ async def _make(tx: Tx, provider: Provider, claimed: Claimed, now: int) -> LinkR
         require_free_name(name)
         await require_free(tx, name)
     except (NameInvalid, AlreadyExists):
-        raise Denied(
-            f"{provider.name} calls you {name or 'nothing'}, and that is taken here, or can be no name; if it is "
-            f"yours, ask an administrator for: entrepot user link NAME {provider.name} {claimed.subject}",
-            problem="name",
-        ) from None
+        raise _taken(provider, claimed) from None
     account = await directory.add_linked(tx, name, "", now, OIDC)
     detail: dict[str, object] = {"administrator": False, "source": provider.source}
-    await events.add_event(tx, Event("user.created", provider.source, name, detail), now)
-    return await connect(tx, (provider, claimed.subject), (account, name), provider.source, now)
+    await events.add_event(tx, Event("user.created", provider.source, name, detail), now, by)
+    return await connect(tx, (provider, claimed.subject), (account, name), (provider.source, by), now)
 
 
-async def connect(tx: Tx, whose: tuple[Provider, str], account: tuple[int, str], actor: str, now: int) -> LinkRow:
+def _taken(provider: Provider, claimed: Claimed) -> Denied:
+    name = account_name(claimed) or "nothing"
+    return Denied(
+        f"{provider.name} calls you {name}, and that is taken here, or can be no name; if it is yours, ask an "
+        f"administrator for: entrepot user link NAME {provider.name} {claimed.subject}",
+        problem="name",
+    )
+
+
+async def connect(
+    tx: Tx, whose: tuple[Provider, str], account: tuple[int, str], who: tuple[str, By], now: int
+) -> LinkRow:
     """Let somebody at a provider be an account here. Raises AlreadyExists where either is somebody else's."""
-    (provider, subject), (number, name) = whose, account
+    (provider, subject), (number, name), (actor, by) = whose, account, who
     is_new = await sign_on.add_link(tx, (provider.id, subject), number, now)
     link = await sign_on.find_link(tx, provider.id, subject)
     if not is_new or link is None:
         raise AlreadyExists(f"{name} or this subject of {provider.name} is linked already; unlink first", user=name)
     await policy.bump_policy_version(tx)
     detail: dict[str, object] = {"provider": provider.name, "subject": subject}
-    await events.add_event(tx, Event("sign-on.linked", actor, name, detail), now)
+    await events.add_event(tx, Event("sign-on.linked", actor, name, detail), now, by)
     return link
+
+
+async def lose_account(tx: Tx, link: LinkRow, who: tuple[str, By], reason: str, now: int) -> None:
+    """Disable an account that came by a provider once none vouches for it any more."""
+    actor, by = who
+    if link.source == OIDC and not link.is_disabled and not await sign_on.count_vouching(tx, link.account):
+        await directory.set_gone(tx, link.account, now)
+        await events.add_event(tx, Event("user.disabled", actor, link.name, {"reason": reason}), now, by)
 
 
 async def _get_enabled(registry: Registry, name: str) -> Provider:
@@ -285,7 +318,11 @@ async def _note_refusal(registry: Registry, provider: Provider, error: EntrepotE
     if registry.trust.is_news(provider.source, problem, now):
         detail: dict[str, object] = {"problem": problem, "address": browser.address}
         event = Event("sign-on.refused", "unknown", provider.name, detail)
-        await registry.database.transact(lambda tx: events.add_event(tx, event, now))
+        await registry.database.transact(lambda tx: events.add_event(tx, event, now, _by(browser)))
+
+
+def _by(browser: Browser) -> By:
+    return By(0, browser.address, OIDC)
 
 
 def _challenge(verifier: str) -> str:

@@ -1,6 +1,7 @@
 """Whoever signed on stays in as long as their provider vouches for them: a job asks it again by the refresh token.
 
-Without a refresh token nobody can be asked, and what was opened by signing on ends some hours after it.
+Without a refresh token, or where the provider is disabled, nobody is asked, and what was opened by signing on ends some
+hours after it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from entrepot.core.directory import set_memberships
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
 from entrepot.core.sessions import HOUR
-from entrepot.core.sign_on import REFRESH, believe, follow_groups, linked_row, open_secret
+from entrepot.core.sign_on import REFRESH, believe, follow_groups, linked_row, lose_account, open_secret
+from entrepot.domain.audit import NOBODY
 from entrepot.domain.errors import Denied, Unauthenticated, Unavailable
-from entrepot.domain.events import Event
-from entrepot.domain.sign_on import OIDC, Claimed, Provider, require_allowed
-from entrepot.metadata import directory, events, policy, sessions, sign_on
+from entrepot.domain.sign_on import Claimed, Provider, require_allowed
+from entrepot.metadata import policy, sessions, sign_on
 from entrepot.metadata.sign_on import LinkRow
 from entrepot.ports.database import Tx
 from entrepot.ports.providers import Tokens
@@ -54,7 +55,8 @@ async def _check(registry: Registry, link: LinkRow) -> bool:
     provider = await registry.database.read(lambda tx: sign_on.find_provider(tx, link.provider_name))
     if provider is None:
         return True
-    token = unseal(registry.policy.token_key, REFRESH, link.refresh_token)
+    # A provider that is disabled vouches for nobody, whatever it would say.
+    token = unseal(registry.policy.token_key, REFRESH, link.refresh_token) if provider.is_enabled else None
     if not token:
         if (link.checked_at or 0) + registry.rules.sign_on_hours * HOUR < registry.clock.now():
             await _lose(registry, provider, link, f"has not signed on for {registry.rules.sign_on_hours} hours")
@@ -111,10 +113,7 @@ async def _lose(registry: Registry, provider: Provider, link: LinkRow, reason: s
             return
         await set_memberships(tx, linked_row(link), (), provider.source, now)
         await sessions.remove_sessions_by(tx, link.account, provider.id)
-        is_theirs = link.source == OIDC and not link.is_disabled
-        if is_theirs and not await sign_on.count_vouching(tx, link.account):
-            await directory.set_gone(tx, link.account, now)
-            await events.add_event(tx, Event("user.disabled", provider.source, link.name, {"reason": reason}), now)
+        await lose_account(tx, link, (provider.source, NOBODY), reason, now)
         await policy.bump_policy_version(tx)
 
     await registry.database.transact(record)

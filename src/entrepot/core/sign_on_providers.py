@@ -11,7 +11,7 @@ from entrepot.core.directory import set_memberships
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.core.sealed import seal
-from entrepot.core.sign_on import CLIENT, connect, linked_row
+from entrepot.core.sign_on import CLIENT, connect, linked_row, lose_account
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import AlreadyExists, Conflict, Unknown
 from entrepot.domain.events import Event
@@ -148,7 +148,7 @@ async def link(registry: Registry, caller: Caller, user: str, name: str, subject
         provider, account = await _get(tx, name), await get_row(tx, user.replace("\0", "?"))
         if account.kind != "user":
             raise Conflict("only users sign on", user=user)
-        return await connect(tx, (provider, subject), (account.id, account.name), act.actor, act.now)
+        return await connect(tx, (provider, subject), (account.id, account.name), (act.actor, act.by), act.now)
 
     row = await registry.database.transact(record)
     await registry.policy.refresh()
@@ -157,6 +157,8 @@ async def link(registry: Registry, caller: Caller, user: str, name: str, subject
 
 async def unlink(registry: Registry, caller: Caller, user: str, name: str) -> None:
     """Let nobody at a provider sign on as a user; sessions and teams that came of it end.
+
+    An account that came by a provider, and that none vouches for any more, may not act until it signs on again.
 
     Raises Unknown, AccountUnknown, Denied, InsufficientScope.
     """
@@ -171,6 +173,7 @@ async def unlink(registry: Registry, caller: Caller, user: str, name: str) -> No
         await set_memberships(tx, linked_row(row), (), provider.source, act.now)
         await sessions.remove_sessions_by(tx, account.id, provider.id)
         await sign_on.remove_link(tx, row)
+        await lose_account(tx, row, (act.actor, act.by), f"unlinked from {name}", act.now)
         await _note(tx, act, Event("sign-on.unlinked", act.actor, user, {"provider": name, "subject": row.subject}))
 
     await registry.database.transact(record)

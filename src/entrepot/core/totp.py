@@ -7,20 +7,29 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin
+from entrepot.core.accounts import get_user_row, is_self, prove_own_password, require_admin, require_local
 from entrepot.core.changes import note
 from entrepot.core.registry import SECOND, Registry
-from entrepot.core.second_factor import Verdict, hash_recovery_code, open_secret, require_right, seal_secret, spend
+from entrepot.core.second_factor import (
+    Verdict,
+    find_code,
+    hash_recovery_code,
+    is_waiting,
+    note_recovered,
+    require_right,
+    seal_secret,
+    spend,
+)
 from entrepot.core.services import require_unscoped
 from entrepot.domain.access import Caller
-from entrepot.domain.directory import LDAP
 from entrepot.domain.errors import CodeInvalid, Conflict, Denied
 from entrepot.domain.events import Event
-from entrepot.domain.totp import find_step, make_recovery_codes, make_totp_secret, provisioning_uri, render_base32
+from entrepot.domain.totp import fold_code, make_recovery_codes, make_totp_secret, provisioning_uri, render_base32
 from entrepot.metadata import accounts, totp
 from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.database import Tx
 
+BEGUN_SECONDS: Final = 3600
 ISSUER: Final = "Entrepot"
 
 
@@ -78,24 +87,35 @@ async def begin(registry: Registry, caller: Caller, name: str, password: str) ->
 async def confirm(registry: Registry, caller: Caller, name: str, code: str) -> list[str]:
     """Ask for codes from now on; the recovery codes, shown this once. What was logged in by password alone is void.
 
-    Raises Denied, InsufficientScope, CodeInvalid for a wrong code, and Conflict where nothing was begun.
+    Raises Denied, InsufficientScope, CodeInvalid for a wrong code, after some of which the next one waits, and Conflict
+    where nothing was begun within the last hour.
     """
     account = await _require_own(registry, caller, name)
     act, key, codes = registry.act(caller), registry.policy.token_key, make_recovery_codes()
     hashes = [hash_recovery_code(key, account.id, each) for each in codes]
 
-    async def record(tx: Tx) -> None:
+    async def record(tx: Tx) -> Verdict:
         row = await totp.find_totp(tx, account.id)
-        if row is None or row.confirmed_at is not None:
+        if row is None or row.confirmed_at is not None or row.created_at + BEGUN_SECONDS * SECOND < act.now:
             raise Conflict("there is nothing to confirm; begin with: entrepot user totp enable", user=name)
-        step = find_step(open_secret(key, row), code.strip(), act.now // SECOND, 0)
+        if is_waiting(row, act.now):
+            return "waits"
+        step = find_code(key, row, fold_code(code), act.now)
         if step is None or not await totp.confirm_totp(tx, account.id, step, act.now):
-            raise CodeInvalid("the code is wrong; is the clock of your device right?", field="code")
+            await totp.add_failure(tx, account.id, act.now)
+            return "wrong"
         await totp.put_recovery_codes(tx, account.id, hashes)
-        await accounts.void_tokens(tx, account.id, act.now)
+        await accounts.void_tokens(tx, account.id, registry.clock.now())
         await note(tx, act, Event("user.totp.enabled", act.actor, name))
+        return "right"
 
-    await registry.database.transact(record)
+    verdict = await registry.database.transact(record)
+    if verdict == "waits":
+        raise CodeInvalid(
+            "there were too many wrong codes; wait a while, an hour at most, and try once more", field="code"
+        )
+    if verdict == "wrong":
+        raise CodeInvalid("the code is wrong; is the clock of your device right?", field="code")
     await registry.policy.refresh()
     return codes
 
@@ -140,8 +160,7 @@ async def _require_own(registry: Registry, caller: Caller, name: str) -> Account
         raise Denied("an authenticator is set up by whoever carries it", user=name)
     require_unscoped(caller)
     account = await registry.database.read(lambda tx: get_user_row(tx, name))
-    if account.source == LDAP:
-        raise Conflict("the directory proves the passwords of this user, and is where a second factor belongs")
+    require_local(account, "second factor")
     return account
 
 
@@ -160,7 +179,10 @@ async def _prove(registry: Registry, caller: Caller, name: str, proof: Proof) ->
         row = await totp.find_totp(tx, account.id)
         if row is None or row.confirmed_at is None:
             raise Conflict("this account asks for no one-time codes", user=name)
-        return await spend(tx, key, row, proof.code or "", now)
+        verdict = await spend(tx, key, row, proof.code or "", now)
+        if verdict == "recovered":
+            await note_recovered(tx, (account.id, name), now, registry.act(caller).by)
+        return verdict
 
     require_right(await registry.database.transact(record))
     return account

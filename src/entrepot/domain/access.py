@@ -83,7 +83,8 @@ class Caller(msgspec.Struct, frozen=True):
     A ceiling maps a resource (`acme/app`, `catalog`, or a pattern) to what the token admits there. `credential` is the
     id of the token or secret that was shown, 0 for a password; `until` is when what was shown ends (microseconds), 0
     for never. `method` is how they proved who they are, empty for anonymous; `is_fresh` says that it was proved by this
-    request and not remembered from one before.
+    request and not remembered from one before. `since` is the `credentials_since` of the account when its password was
+    proved, 0 without a password: where it has moved meanwhile, nothing that lasts is made of that proof.
     """
 
     identity: Identity | None
@@ -93,6 +94,7 @@ class Caller(msgspec.Struct, frozen=True):
     until: int = 0
     method: str = ""
     is_fresh: bool = False
+    since: int = 0
 
     def is_admitted(self, action: Action, resource: str) -> bool:
         """Whether the token, if there is one, covers the action."""

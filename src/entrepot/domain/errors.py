@@ -204,11 +204,15 @@ class InsufficientScope(Unauthenticated):
 
 
 class CodeNeeded(Unauthenticated):
-    """The password is right, and a one-time code is missing or wrong."""
+    """The password is right, and a one-time code is missing or wrong; `since` is as in Caller."""
+
+    since = 0
 
 
 class EnrolmentNeeded(Unauthenticated):
-    """The password is right, and its owner has to set up one-time codes first."""
+    """The password is right, and its owner has to set up one-time codes first; `since` is as in Caller."""
+
+    since = 0
 
 
 class Denied(EntrepotError):

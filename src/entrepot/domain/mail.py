@@ -12,9 +12,12 @@ from entrepot.domain.errors import CodeInvalid, RequestInvalid
 from entrepot.domain.totp import LETTERS, fold_code, make_letters
 
 Purpose = Literal["register", "invite", "verify", "reset"]
-# Addresses as HTML forms take them (WHATWG, "valid e-mail address"): no quotes, no comments, ASCII alone.
+# Addresses as HTML forms take them (WHATWG, "valid e-mail address"): no quotes, no comments, ASCII alone; and of these
+# what stands in a header as it is: dots between words alone (RFC 5322), and nothing that is read as an encoded word
+# (RFC 2047).
 LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-ADDRESS: Final = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{LABEL}(?:\.{LABEL})*")
+WORD: Final = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+ADDRESS: Final = re.compile(rf"(?!.*=\?)(?=[^@]{{1,64}}@){WORD}(?:\.{WORD})*@{LABEL}(?:\.{LABEL})*")
 LONGEST_ADDRESS: Final = 254
 SELECTOR_CHARACTERS: Final = 10
 SECRET_CHARACTERS: Final = 24

@@ -21,6 +21,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     kind: AccountKind
     source: str = "local"
     has_totp: bool = False
+    credentials_since: int = 0
 
 
 class Faceless(msgspec.Struct, frozen=True):
@@ -34,12 +35,12 @@ class Faceless(msgspec.Struct, frozen=True):
 
 COLUMNS = (
     "id, name, password_hash, is_admin, is_disabled, created_at, kind, source, "
-    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null)"
+    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null), credentials_since"
 )
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7], bool(row[8]))
+    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7], bool(row[8]), row[9])
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:

@@ -30,6 +30,12 @@ async def find_email(tx: Tx, account: int) -> EmailRow | None:
     return None if row is None else EmailRow(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
 
 
+async def find_email_of(tx: Tx, name: str) -> EmailRow | None:
+    """The address of an account by its name: one query, whether there is one or not."""
+    row = await tx.one(f"{_SELECT} where a.name = $1", name)
+    return None if row is None else EmailRow(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
+
+
 async def find_owner(tx: Tx, folded: str) -> EmailRow | None:
     """Whose address this is."""
     row = await tx.one(f"{_SELECT} where e.folded = $1", folded)

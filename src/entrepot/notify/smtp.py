@@ -9,6 +9,7 @@ import asyncio
 import smtplib
 import ssl
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from typing import Final, Literal
 
@@ -40,8 +41,9 @@ class SmtpMail:
         self._options = options
 
     async def send(self, letter: Letter) -> None:
+        content = _rendered(letter, self._options.sender)
         try:
-            await asyncio.to_thread(self._send, letter)
+            await asyncio.to_thread(self._send, letter.to, content)
         except smtplib.SMTPRecipientsRefused as error:
             reasons = "; ".join(_reason(*answer) for answer in error.recipients.values())
             raise Unavailable(f"the mail server refuses the recipient: {reasons}") from None
@@ -51,14 +53,14 @@ class SmtpMail:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Unavailable(f"the mail server cannot be reached: {reason[:LONGEST_REASON]}") from None
 
-    def _send(self, letter: Letter) -> None:
+    def _send(self, to: str, content: bytes) -> None:
         options = self._options
         with self._connect() as connection:
             if options.encryption == "starttls":
                 connection.starttls(context=self._trust())
             if options.username:
                 connection.login(options.username, options.password)
-            connection.send_message(_message(letter, options.sender), options.sender, [letter.to])
+            connection.sendmail(options.sender, [to], content)
 
     def _connect(self) -> smtplib.SMTP:
         options = self._options
@@ -68,6 +70,18 @@ class SmtpMail:
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self._options.ca or None)
+
+
+def _rendered(letter: Letter, sender: str) -> bytes:
+    try:
+        message = _message(letter, sender)
+        content = message.as_bytes(policy=SMTP)
+        recipients = [address.addr_spec for address in message["To"].addresses]
+    except Exception as error:  # noqa: BLE001 - the library ends in all kinds of errors at what it cannot write
+        raise Unavailable(f"the letter cannot be written: {type(error).__name__}") from None
+    if recipients != [letter.to]:
+        raise Unavailable("the letter cannot be written: its recipient would be read as another one")
+    return content
 
 
 def _message(letter: Letter, sender: str) -> EmailMessage:

@@ -66,7 +66,8 @@ async def decide(context: Context, visit: Visit) -> Response:
     fields = await visit.form()
     is_approved = fields.get("answer") == "approve"
     session = _require_session(visit)
-    row = await devices.decide(context.registry, session, fields.get("code", ""), is_approved=is_approved)
+    code, address = fields.get("code", ""), visit.browser.address
+    row = await devices.decide(context.registry, session, code, is_approved=is_approved, address=address)
     text = (
         f"{row.name} is logged in as {session.name} in a moment; you can close this page."
         if is_approved

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from entrepot.core.sessions import close_session, open_session
+from entrepot.core.sessions import Opened, Way, close_session, open_session
 from entrepot.core.sign_in import Typed
 from entrepot.core.sign_in import sign_in as prove
 from entrepot.core.sign_on import list_enabled
-from entrepot.domain.errors import Denied, EntrepotError, TooMany, Unauthenticated
+from entrepot.domain.access import Caller
+from entrepot.domain.errors import CodeNeeded, Denied, EntrepotError, TooMany, Unauthenticated
 from entrepot.web.pages import go, render
 from entrepot.web.visit import SESSION, Visit, local_path
 from entrepot.wire.audited import claim_by, entered, watch
@@ -28,16 +29,16 @@ async def sign_in(context: Context, visit: Visit) -> Response:
     goal = local_path(fields.get("next", ""))
     name, address = fields.get("name", "").strip(), visit.browser.address
     typed = Typed(name, fields.get("password", ""), fields.get("code", "").strip(), address)
+    # Another worker may have changed what signs somebody in a moment ago.
+    await context.registry.policy.refresh()
     try:
-        proving = prove(context.registry, context.genuine, typed)
-        caller = await watch(context, visit.request, claim_by(name, typed.password), proving)
+        proving = _open(context, visit, typed)
+        caller, opened = await watch(context, visit.request, claim_by(name, typed.password), proving)
     except (Unauthenticated, Denied, TooMany) as error:
         context.registry.trust.count_sign_in("password", "refused")
-        return await _form(context, visit, goal, name, error)
+        return await _form(context, visit, goal, name, _worded(error, typed))
     entered(context, visit.request, caller)
-    identity = caller.identity
-    if identity is not None:
-        visit.sign_in(await open_session(context.registry, identity, visit.browser))
+    await visit.sign_in(opened)
     return go(goal)
 
 
@@ -45,9 +46,24 @@ async def sign_out(context: Context, visit: Visit) -> Response:
     """`POST /logout`: end the session of this browser."""
     await visit.form()
     if visit.session is not None:
-        await close_session(context.registry, visit.session)
+        await close_session(context.registry, visit.session, visit.browser.address)
     visit.set_cookie(SESSION, "", 0)
     return go("/login")
+
+
+async def _open(context: Context, visit: Visit, typed: Typed) -> tuple[Caller, Opened]:
+    caller = await prove(context.registry, context.genuine, typed)
+    if caller.identity is None:
+        raise Unauthenticated("wrong user name or password")
+    way = Way(since=caller.since, method=caller.method)
+    return caller, await open_session(context.registry, caller.identity, visit.browser, way)
+
+
+def _worded(error: EntrepotError, typed: Typed) -> EntrepotError:
+    if isinstance(error, CodeNeeded) and not typed.code:
+        # The words of the error are for clients that have no field for it.
+        return CodeNeeded("this account asks for a one-time code: type your password again, and the code with it")
+    return error
 
 
 async def _form(

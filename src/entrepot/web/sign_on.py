@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from entrepot.core import sign_on
 from entrepot.core.sign_on import Returned
+from entrepot.domain.sign_on import OIDC
 from entrepot.web.pages import go
 from entrepot.web.visit import SIGN_ON, Visit, local_path
+from entrepot.wire.audited import Claim, entered, watch
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Response
 
@@ -30,6 +32,8 @@ async def come_back(context: Context, visit: Visit) -> Response:
     code, state, issuer, error = (visit.request.query_value(field) or "" for field in FIELDS)
     returned = Returned(code, state, issuer, error, visit.cookie(SIGN_ON))
     visit.set_cookie(SIGN_ON, "", 0)
-    arrived = await sign_on.arrive(context.registry, visit.request.parameters["provider"], returned, visit.browser)
-    visit.sign_in(arrived.opened)
+    arriving = sign_on.arrive(context.registry, visit.request.parameters["provider"], returned, visit.browser)
+    arrived = await watch(context, visit.request, Claim("", OIDC), arriving)
+    entered(context, visit.request, arrived.caller)
+    await visit.sign_in(arrived.opened)
     return go(arrived.goal)

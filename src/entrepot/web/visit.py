@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl
 
-from entrepot.core.sessions import Browser, Opened, find_session
+from entrepot.core.sessions import Browser, Opened, close_session, find_session
 from entrepot.domain.device import is_token, new_token
 from entrepot.domain.errors import Denied, RequestInvalid
 from entrepot.metadata.sessions import SessionRow
@@ -47,10 +47,11 @@ class Visit:
         """Let the browser keep a cookie; none for 0 seconds."""
         self._set[name] = value, seconds
 
-    def sign_in(self, opened: Opened) -> None:
+    async def sign_in(self, opened: Opened) -> None:
         """Give the browser the cookie of its session. What it had before, whoever gave it, is worth nothing."""
-        seconds = (opened.until - self._context.registry.clock.now()) // 1_000_000
-        self.set_cookie(SESSION, opened.token, seconds)
+        if self.session is not None:
+            await close_session(self._context.registry, self.session, self.browser.address)
+        self._keep(opened.token, opened.until)
         self.set_cookie(FORM, "", 0)
 
     def csrf(self) -> str:
@@ -87,6 +88,12 @@ class Visit:
         """Look who is signed in."""
         token = self.cookie(SESSION)
         self.session = await find_session(self._context.registry, token) if token else None
+        if self.session is not None and self.session.provider:
+            # As long as a provider vouches for somebody, their session is extended, and the cookie must not end before.
+            self._keep(token, self.session.until)
+
+    def _keep(self, token: str, until: int) -> None:
+        self.set_cookie(SESSION, token, (until - self._context.registry.clock.now()) // 1_000_000)
 
     def _binding(self, *, is_new_allowed: bool) -> str:
         if self.session is not None:
@@ -121,12 +128,17 @@ def local_path(text: str) -> str:
 
 
 def _parse_cookies(request: Request) -> dict[str, str]:
-    # HTTP/2 may send several headers, which are joined by commas here; no value of ours holds one.
-    pairs = (part.strip().partition("=") for part in re.split("[;,]", request.text_header(b"cookie")))
+    # As browsers write it and nothing else (RFC 6265, section 4.2.1): what is cut or stripped more generously lets the
+    # cookie of another host of the domain look like one with a name of ours. HTTP/2 may send several headers.
     found: dict[str, str] = {}
-    for name, _, value in pairs:
-        found.setdefault(name, value)
-    return found
+    twice = set[str]()
+    for part in (part for header in request.each_header(b"cookie") for part in header.split(";")):
+        name, _, value = part.strip(" \t").partition("=")
+        if name in found:
+            twice.add(name)
+        found[name] = value
+    # Of two with one name nobody knows which is ours.
+    return {name: value for name, value in found.items() if name not in twice}
 
 
 def _seal(key: bytes, binding: str) -> str:

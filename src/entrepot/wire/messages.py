@@ -73,6 +73,10 @@ class Request:
             self._headers = headers
         return self._headers.get(name)
 
+    def each_header(self, name: bytes) -> list[str]:
+        """Every header of a lower-case name by itself, as text."""
+        return [value.decode("latin-1") for key, value in self.scope["headers"] if key == name]
+
     def text_header(self, name: bytes) -> str:
         """The same as text, empty if it is not there."""
         value = self.header(name)

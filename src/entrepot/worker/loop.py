@@ -16,7 +16,7 @@ from entrepot.app import open_forwarder, open_registry
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_forward import forward
 from entrepot.core.follow import Follower
-from entrepot.core.jobs import run_due, schedule_recurring
+from entrepot.core.jobs import Outcome, run_due, schedule_recurring
 from entrepot.core.registry import Registry
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata.events import EventRow
@@ -54,8 +54,7 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
             log.warning("jobs wait", reason=error.message)
             outcomes = []
         for outcome in outcomes:
-            if outcome.error:
-                log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
+            _tell_outcome(log, outcome)
         if not outcomes:
             await _sleep(stop)
     with suppress(EntrepotError):
@@ -85,6 +84,14 @@ async def _forward_until(registry: Registry, receiver: Forwarder | None, stop: a
 def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:
     detail = msgspec.json.decode(event.detail)
     log.info(event.kind, actor=event.actor, subject=event.subject, number=event.place.id, detail=detail)
+
+
+def _tell_outcome(log: structlog.types.FilteringBoundLogger, outcome: Outcome) -> None:
+    if outcome.flaw is not None:
+        kind = outcome.job.kind
+        log.error("job failed", kind=kind, reason=outcome.error, gave_up=outcome.is_dead, exc_info=outcome.flaw)
+    elif outcome.error:
+        log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
 
 
 async def _sleep(stop: asyncio.Event) -> None:
