@@ -16,8 +16,10 @@ Purpose = Literal["register", "invite", "verify", "reset"]
 # what stands in a header as it is: dots between words alone (RFC 5322), and nothing that is read as an encoded word
 # (RFC 2047).
 LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-WORD: Final = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-ADDRESS: Final = re.compile(rf"(?!.*=\?)(?=[^@]{{1,64}}@){WORD}(?:\.{WORD})*@{LABEL}(?:\.{LABEL})*")
+WORD: Final = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+ADDRESS: Final = re.compile(rf"{WORD}(?:[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{0,62}}{WORD})?@{LABEL}(?:\.{LABEL})*")
+# What the pattern, which is part of the document of the API, cannot say without looking ahead.
+UNFIT: Final = ("..", "=?")
 LONGEST_ADDRESS: Final = 254
 SELECTOR_CHARACTERS: Final = 10
 SECRET_CHARACTERS: Final = 24
@@ -50,7 +52,8 @@ class MailCode(msgspec.Struct, frozen=True):
 
 def parse_address(text: str, field: str = "email") -> str:
     """An address that a mail can be sent to. Raises RequestInvalid."""
-    if len(text) > LONGEST_ADDRESS or not ADDRESS.fullmatch(text):
+    is_unfit = any(each in text for each in UNFIT)
+    if len(text) > LONGEST_ADDRESS or is_unfit or not ADDRESS.fullmatch(text):
         raise RequestInvalid("this is no e-mail address, such as alice@example.com", field=field)
     return text
 
