@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.core.collect import BATCH, run_collection
+from entrepot.core.collect import BATCH, collect_batch, run_collection
 from entrepot.core.pull import get_blob, promise_blob
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Unavailable
@@ -152,3 +152,19 @@ def test_a_deleted_manifest_is_kept_as_trash_and_no_longer(world: World) -> None
         world.run(run_collection(world.registry))
         world.clock.advance(seconds=3700)
     assert world.rows("select 1 from blob") == []
+
+
+def test_what_keeps_each_other_goes(world: World) -> None:
+    """An index over its own subject is no reason to keep either, also where no time passes between two looks."""
+    client = world.client("alice")
+    inner = index([])
+    over = index([inner], subject=inner.describe())
+    for pushed in (inner, over):
+        assert put_manifest(client, NAME, pushed, pushed.digest).status == 201
+        world.clock.advance(seconds=5)
+    world.clock.advance(days=20)
+    for _ in range(3):
+        while world.run(collect_batch(world.registry, 1))[0]:
+            pass
+        world.clock.advance(seconds=3700)
+    assert world.rows("select 1 from member") == []

@@ -164,9 +164,8 @@ async def _waits(tx: Tx, pin: EndedPin, now: int) -> bool:
     """Whether manifests that nothing keeps either must go first: no name may lead to what is gone."""
     parents = await collect.list_parents(tx, pin.repository, pin.digest, ("", PAGE))
     for parent in parents:
+        # Whichever of them goes queues what it contains, this one too.
         await pins.put_pin(tx, pin.repository, Digest(parent), ("review", ""), now)
-    if parents:
-        await pins.put_pin(tx, pin.repository, pin.digest, ("review", ""), now + 1)
     return bool(parents)
 
 
