@@ -372,6 +372,16 @@ def test_a_code_ends_what_was_mistyped(door: Door) -> None:
     assert len(door.world.rows("select 1 from familiar")) == 1
 
 
+def test_codes_do_without_a_lockout() -> None:
+    """Where nobody is locked out, a code logs in all the same, and nothing is counted."""
+    with World(rules=Rules(lockout_failures=0)) as world:
+        door = Door(world)
+        carried = Authenticator(door, "bob")
+        carried.confirm()
+        assert log_in(door, carried.code()) == (200, "")
+        assert world.rows("select * from attempt") + world.rows("select * from familiar") == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "document"),
     [
