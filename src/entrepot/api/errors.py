@@ -14,6 +14,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from entrepot.api.face import CONTEXT
 from entrepot.domain import errors as domain
 from entrepot.domain.access import ANONYMOUS
 from entrepot.wire.context import Context
@@ -83,9 +84,9 @@ class Problems(msgspec.Struct):
 
 def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) -> Response[Problems]:
     """An error of the domain with its status and the headers that belong to it."""
-    context: Context = request.app.state.context
     entry = find_entry(TABLE, error)
     scope = cast("Scope", request.scope)
+    context: Context = scope[CONTEXT]
     wire = WireRequest(scope, cast("Receive", request.receive))
     wire.caller = scope.get(WHO, ANONYMOUS)
     if isinstance(error, domain.Denied):
