@@ -7,7 +7,12 @@ import pytest
 from entrepot.domain.plans import Plan, PlanBook, is_pull
 from tests.support.images import Image, artifact, image, index
 
-FREE, TEAM, SHORT, ENDLESS = Plan("free", 100, 21_600), Plan("team", 5000, 86_400), Plan("s", 1, 60), Plan("e", None, 60)
+FREE, TEAM, SHORT, ENDLESS = (
+    Plan("free", 100, 21_600),
+    Plan("team", 5000, 86_400),
+    Plan("s", 1, 60),
+    Plan("e", None, 60),
+)
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,7 @@ class Workers:
 
     async def _registry(self, world: World) -> Registry:
         held = world.registry
-        return Registry(
-            held.database, held.store, held.clock, held.hasher, held.policy, held.rules, pulls=PullMeter()
-        )
+        return Registry(held.database, held.store, held.clock, held.hasher, held.policy, held.rules, pulls=PullMeter())
 
     @property
     def now(self) -> int:
