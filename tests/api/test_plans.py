@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from entrepot.wire.face import Face
 from entrepot.formats.oci.routes import GRAMMAR
+from entrepot.wire.face import Face
 from tests.api.door import Door
 from tests.support.asgi import Client
 from tests.support.world import basic, password_of

@@ -23,12 +23,12 @@ MOST_WORKERS: Final = 4
 def test_a_plan_is_set_listed_and_removed(admin: Caller) -> None:
     """As lines and a table for people, and as JSON for programs."""
     assert admin.run("plan", "set", "small", "100", "90m") == "plan small gives 100 pulls in 5400 s\n"
-    made = admin.ask("plan", "set", "large", "unlimited")
-    assert made == {"name": "large", "pulls": None, "window_seconds": 21_600, "anonymous": False, "signed_in": False}
+    made = admin.ask("plan", "set", "large", "unlimited", "--signed-in")
+    assert made == {"name": "large", "pulls": None, "window_seconds": 21_600, "anonymous": False, "signed_in": True}
     assert made in admin.ask("plan", "list")
     lines = [line.split() for line in admin.run("plan", "list").splitlines()]
     assert ["small", "100", "5400", "no", "no"] in lines
-    assert ["large", "unlimited", "21600", "no", "no"] in lines
+    assert ["large", "unlimited", "21600", "no", "yes"] in lines
     assert admin.run("plan", "remove", "small") == "plan small removed\n"
     assert admin.ask("plan", "remove", "large") == {"name": "large"}
     assert "no such plan" in admin.fail("plan", "remove", "large")
@@ -51,7 +51,7 @@ def test_plans_that_cannot_be(admin: Caller, words: tuple[str, ...], problem: st
 
 
 def test_a_plan_limits_pulls(admin: Caller, server: Server) -> None:
-    """Whoever was assigned one sees how many pulls are left, and is refused by every worker, none of which gives more."""
+    """Whoever was assigned one sees how many pulls are left, and is refused by every worker once they are used."""
     admin.run("namespace", "create", "planned")
     push(server, "planned/app", image(), "1.0")
     admin.run("plan", "set", "two", "2", "1h")

@@ -24,7 +24,7 @@ FREE, TEAM, SHORT, ENDLESS = (
         (Image(b'{"schemaVersion":2,"subject":null}', image().media_type), True),
     ],
 )
-def test_a_pull_is_of_an_image(content: Image, expected: bool) -> None:  # noqa: FBT001 - a column of a table
+def test_a_pull_is_of_an_image(content: Image, expected: bool) -> None:
     """An index leads to the image that counts, and what is said about an image is fetched along with it."""
     assert is_pull(content.media_type, content.raw) is expected
 

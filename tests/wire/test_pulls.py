@@ -87,7 +87,7 @@ def test_without_plans_nothing_is_told_or_counted(world: World) -> None:
 
 
 def test_an_address_has_its_pulls(world: World) -> None:
-    """So many images within a window that begins with the first pull, told as Docker Hub does; then 429 until its end."""
+    """So many images within a window that begins with the first pull, told as Docker Hub does; then 429 to its end."""
     give(world)
     ask = asker(world)
     assert told(ask()) == ["2;w=21600", "1;w=21600", "21600", "198.51.100.7"]
@@ -245,7 +245,7 @@ def test_workers_count_together(world: World) -> None:
 
 
 def test_what_others_let_through_is_heard_within_a_second(world: World) -> None:
-    """A worker goes by what it has heard for a second, then asks again; so much is what two may let through too many."""
+    """A worker goes by what it has heard for a second, then asks again: so much may two let through too many."""
     give(world, 3)
     other = world.sibling_context()
     first, second = asker(world), asker(world, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import cyclopts
@@ -19,6 +20,18 @@ PLANS: Final = ["name", "pulls", "window_seconds", "anonymous", "signed_in"]
 USAGE: Final = ["owner", "plan", "assigned", "pulls", "window_seconds", "used", "remaining", "ends_at"]
 SPAN: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Whom:
+    """For whom a plan is where none was assigned."""
+
+    anonymous: Annotated[bool, Parameter(help="For addresses from which nobody logs in.", negative="")] = False
+    signed_in: Annotated[bool, Parameter(help="For accounts that were assigned none.", negative="")] = False
+
+
+NOBODY: Final = Whom()
 
 
 @app.command(name="list")
@@ -39,16 +52,15 @@ def set_(
     window: Annotated[str, Parameter(help="Within how long: 6h, 90m, 1d.")] = "6h",
     /,
     *,
-    anonymous: Annotated[bool, Parameter(help="For addresses from which nobody logs in.", negative="")] = False,
-    signed_in: Annotated[bool, Parameter(help="For accounts that were assigned none.", negative="")] = False,
+    whom: Whom = NOBODY,
     where: Anywhere = HERE,
 ) -> None:
     """Make a plan, or say anew what it is; whoever has it has it so at once."""
     terms = {
         "pulls": _pulls(pulls),
         "window_seconds": _seconds(window),
-        "anonymous": anonymous,
-        "signed_in": signed_in,
+        "anonymous": whom.anonymous,
+        "signed_in": whom.signed_in,
     }
     with open_api(where) as api:
         plan = call(api, "PUT", path_of("plans", name), terms)

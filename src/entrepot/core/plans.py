@@ -132,7 +132,7 @@ async def get_own(registry: Registry, caller: Caller) -> Bearing:
     number = registry.policy.snapshot.payer_of(caller.identity) if caller.identity else 0
     account = await registry.database.read(lambda tx: accounts.find_account_by_id(tx, number))
     if account is None:
-        raise AccountUnknown("this account is gone")
+        raise AccountUnknown("no account is behind this login; say whose plan is meant")
     return await _bearing(registry, account)
 
 
