@@ -88,12 +88,17 @@ def _plan(row: PlanRow) -> Plan:
 
 def _usage(now: int, bearing: plans.Bearing) -> PullUsage:
     plan, standing = bearing.plan, bearing.standing
-    terms = (plan.name, plan.pulls, plan.window_seconds) if plan else (None, None, None)
-    if standing is None:
-        return PullUsage(bearing.owner, bearing.assigned, *terms, None, None, None)
-    ends_at = time_of(now + standing.reset_seconds * SECOND) if standing.reset_seconds else None
-    used = standing.limit - standing.remaining
-    return PullUsage(bearing.owner, bearing.assigned, *terms, used, standing.remaining, ends_at)
+    ends = standing.reset_seconds if standing else 0
+    return PullUsage(
+        owner=bearing.owner,
+        assigned=bearing.assigned,
+        plan=plan.name if plan else None,
+        pulls=plan.pulls if plan else None,
+        window_seconds=plan.window_seconds if plan else None,
+        used=standing.limit - standing.remaining if standing else None,
+        remaining=standing.remaining if standing else None,
+        ends_at=time_of(now + ends * SECOND) if ends else None,
+    )
 
 
 async def list_page(registry: TheRegistry, names: Names) -> Response[Plans]:
