@@ -290,13 +290,15 @@ def test_what_was_pulled_in_a_window_that_is_over_is_not_told(world: World) -> N
 
 
 class Deaf:
-    """The port Database without an ear for windows: as if it were away for these alone."""
+    """The port Database, which counts reads, and may have no ear for windows: as if it were away for these alone."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.is_away = False
+        self.reads = 0
 
     async def read(self, work: Work[T]) -> T:
+        self.reads += 1
         if self.is_away and "hear" in work.__qualname__:
             raise Unavailable("the database cannot be reached now")
         return await self._database.read(work)
@@ -306,6 +308,27 @@ class Deaf:
 
     async def close(self) -> None:
         await self._database.close()
+
+
+def test_a_pull_costs_one_read_more_a_second(world: World) -> None:
+    """Without a plan for whoever pulls a pull costs what it did; with one, the first of a second asks once more."""
+    database = Deaf(world.registry.database)
+    ask = asker(world, replace(world.context, registry=replace(world.registry, database=database)))
+
+    def reads(user: str = "") -> int:
+        before = database.reads
+        assert ask(user).status == 200
+        return database.reads - before
+
+    assert [reads() for _ in range(2)] == [1, 1]
+    give(world, 9, is_for_anonymous=True)
+    assert [reads() for _ in range(3)] == [2, 1, 1]
+    world.clock.advance(seconds=1)
+    assert [reads() for _ in range(2)] == [2, 1]
+    ask("alice")
+    assert reads("alice") == 1
+    give(world, None, is_for_anonymous=True)
+    assert reads() == 1
 
 
 def test_what_a_process_knows_will_do_while_the_database_is_away(world: World) -> None:
