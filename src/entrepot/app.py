@@ -27,6 +27,8 @@ from entrepot.core.audit_seal import get_last_root
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
+from entrepot.core.pull_meter import PullMeter
+from entrepot.core.pulls import exchange_pulls
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.registry import SECOND, Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
@@ -217,7 +219,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
         await policy.refresh()
         ports = (database, store, clock, hasher, policy, _rules(settings), directory)
         trust, key = Trust(outside, providers), AuditKey(lambda: read_audit_key(settings))
-        yield Registry(*ports, trust=trust, mail=mail, audit_key=key)
+        yield Registry(*ports, trust=trust, mail=mail, audit_key=key, pulls=PullMeter(settings.rate.exempt))
     finally:
         await outside.close()
         await providers.close()
@@ -299,6 +301,7 @@ class _Application:
                     await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
                     await flush_audit(registry, is_last=True)
+                    await exchange_pulls(registry)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -372,6 +375,7 @@ class _Application:
                 await flush_uses(registry)
                 await flush_audit(registry)
                 await store_locks(registry)
+                await exchange_pulls(registry)
                 if self._limiter is not None:
                     await exchange_rates(registry, self._limiter)
             except EntrepotError as error:

@@ -410,8 +410,6 @@ def _require_rates(rate: Rate) -> None:
     for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
         if getattr(rate, key) < 0:
             raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
-    if rate.exempt and not (rate.address_per_minute or rate.anonymous_per_minute or rate.identity_per_minute):
-        raise SettingsError("rate.exempt is from limits, and there is none: set rate.address_per_minute or another one")
 
 
 def _require_directory(ldap: Ldap) -> None:

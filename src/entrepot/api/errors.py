@@ -38,6 +38,7 @@ TABLE: Final[Table] = {
     domain.OrganisationUnknown: Entry("ORGANISATION_UNKNOWN", 404),
     domain.TeamUnknown: Entry("TEAM_UNKNOWN", 404),
     domain.RoleUnknown: Entry("ROLE_UNKNOWN", 404),
+    domain.PlanUnknown: Entry("PLAN_UNKNOWN", 404),
     domain.InvitationUnknown: Entry("INVITATION_UNKNOWN", 404),
     domain.CredentialUnknown: Entry("CREDENTIAL_UNKNOWN", 404),
     domain.Unmet: Entry("UNMET", 409),

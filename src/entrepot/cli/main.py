@@ -49,6 +49,7 @@ for path, name, group, text in (
     ("organisation:app", "organisation", MANAGE, "Make organisations, and say who is in them."),
     ("team:app", "team", MANAGE, "Make teams of an organisation, and say who is in them."),
     ("role:app", "role", MANAGE, "Make roles of your own beside the built-in ones."),
+    ("plan:app", "plan", MANAGE, "Say how many images may be pulled, by whom, and see how many are left."),
     ("service:app", "service-account", MANAGE, "Make and change accounts of machines, and rotate their secrets."),
     ("token:app", "token", MANAGE, "Make, list and revoke personal tokens."),
     ("repository:app", "repository", MANAGE, "List repositories, and say who may see them."),

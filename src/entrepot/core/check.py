@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from entrepot.core.registry import Registry
+from entrepot.domain.audit import SYSTEM
 from entrepot.domain.digests import Digest, digest_of, new_hash
 from entrepot.domain.errors import (
     BlobUnknown,
@@ -258,10 +259,10 @@ async def _settle_state(registry: Registry, digest: Digest, blob: AuditedBlob, p
             return False
         if problem and blob.is_good:
             await blobs.set_damaged(tx, digest)
-            await events.add_event(tx, Event("blob.damaged", ACTOR, digest, {"problem": problem}), now)
+            await events.add_event(tx, Event("blob.damaged", ACTOR, digest, {"problem": problem}), now, SYSTEM)
         elif problem == "" and not blob.is_good:
             await blobs.replace_locations(tx, digest, blob.pieces)
-            await events.add_event(tx, Event("blob.healed", ACTOR, digest), now)
+            await events.add_event(tx, Event("blob.healed", ACTOR, digest), now, SYSTEM)
         return True
 
     if problem is None:

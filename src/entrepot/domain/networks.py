@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -26,3 +27,18 @@ def network_of(address: str, ipv4: int = IPV4_PREFIX, ipv6: int = IPV6_PREFIX) -
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     prefix = ipv4 if isinstance(parsed, ipaddress.IPv4Address) else ipv6
     return str(parsed if prefix == parsed.max_prefixlen else ipaddress.ip_network((parsed, prefix), strict=False))
+
+
+class Networks:
+    """Addresses and networks as somebody wrote them down."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in texts]
+
+    def holds(self, address: str) -> bool:
+        """Whether an address lies in one of them."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
