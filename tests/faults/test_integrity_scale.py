@@ -78,7 +78,7 @@ def _naming(repository: int, tag: str, written: list[Written]) -> Work[None]:
 
 
 def _image(written: list[Written]) -> Manifest:
-    layers = [{"mediaType": "a/b", "digest": each.digest, "size": each.size} for each in written]
+    layers = [{"mediaType": "a/b", "digest": str(each.digest), "size": each.size} for each in written]
     document = {"schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": layers[0], "layers": layers}
     return parse_manifest(IMAGE_MANIFEST, msgspec.json.encode(document))
 

@@ -130,19 +130,23 @@ async def find_orphans(registry: Registry, store: ListsStored) -> Orphans:
     for part in range(parts):
         named = {hash(key) async for page in _named_keys(registry) for key in page if hash(key) % parts == part}
         async for each in store.stored():
-            if hash(each.key) % parts != part:
-                continue
-            keys.held += 1
-            if hash(each.key) not in named:
-                keys.unreferenced += 1
-                keys.unreferenced_bytes += each.size
-                if len(found) < MOST_KEPT:
-                    found[each.key] = each
+            if hash(each.key) % parts == part:
+                _sort(keys, found, each, is_named=hash(each.key) in named)
     if found:
         await _strike_named(registry, keys, found)
     before = registry.clock.now() - DAY
     keys.removable = sum(is_removable(each, before) for each in found.values())
     return Orphans(registry, keys, found)
+
+
+def _sort(keys: Keys, found: dict[str, StoredKey], each: StoredKey, *, is_named: bool) -> None:
+    keys.held += 1
+    if is_named:
+        return
+    keys.unreferenced += 1
+    keys.unreferenced_bytes += each.size
+    if len(found) < MOST_KEPT:
+        found[each.key] = each
 
 
 async def _strike_named(registry: Registry, keys: Keys, found: dict[str, StoredKey]) -> None:

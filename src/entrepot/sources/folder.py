@@ -24,14 +24,16 @@ class FolderSource:
             raise Unavailable(f"there is no folder {self._root} to take bytes from")
 
     async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        for path in await asyncio.to_thread(self._find, wanted):
+            async for chunk in _read(path):
+                yield chunk
+
+    def _find(self, wanted: Wanted) -> list[pathlib.Path]:
         pieces = [[piece.key for piece in wanted.pieces], [f"blobs/{piece.key}" for piece in wanted.pieces]]
         for keys in (*pieces, *([place] for place in places_of(wanted))):
             paths = [self._root / key for key in keys]
             if paths and all(path.is_file() for path in paths):
-                for path in paths:
-                    async for chunk in _read(path):
-                        yield chunk
-                return
+                return paths
         raise BlobUnknown("the folder has no such bytes", digest=wanted.digest)
 
     async def close(self) -> None:

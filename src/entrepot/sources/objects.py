@@ -21,13 +21,14 @@ class ObjectsSource:
         self._store = store
 
     async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
-        whole = [[Piece(place, wanted.size)] for place in places_of(wanted)]
-        for pieces in ([*wanted.pieces], *whole):
+        for piece in await self._find(wanted):
+            async for chunk in self._store.read(piece.key, 0, piece.size):
+                yield chunk
+
+    async def _find(self, wanted: Wanted) -> Sequence[Piece]:
+        for pieces in (wanted.pieces, *([Piece(place, wanted.size)] for place in places_of(wanted))):
             if pieces and await self._has(pieces):
-                for piece in pieces:
-                    async for chunk in self._store.read(piece.key, 0, piece.size):
-                        yield chunk
-                return
+                return pieces
         raise BlobUnknown("the store has no such bytes", digest=wanted.digest)
 
     async def _has(self, pieces: Sequence[Piece]) -> bool:
