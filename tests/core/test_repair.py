@@ -414,6 +414,19 @@ def test_an_error_that_is_no_doubt_drops_the_bytes(disk: Disk, monkeypatch: pyte
     assert disk.files() == set()
 
 
+def test_a_file_that_the_disk_cannot_read_is_healed(disk: Disk) -> None:
+    """It stays in service until right bytes are there, since the disk may be away; a source puts them there."""
+    push_blob(disk.world.client("alice"), "priv/app", LAYER)
+    path = disk.path(digest_of(LAYER))
+    path.unlink()
+    path.mkdir()
+    (finding,) = disk.check().findings
+    assert (finding.kind, finding.quarantined) == ("blob.unreadable", False)
+    report = disk.check(Shelf({digest_of(LAYER): LAYER}))
+    assert [each.kind for each in report.repaired] == ["blob.unreadable"]
+    assert disk.pull(LAYER) == LAYER
+
+
 def test_a_sample_reads_a_share(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the blobs and manifests that are chosen every byte is read, of the others the last one is looked at."""
     push_images(disk, layers(10))

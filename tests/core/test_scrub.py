@@ -110,11 +110,12 @@ def test_what_is_due_is_read_oldest_first(story: Story) -> None:
     """A push is a verification: nothing is due until the days are over, then the oldest is first, and once each."""
     assert story.run() == 0
     story.world.clock.advance(days=10)
-    story.journal.keys.clear()
     keys = [story.key(digest) for digest in DIGESTS]
     now = story.world.clock.now()
+    story.journal.keys.clear()
     assert story.run() == 5
-    assert (story.journal.keys, story.run()) == (keys, 0)
+    # The first one is looked for before: is the store there at all?
+    assert (story.journal.keys, story.run()) == ([keys[0], *keys], 0)
     assert {row[0] for row in story.world.rows("select verified_at from blob")} == {now}
     assert (story.row().read_blobs, story.row().read_bytes, story.row().damaged_blobs) == (5, 5, 0)
     assert story.run() == 0
@@ -205,6 +206,28 @@ def test_a_store_that_is_away_ends_the_run(story: Story) -> None:
     assert story.run(scrubber) == 1
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_store_that_is_not_mounted_condemns_nothing(story: Story, left: int) -> None:
+    """Where not one of several blobs is there, all of them stay in service; where one is, the others are lost."""
+    content = dict(story.world.store.content)
+    keys = [story.key(digest) for digest in DIGESTS]
+    for key in keys[left:]:
+        del story.world.store.content[key]
+    story.world.clock.advance(days=11)
+    scrubber = story.scrubber()
+    if left:
+        assert story.run(scrubber) == 5
+        assert story.row().damaged_blobs == 4
+        story.world.clock.advance(days=11)
+        assert story.run(scrubber) == 5
+        return
+    with pytest.raises(Unavailable, match="none of 5 blobs is there"):
+        story.run(scrubber)
+    assert story.row().damaged_blobs == 0
+    story.world.store.content |= content
+    assert [story.run(scrubber), story.run(scrubber)] == [0, 5]
+
+
 def test_what_is_collected_meanwhile_is_passed_over(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing is a moment ago; and much that was read is written down in between."""
     monkeypatch.setattr(module, "FLUSH_BYTES", 1)
@@ -254,3 +277,13 @@ def test_no_rate_is_no_round() -> None:
     """Where nothing is read in the background a round would never begin."""
     with World(rules=Rules(scrub_bytes_per_second=0)) as world, pytest.raises(Conflict, match=r"scrub\.bytes"):
         world.run(request(world.registry, world.caller("admin")))
+
+
+def test_a_small_registry_may_lose_everything(story: Story) -> None:
+    """Two blobs that are both gone are no sign of a store that is not there."""
+    for digest in DIGESTS[2:]:
+        story.world.transact(lambda tx, digest=digest: tx.execute("delete from blob where digest = $1", digest))
+    story.world.store.content.clear()
+    story.world.clock.advance(days=11)
+    assert story.run() == 2
+    assert story.row().damaged_blobs == 2

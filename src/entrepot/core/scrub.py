@@ -62,9 +62,9 @@ class Status(msgspec.Struct, frozen=True):
 
     scrub: ScrubRow
     is_running: bool
-    due: int
     damaged: int
     oldest: int | None
+    due: int = 0
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -93,6 +93,7 @@ class Scrubber:
             return 0
         beat = asyncio.create_task(self._beat())
         try:
+            await self._require_store(due)
             for number, blob in enumerate(due):
                 if beat.done():
                     return number
@@ -115,6 +116,20 @@ class Scrubber:
             # What could not be read is tried again in the next round.
             self._after = START
         return due
+
+    async def _require_store(self, due: list[DueBlob]) -> None:
+        """A folder that is not mounted looks like one in which every blob was lost: nothing is put aside then."""
+        missing = 0
+        for blob in due:
+            judged = await judge(self._registry, blob.digest, ACTOR, None)
+            if judged is None or not judged.blob.is_good:
+                continue
+            if judged.kind != "blob.missing":
+                return
+            missing += 1
+        if missing >= MOST_UNREADABLE:
+            self._after = (due[-1].verified_at, due[-1].digest)
+            raise Unavailable(f"none of {missing} blobs is there: is the store what it was?")
 
     async def _verify(self, due: DueBlob) -> None:
         self._after = (due.verified_at, due.digest)
@@ -190,18 +205,20 @@ async def request(registry: Registry, caller: Caller) -> int:
 async def get_status(registry: Registry, caller: Caller) -> Status:
     """How sound everything is, as far as it was looked at. Raises Denied, InsufficientScope."""
     require_admin(caller, registry.policy.snapshot)
-    return await look(registry)
+    found = await look(registry)
+    before = threshold(registry, found.scrub)
+    due = await registry.database.read(lambda tx: integrity.count_due(tx, before, MOST_COUNTED))
+    return msgspec.structs.replace(found, due=due)
 
 
 async def look(registry: Registry) -> Status:
-    """The same for whoever renders metrics."""
+    """The same for whoever renders metrics, who need not know what is due."""
 
     async def ask(tx: Tx) -> Status:
         scrub = await integrity.find_scrub(tx)
         return Status(
             scrub,
             scrub.lease_until > registry.clock.now(),
-            await integrity.count_due(tx, threshold(registry, scrub), MOST_COUNTED),
             await integrity.count_damaged(tx, MOST_COUNTED),
             await integrity.find_oldest(tx),
         )
