@@ -15,6 +15,7 @@ import pytest
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown
 from entrepot.ports.store import BlobStore, ListsKeys, ListsStored, LocalFiles, Written
+from entrepot.storage.memory import MemoryStore
 
 PREFIX = "0123456789abcdef0123456789abcdef"
 MEBIBYTE = 1 << 20
@@ -261,8 +262,10 @@ def test_what_is_stored_tells_its_size_and_age(tell: Tell) -> None:
     """Each key is listed once with the size of what was written, at the time at which it was."""
 
     async def story(store: BlobStore) -> None:
-        if not isinstance(store, ListsStored):
+        if isinstance(store, MemoryStore):
             return
+        # Without it nobody finds what crashes leave.
+        assert isinstance(store, ListsStored)
         assert [each async for each in store.stored()] == []
         began = time.time() - 5
         written = [await store.write(PREFIX, chunks(b"x" * number), "sha256") for number in (1, 70_000)]

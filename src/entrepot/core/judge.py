@@ -22,6 +22,7 @@ from entrepot.ports.database import Tx
 
 # Hashing less than this is done before a thread has heard of it.
 THREAD_BYTES: Final = 256 << 10
+MOST_TAGS: Final = 20
 
 BlobKind = Literal["blob.unlocated", "blob.missing", "blob.short", "blob.damaged", "blob.unreadable"]
 Pace = Callable[[int], Awaitable[None]]
@@ -114,13 +115,15 @@ async def _put_down(registry: Registry, whose: tuple[Digest, str], blob: Audited
     """
     now = registry.clock.now()
     digest, actor = whose
+    tags: list[str] = []
+    if problem and blob.is_good:
+        tags = await registry.database.read(lambda tx: integrity.list_broken_tags(tx, digest, MOST_TAGS))
 
     async def record(tx: Tx) -> bool:
         if await audit.find_blob(tx, digest) != blob:
             return False
         if problem and blob.is_good:
             await blobs.set_damaged(tx, digest)
-            tags = await integrity.list_broken_tags(tx, digest, 20)
             await events.add_event(tx, Event("blob.damaged", actor, digest, {"problem": problem, "tags": tags}), now)
         elif problem == "" and not blob.is_good:
             await blobs.replace_locations(tx, digest, blob.pieces)

@@ -47,11 +47,13 @@ class Scrubbed(msgspec.Struct):
     unreadable: int = 0
 
 
-# Up from what contains the blob, through indexes, to every tag of a repository that has such a manifest.
+# Up from what contains the blob, through indexes, to every tag of a repository that has such a manifest. Both engines
+# go up no further than the inner limit: an empty config may be in every image there is.
 _BROKEN_TAGS = (
     "with recursive up(digest) as (select parent from edge where child = $1 and kind <> 'subject' "
     "union select e.parent from edge e join up on e.child = up.digest where e.kind <> 'subject') "
-    "select distinct r.name, t.name from up join member m on m.digest = up.digest and m.kind = 'manifest' "
+    "select distinct r.name, t.name from (select digest from up limit 10000) as above "
+    "join member m on m.digest = above.digest and m.kind = 'manifest' "
     "and m.deleted_at is null join tag t on t.repository = m.repository and t.digest = m.digest "
     "join repository r on r.id = t.repository order by r.name, t.name limit $2"
 )
