@@ -31,6 +31,7 @@ from entrepot.core.pull_meter import PullMeter
 from entrepot.core.pulls import exchange_pulls
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.registry import SECOND, Registry, Rules
+from entrepot.core.scrub import look
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
@@ -46,10 +47,13 @@ from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
 from entrepot.ports.forwarder import Forwarder
 from entrepot.ports.mail import Mail
+from entrepot.ports.source import Source
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Ldap, Rate, Settings, SettingsError, usable_cores
 from entrepot.settings import Mail as MailSettings
+from entrepot.sources.folder import FolderSource
+from entrepot.sources.objects import ObjectsSource
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
@@ -101,6 +105,8 @@ def _rules(settings: Settings) -> Rules:
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
         grace_seconds=settings.keep.grace_seconds,
+        scrub_bytes_per_second=settings.scrub.bytes_per_second,
+        scrub_days=settings.scrub.days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
         lockout_failures=settings.auth.lockout_failures,
@@ -195,6 +201,21 @@ def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:
     indexes: set[EdgeKind] = {"manifest"} if settings.push.sparse_indexes else set()
     images: set[EdgeKind] = {"config", "layer"} if settings.push.sparse_images else set()
     return frozenset(indexes | images)
+
+
+def open_source(url: str, username: str = "", password: str = "", ca: str = "") -> Source:
+    """A place to take lost bytes from: `https://REGISTRY[/PATH]`, `file:///FOLDER` or what a store can be.
+
+    Raises Unavailable, for a mistyped one too.
+    """
+    scheme = url.partition("://")[0]
+    if scheme in {"http", "https"}:
+        from entrepot.sources.registry import Access, RegistrySource  # noqa: PLC0415 - its HTTP client is large
+
+        return RegistrySource(url, Access(username, password, ca))
+    if scheme == "file":
+        return FolderSource(url)
+    return ObjectsSource(url, _adapter("storage", url).open_store(url))
 
 
 @asynccontextmanager
@@ -344,6 +365,8 @@ class _Application:
         codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
         root = await get_last_root(registry)
         sealed = {"last": (now - root.at) / SECOND} if root else {}
+        integrity = await look(registry)
+        oldest = {} if integrity.oldest is None else {"oldest": (now - integrity.oldest) / SECOND}
         return self._meter.render(
             {
                 "entrepot_people": (
@@ -351,6 +374,23 @@ class _Application:
                     {"second-factors": float(factors), "mail-codes": float(codes)},
                 ),
                 "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
+                "entrepot_scrub_read_bytes": (
+                    "Bytes that were read again in the background, by all replicas since the first start",
+                    {"read": float(integrity.scrub.read_bytes)},
+                ),
+                "entrepot_scrub_blobs": (
+                    "Blobs that were read again in the background, and those of them found damaged or unreadable",
+                    {
+                        "read": float(integrity.scrub.read_blobs),
+                        "damaged": float(integrity.scrub.damaged_blobs),
+                        "unreadable": float(integrity.scrub.unreadable_blobs),
+                    },
+                ),
+                "entrepot_scrub_oldest_seconds": ("Time since the blob verified the longest ago was", oldest),
+                "entrepot_blobs_damaged": (
+                    "Blobs that are served to nobody, counted up to 100,000",
+                    {"now": float(integrity.damaged)},
+                ),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (

@@ -36,7 +36,7 @@ app = cyclopts.App(
 for path, name, group, text in (
     ("serve:serve", "serve", RUN, "Serve the registry: HTTP workers and a job process, until SIGTERM."),
     ("worker:worker", "worker", RUN, "Run queued jobs until stopped; `serve` starts one by itself."),
-    ("check:command", "check", RUN, "See that everything that is named is there; safe beside a running server."),
+    ("check:command", "check", RUN, "See that everything that is named is there, and mend it; safe beside a server."),
     ("config:app", "config", RUN, "Check and show the settings that a server here would have."),
     ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),
     ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
@@ -56,6 +56,7 @@ for path, name, group, text in (
     ("tag:app", "tag", MANAGE, "List, move, delete and roll back tags, and show their history."),
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("collect:collect", "collect", MANAGE, "Free what nothing keeps any more, or say what would be freed."),
+    ("integrity:app", "integrity", MANAGE, "Show which blobs are damaged, and read all of them again."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
     ("audit:app", "audit", MANAGE, "Read the audit log, and see whether anybody has touched it."),
     ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),

@@ -14,6 +14,8 @@ EventKind = Literal[
     "blob.deleted",
     "blob.damaged",
     "blob.healed",
+    "scrub.requested",
+    "store.cleaned",
     "tag.moved",
     "tag.deleted",
     "repository.created",

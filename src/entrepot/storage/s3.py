@@ -23,7 +23,7 @@ from obstore.store import S3Store
 
 from entrepot.domain.digests import Digest, new_hash
 from entrepot.domain.errors import BlobUnknown, Damaged, Unavailable
-from entrepot.ports.store import Piece, Written
+from entrepot.ports.store import Piece, StoredKey, Written
 
 if TYPE_CHECKING:
     # Only in the library's stubs.
@@ -47,7 +47,7 @@ RETRY: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": timedelta(second
 
 
 class ObjectStore:
-    """The port BlobStore over a bucket, with the ability ListsKeys. What it has acknowledged is durable."""
+    """The port BlobStore over a bucket, with ListsKeys and ListsStored. What it has acknowledged is durable."""
 
     def __init__(self, store: S3Store) -> None:
         self._store = store
@@ -171,6 +171,13 @@ class ObjectStore:
             async for batch in listing:
                 for meta in batch:
                     yield meta["path"]
+
+    async def stored(self) -> AsyncIterator[StoredKey]:
+        listing = obstore.list(self._store, chunk_size=1000)
+        with _telling(""):
+            async for batch in listing:
+                for meta in batch:
+                    yield StoredKey(meta["path"], meta["size"], int(meta["last_modified"].timestamp() * 1_000_000))
 
     async def close(self) -> None:
         """Nothing: connections end with their last use."""
