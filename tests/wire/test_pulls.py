@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
+from entrepot.app import build
 from entrepot.core import organisations, plans, pull_meter, pulls, services
 from entrepot.core.jobs import HANDLERS
 from entrepot.core.organisations import NewOrganisation
 from entrepot.core.pull_meter import PullMeter
 from entrepot.core.rates import Limiter, RateRules
 from entrepot.core.services import NewService
+from entrepot.db.sqlite import open_database
 from entrepot.domain.access import Caller, Identity
+from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.plans import Plan
 from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata.plans import PlanRow
 from entrepot.ports.database import Database, T, Work
+from entrepot.settings import Settings
 from entrepot.wire.context import Context
 from entrepot.wire.face import Face
-from tests.support.asgi import Answer, Client
+from tests.support.asgi import Answer, Client, Lifespan, eventually
 from tests.support.images import artifact, image, index
 from tests.support.world import World, basic, password_of
 
@@ -350,3 +355,37 @@ def test_what_is_held_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
         assert ask(client=f"192.0.2.{number}").status == 200
     world.run(pulls.exchange_pulls(world.registry))
     assert world.rows("select key from pull_window order by key") == [("address 192.0.2.1",), ("address 192.0.2.2",)]
+
+
+def test_counts_are_told_by_the_way(settings: Settings) -> None:
+    """A process tells what it has let through a moment later, and once more when it stops."""
+    admin = {"authorization": basic("admin", password_of("admin"))}
+    plan, kind = b'{"pulls": 9, "window_seconds": 3600, "signed_in": true}', "application/json"
+
+    async def live() -> None:
+        application = build(settings)
+        lifespan, client = Lifespan(application), Client(application, runner)
+        await lifespan.start()
+        database = open_database(settings.database_url)
+        await client.exchange("PUT", "/api/v1/plans/free", plan, content_type=kind, **admin)
+        for content in IMAGE.blobs:
+            target = f"/v2/acme/app/blobs/uploads/?digest={digest_of(content)}"
+            assert (await client.exchange("POST", target, content, **admin)).status == 201
+        manifest = "/v2/acme/app/manifests/latest"
+        await client.exchange("PUT", manifest, IMAGE.raw, content_type=IMAGE.media_type, **admin)
+
+        async def told() -> list[int]:
+            return [row[0] for row in await database.read(lambda tx: tx.all("select pulls from pull_window"))]
+
+        async def is_told() -> bool:
+            return await told() == [1]
+
+        assert (await client.exchange("GET", manifest, **admin)).status == 200
+        await eventually(is_told)
+        assert (await client.exchange("GET", manifest, **admin)).status == 200
+        await lifespan.stop()
+        assert await told() == [2]
+        await database.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(live())
