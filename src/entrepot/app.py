@@ -7,7 +7,7 @@ import os
 import pathlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -268,6 +268,7 @@ class _Application:
         self._meter = meter
         self._faces: dict[str, Application] = {}
         self._limiter = _limiter(settings.rate)
+        self._is_stopping: Callable[[], bool] = bool
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -283,6 +284,7 @@ class _Application:
         self._meter.refused = state.get("entrepot.refused", self._meter.refused)
         self._meter.turned_away = state.get("entrepot.turned_away", self._meter.turned_away)
         self._meter.connections = state.get("entrepot.connections", self._meter.connections)
+        self._is_stopping = state.get("entrepot.stopping", self._is_stopping)
         await receive()
         try:
             async with open_registry(self._settings) as opened:
@@ -329,7 +331,7 @@ class _Application:
             self._faces.update(dict.fromkeys(grammar.mounts, face))
         self._faces["api"] = ApiFace(context)
         self._faces.update(dict.fromkeys(MOUNTS, WebFace(context)))
-        operations = Operations(context, lambda: self._render_metrics(registry))
+        operations = Operations(context, lambda: self._render_metrics(registry), self._is_stopping)
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics", ".well-known"), operations))
 
     async def _render_metrics(self, registry: Registry) -> bytes:

@@ -23,7 +23,7 @@ from entrepot.telemetry.logs import configure_logs
 if TYPE_CHECKING:
     from entrepot.server.listeners import Listener
 
-# How much longer than `server.stop_seconds` a worker may take to end before it is killed.
+# How much longer than it is allowed (`server.drain_seconds`, `server.stop_seconds`) a worker may take to end before it is killed.
 KILL_SECONDS = 5.0
 # The writer thread takes the interpreter back after each statement; at Python's 5 ms it would wait that long each time.
 SWITCH_SECONDS = 0.0005
@@ -70,7 +70,7 @@ def _serve(
     log.info("serving", url=places[0].url, data=str(settings.data_path), workers=count)
     for place in places[1:]:
         log.info("serving", url=place.url, listener=place.name)
-    kill_seconds = settings.server.stop_seconds + KILL_SECONDS
+    kill_seconds = settings.server.drain_seconds + settings.server.stop_seconds + KILL_SECONDS
     return Supervisor([*workers, Child("job process", jobs.spawn)], chores, kill_seconds).run()
 
 
@@ -124,6 +124,7 @@ class _HttpWorker:
             header_seconds=server.header_seconds,
             header_bytes=server.header_bytes,
             write_seconds=limits.body_idle_seconds,
+            drain_seconds=server.drain_seconds,
             stop_seconds=server.stop_seconds,
             connections=server.connections,
         )
