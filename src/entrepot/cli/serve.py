@@ -7,6 +7,7 @@ import pathlib
 import socket
 import sys
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
@@ -105,12 +106,16 @@ class _HttpWorker:
         self._places = places
         self._metrics = metrics
         self._parent = os.getpid()
+        self._spawned = 0
 
     def spawn(self) -> int:
         """Start one; its process id."""
-        return fork(self._work)
+        # Whoever comes in the place of one that died belongs to a server that the database was not too new for.
+        is_replacement = self._spawned >= self._settings.server.worker_count
+        self._spawned += 1
+        return fork(lambda: self._work(is_replacement=is_replacement))
 
-    def _work(self) -> int:
+    def _work(self, *, is_replacement: bool) -> int:
         die_with_parent(self._parent)
         sys.setswitchinterval(SWITCH_SECONDS)
         configure_logs(self._settings.log.level)
@@ -130,7 +135,8 @@ class _HttpWorker:
         )
         raise_open_files(server.connections)
         listeners = [_listener(place, self._settings.tls.oldest) for place in self._places]
-        return run_worker(lambda: build(self._settings, self._metrics), listeners, options)
+        load = partial(build, self._settings, self._metrics, tolerates_newer=is_replacement)
+        return run_worker(load, listeners, options)
 
 
 def _listener(place: Place, oldest: str) -> Listener:
@@ -153,12 +159,14 @@ class _JobProcess:
         self._command = [sys.executable, "-m", "entrepot", "worker", "--data", str(data), "--parent", str(os.getpid())]
         if config is not None:
             self._command += ["--config", str(config)]
-        self._check: list[str] | None = [word for url in urls for word in ("--check-address", url)]
-        self._check += ["--check-ca", ca] if ca else []
+        # What the first one is told, and those that come in its place are not.
+        self._once = [word for url in urls for word in ("--check-address", url)]
+        self._once += ["--check-ca", ca] if ca else []
 
     def spawn(self) -> int:
         """Start it; its process id."""
-        command, self._check = self._command + (self._check or []), None
+        command = self._command + self._once
+        self._once = ["--replacement"]
         return fork(lambda: _become(command))
 
 

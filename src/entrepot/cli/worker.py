@@ -23,6 +23,7 @@ def worker(
     parent: Annotated[int | None, Parameter(show=False)] = None,
     check_address: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     check_ca: Annotated[str | None, Parameter(show=False)] = None,
+    replacement: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> None:
     """Run queued jobs (expiry, clean-up) until stopped; as many of these as you like share one database."""
     if parent is not None:
@@ -31,7 +32,7 @@ def worker(
     configure_logs(settings.log.level)
     if check_address:
         threading.Thread(target=_check, args=(check_address, check_ca), name="self-check", daemon=True).start()
-    asyncio.run(run_worker(settings))
+    asyncio.run(run_worker(settings, tolerates_newer=replacement))
 
 
 def _check(addresses: tuple[str, ...], ca: str | None) -> None:

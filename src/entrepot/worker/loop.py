@@ -26,13 +26,13 @@ from entrepot.settings import Settings
 PAUSE_SECONDS: Final = 1.0
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, *, tolerates_newer: bool = False) -> None:
     """Open the registry and run jobs until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_registry(settings) as registry:
+    async with open_registry(settings, tolerates_newer=tolerates_newer) as registry:
         await schedule_recurring(registry)
         forwarding = asyncio.create_task(_forward_until(registry, open_forwarder(settings), stop))
         await _run_until(registry, stop)
