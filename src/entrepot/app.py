@@ -407,9 +407,7 @@ class _Application:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 
 
-def build(
-    settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False
-) -> Application:
+def build(settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False) -> Application:
     """The whole server as one ASGI application with lifespan; `metrics` is a folder that its processes share.
 
     `tolerates_newer`: see `open_registry`.

@@ -74,7 +74,9 @@ def test_migrations_only_add(step: Migration) -> None:
     """A step that takes away is marked `-- contract: VERSION`, by the first version that does without what it takes."""
     breaks = list_breaks(step.sql)
     if step.contract:
-        assert _parts(step.contract) < _parts(__version__), f"{step.name}: release {step.contract} first (decision 0025)"
+        assert _parts(step.contract) < _parts(__version__), (
+            f"{step.name}: release {step.contract} first (decision 0025)"
+        )
     else:
         assert breaks == BEFORE_THE_RULE.get(step.number, set()), f"{step.name}: decision 0025"
 

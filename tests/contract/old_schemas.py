@@ -20,7 +20,12 @@ NUMBERS: Final = [step.number for step in migrate.list_migrations({})]
 # Texts that are read as JSON, or as one of a few words, whenever the registry looks at the table.
 LISTS: Final = frozenset({"actions", "audiences", "regions", "scopes", "domains", "groups", "listeners"})
 OBJECTS: Final = frozenset({"conditions", "detail", "payload", "summary", "document"})
-WORDS: Final = {("issuer", "kind"): "oidc", ("audit_segment", "pieces"): "[]", ("role", "actions"): '["pull"]', ("invitation", "role"): "member"}
+WORDS: Final = {
+    ("issuer", "kind"): "oidc",
+    ("audit_segment", "pieces"): "[]",
+    ("role", "actions"): '["pull"]',
+    ("invitation", "role"): "member",
+}
 # What a database says of itself, differently after each start or on each engine.
 NOT_COPIED: Final = frozenset({("event", "transaction_id")})
 
@@ -44,10 +49,14 @@ def schema_of(path: pathlib.Path) -> Schema:
     names = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by name"
     tables = {}
     for (table,) in list(connection.execute(names)):
-        foreign = list(connection.execute(f"select \"from\", \"table\", \"to\" from pragma_foreign_key_list('{table}')"))
+        foreign = list(connection.execute(f'select "from", "table", "to" from pragma_foreign_key_list(\'{table}\')'))
         refers = {column: (other, there or "id") for column, other, there in foreign}
-        info = list(connection.execute(f"select name, type, \"notnull\", dflt_value, pk from pragma_table_info('{table}')"))
-        is_counted = [row[4] for row in info].count(1) == 1 and any(row[0] == "id" and row[1] == "integer" for row in info)
+        info = list(
+            connection.execute(f"select name, type, \"notnull\", dflt_value, pk from pragma_table_info('{table}')")
+        )
+        is_counted = [row[4] for row in info].count(1) == 1 and any(
+            row[0] == "id" and row[1] == "integer" for row in info
+        )
         tables[table] = [
             Column(
                 name,
@@ -150,8 +159,12 @@ def fill(old: Old, schema: Schema, donor: pathlib.Path) -> None:
             old.insert(table, common, rows)
             continue
         for number in (1, 2):
-            columns = [column for column in schema[table] if column.is_needed or (number == 2 and not _is_counter(column))]
-            old.insert(table, [column.name for column in columns], [[_value(old, table, column, number) for column in columns]])
+            columns = [
+                column for column in schema[table] if column.is_needed or (number == 2 and not _is_counter(column))
+            ]
+            old.insert(
+                table, [column.name for column in columns], [[_value(old, table, column, number) for column in columns]]
+            )
     source.close()
 
 
@@ -182,6 +195,8 @@ def _in_order(schema: Schema) -> list[str]:
     while len(placed) < len(schema):
         for table, columns in schema.items():
             others = {column.refers_to[0] for column in columns if column.refers_to} - {table}
-            if table not in placed and others <= set(placed) | {"namespace"} | ({"account"} if table == "namespace" else set()):
+            if table not in placed and others <= set(placed) | {"namespace"} | (
+                {"account"} if table == "namespace" else set()
+            ):
                 placed.append(table)
     return placed

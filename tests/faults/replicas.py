@@ -1,4 +1,4 @@
-"""Three replicas over one PostgreSQL and one S3 behind a load balancer, and clients that note how they were answered."""
+"""Three replicas over one PostgreSQL and one S3 behind a load balancer, and clients that note their answers."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Customer(threading.Thread):
         blob = self._ask(door, 200, "GET", f"/v2/{self._repository}/blobs/{contents[0].digest}")
         self._require(blob.body == contents[0].data, "another blob")
 
-    def _require(self, fact: bool, problem: str) -> None:  # noqa: FBT001 - an assertion that threads may make
+    def _require(self, fact: bool, problem: str) -> None:
         if not fact:
             self._account.wrong.append(problem)
 

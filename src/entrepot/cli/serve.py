@@ -24,7 +24,7 @@ from entrepot.telemetry.logs import configure_logs
 if TYPE_CHECKING:
     from entrepot.server.listeners import Listener
 
-# How much longer than it is allowed (`server.drain_seconds`, `server.stop_seconds`) a worker may take to end before it is killed.
+# How much longer than `server.drain_seconds` and `server.stop_seconds` a worker may take to end before it is killed.
 KILL_SECONDS = 5.0
 # The writer thread takes the interpreter back after each statement; at Python's 5 ms it would wait that long each time.
 SWITCH_SECONDS = 0.0005

@@ -60,9 +60,9 @@ def list_pending(
     newer = [number for number in applied if number not in known]
     if newer and not tolerates_newer:
         raise Unavailable(
-            f"the database is newer than this entrepot: it has migration {max(newer):04}, and {max(known):04} is the last "
-            "one known here. Run the version that upgraded it, or a later one; to go back, restore the backup that was "
-            "made before the upgrade",
+            f"the database is newer than this entrepot: it has migration {max(newer):04}, and {max(known):04} is the "
+            "last one known here. Run the version that upgraded it, or a later one; to go back, restore the backup "
+            "that was made before the upgrade",
             migration=max(newer),
         )
     for number, migration in known.items():

@@ -290,9 +290,7 @@ async def _migrate(connection: _Connection, *, tolerates_newer: bool) -> None:
             await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - jitter, not a secret
 
 
-async def _migrate_once(
-    connection: _Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool
-) -> bool:
+async def _migrate_once(connection: _Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool) -> bool:
     """The next step, if there is one; whether there was."""
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(f"select pg_advisory_xact_lock({MIGRATION_LOCK})", timeout=MIGRATION_SECONDS)

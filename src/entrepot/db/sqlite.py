@@ -347,9 +347,7 @@ def _migrate(path: pathlib.Path, *, tolerates_newer: bool) -> None:
         connection.close()
 
 
-def _migrate_once(
-    connection: apsw.Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool
-) -> bool:
+def _migrate_once(connection: apsw.Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool) -> bool:
     """One step in a transaction of its own, beside other processes that may do the same; whether there was one."""
     connection.execute("begin immediate")
     try:
