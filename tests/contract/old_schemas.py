@@ -36,7 +36,6 @@ class Column(msgspec.Struct, frozen=True):
     name: str
     kind: str
     is_needed: bool
-    is_key: bool
     refers_to: tuple[str, str] | None
 
 
@@ -61,8 +60,7 @@ def schema_of(path: pathlib.Path) -> Schema:
             Column(
                 name,
                 str(kind).lower(),
-                bool(notnull or pk) and default is None and not (name == "id" and is_counted and table != "policy"),
-                bool(pk),
+                bool(notnull or pk) and default is None and not (name == "id" and is_counted),
                 refers.get(name),
             )
             for name, kind, notnull, default, pk in info
@@ -153,7 +151,8 @@ def fill(old: Old, schema: Schema, donor: pathlib.Path) -> None:
         rows = []
         if common and needed <= set(common):
             rows = [tuple(row) for row in source.execute(f'select {", ".join(quoted(common))} from "{table}"')]
-        if table in {"migration", "policy"}:
+        if old.rows(table, [schema[table][0].name]):
+            # A migration itself has put something in.
             continue
         if rows:
             old.insert(table, common, rows)

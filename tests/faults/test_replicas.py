@@ -243,6 +243,21 @@ def test_jobs_are_done_once(site: Site, doors: list[Door]) -> None:
     assert site.query("select kind from job where kind <> 'store.discard' group by kind having count(*) > 1") == []
 
 
+def test_a_migration_beside_running_replicas_disturbs_nobody(site: Site) -> None:
+    """Tables that grow columns, as migrations of a next version make them, do not bother those who push and pull."""
+    tables = site.query("select tablename from pg_tables where schemaname = 'public' order by 1")
+    with customers(site, 3) as account:
+        account.wait_for_more(3)
+        for table in tables:
+            site.query(
+                f'alter table "{table}" add column of_the_future text not null default \'\';'
+                f'create index "{table}_of_the_future" on "{table}" (of_the_future)'
+            )
+        account.wait_for_more(6)
+    assert (account.wrong, account.disturbed) == ([], [])
+    assert list_losses(site.balancer, account.ledger) == []
+
+
 def test_a_rolling_restart_disturbs_nobody(site: Site) -> None:
     """Replicas restarted one after the other under load: while one drains, no request fails at all."""
     with customers(site, 3) as account:
