@@ -63,8 +63,11 @@ start_replica() {
     await 60 "replica $1" curl --silent --show-error --fail "http://127.0.0.1:${ports[$1]}/readyz"
 }
 
+# TERM tells the parent, which ends the others; KILL is for all of them at once.
 stop_replica() {
-    kill "-$2" -- "-${running[$1]}" 2>/dev/null || kill "-$2" "${running[$1]}"
+    local whom=${running[$1]}
+    [ "$2" = TERM ] || whom=-$whom
+    kill "-$2" -- "$whom"
     wait "${running[$1]}" 2>/dev/null || true
 }
 

@@ -289,7 +289,7 @@ def read_audit_key(settings: Settings) -> bytes:
 class _Application:
     """Dispatches by the first segment of the path; opens the registry at start-up and closes it at the end."""
 
-    def __init__(self, settings: Settings, meter: Meter, *, tolerates_newer: bool) -> None:
+    def __init__(self, settings: Settings, meter: Meter, *, tolerates_newer: bool = False) -> None:
         self._settings = settings
         self._tolerates_newer = tolerates_newer
         self._meter = meter
