@@ -30,7 +30,11 @@ from tests.support.world import basic, push_blob, put_manifest
 REPOSITORY = "acme/app"
 ONE, TWO = image([b"layer one"]), image([b"layer two", b"another layer"])
 SIGNATURE = artifact(ONE, "application/vnd.example.signature")
-NEWER = "insert into migration (number, name, checksum, applied_at) values (9999, 'later', '', 0)"
+NEWER = (
+    "insert into migration (number, name, checksum, applied_at) values (9999, 'later', '', 0)",
+    "alter table account add column of_the_future text not null default ''",
+    "alter table blob add column of_the_future text not null default ''",
+)
 # The grants of 0001 were about one account and one resource; 0003 made them anew.
 FIRST_GRANTS = 2
 
@@ -137,11 +141,12 @@ def require_served(client: Client) -> None:
 
 
 def add_later_migration(url: str) -> None:
-    """What a newer version leaves behind in the ledger."""
+    """What a newer version does to a database: columns, and a row in the ledger."""
 
     async def story() -> None:
         database = await open_database(url)
-        await database.transact(lambda tx: tx.execute(NEWER))
+        for statement in NEWER:
+            await database.transact(lambda tx, statement=statement: tx.execute(statement))  # type: ignore[misc]
         await database.close()
 
     asyncio.run(story())

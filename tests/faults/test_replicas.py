@@ -250,7 +250,7 @@ def test_a_migration_beside_running_replicas_disturbs_nobody(site: Site) -> None
         account.wait_for_more(3)
         for table in tables:
             site.query(
-                f'alter table "{table}" add column of_the_future text not null default \'\';'
+                f"alter table \"{table}\" add column of_the_future text not null default '';"
                 f'create index "{table}_of_the_future" on "{table}" (of_the_future)'
             )
         account.wait_for_more(6)

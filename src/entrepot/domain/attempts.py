@@ -42,8 +42,8 @@ class Tally(msgspec.Struct, frozen=True):
         """After one more failure."""
         failures = 1 if self.is_over(now) else self.failures + 1
         seconds = tolerance.lock_seconds(failures)
-        # Not `now` where there is no lock: whoever looked at the clock a moment before, or has one that is behind, would
-        # take that for a lock.
+        # Not `now` where there is no lock: whoever looked at the clock before, or has one that is behind, would take
+        # that for a lock.
         return Tally(failures, now, now + seconds * SECOND if seconds else 0)
 
     def less(self, failures: int, tolerance: Tolerance) -> Tally:
