@@ -7,18 +7,21 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$top/.venv/bin:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-$story.XXXXXX")
 server=
+# What a story starts and makes besides: ended and removed with the rest.
+helpers=()
+folders=()
 
 finish() {
     local code=$?
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
+    for process in $server "${helpers[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
     if [ "$code" != 0 ]; then
         printf '%s: FAILED with %s; the server said:\n' "$story" "$code" >&2
-        tail -n 20 "$work/server.log" >&2 2>/dev/null || true
+        tail -n 20 "$work"/server*.log >&2 2>/dev/null || true
     fi
-    rm -rf "$work"
+    rm -rf "$work" "${folders[@]}"
     exit "$code"
 }
 trap finish EXIT
@@ -38,10 +41,12 @@ need() {
     }
 }
 
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
 start_server() {
     need curl curl
     local port
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    port=$(free_port)
     host=127.0.0.1:$port
     password=a-password-for-$story
     say "a registry on $host with its data in $work/data"

@@ -7,13 +7,14 @@ import os
 import pathlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from entrepot import formats
@@ -36,6 +37,7 @@ from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
 from entrepot.core.uses import flush_uses
+from entrepot.db.migrate import Migration, list_migrations, list_pending
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata.credentials import count_live
@@ -70,6 +72,13 @@ POLL_SECONDS: Final = 1.0
 MOST_COUNTED: Final = 100_000
 AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
+
+
+class MigrationPlan(msgspec.Struct, frozen=True):
+    """How many migrations a database has had, and those that it is to have."""
+
+    applied: int
+    pending: list[Migration]
 
 
 class SystemClock:
@@ -219,9 +228,12 @@ def open_source(url: str, username: str = "", password: str = "", ca: str = "") 
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
-    """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
-    database: Database = await _open_database(settings.database_url)
+async def open_registry(settings: Settings, *, tolerates_newer: bool = False) -> AsyncIterator[Registry]:
+    """The registry that the settings describe, ready and closed afterwards. Raises Unavailable.
+
+    A database that a newer version has upgraded is refused, except by a process that `tolerates_newer` (decision 0025).
+    """
+    database: Database = await _open_database(settings.database_url, tolerates_newer=tolerates_newer)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
@@ -250,10 +262,24 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
         await database.close()
 
 
-async def _open_database(url: str) -> Database:
-    opened = _adapter("db", url).open_database(url)
+async def _open_database(url: str, *, tolerates_newer: bool = False) -> Database:
+    opened = _adapter("db", url).open_database(url, tolerates_newer=tolerates_newer)
     database: Database = await opened if asyncio.iscoroutine(opened) else opened
     return database
+
+
+async def plan_migrations(settings: Settings) -> MigrationPlan:
+    """Which migrations the database has and which it lacks; nothing is changed. Raises Unavailable as a start would."""
+    adapter = _adapter("db", settings.database_url)
+    found = adapter.list_applied(settings.database_url)
+    applied: dict[int, str] = await found if asyncio.iscoroutine(found) else found
+    known = list_migrations(adapter.DIALECT)
+    return MigrationPlan(len(applied), list_pending(known, applied))
+
+
+async def apply_migrations(settings: Settings) -> None:
+    """Bring the database up to date, as every start does. Raises Unavailable."""
+    await (await _open_database(settings.database_url)).close()
 
 
 def announce_password(data: pathlib.Path, password: str) -> None:
@@ -286,11 +312,13 @@ def read_audit_key(settings: Settings) -> bytes:
 class _Application:
     """Dispatches by the first segment of the path; opens the registry at start-up and closes it at the end."""
 
-    def __init__(self, settings: Settings, meter: Meter) -> None:
+    def __init__(self, settings: Settings, meter: Meter, *, tolerates_newer: bool = False) -> None:
         self._settings = settings
+        self._tolerates_newer = tolerates_newer
         self._meter = meter
         self._faces: dict[str, Application] = {}
         self._limiter = _limiter(settings.rate)
+        self._is_stopping: Callable[[], bool] = bool
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -306,9 +334,10 @@ class _Application:
         self._meter.refused = state.get("entrepot.refused", self._meter.refused)
         self._meter.turned_away = state.get("entrepot.turned_away", self._meter.turned_away)
         self._meter.connections = state.get("entrepot.connections", self._meter.connections)
+        self._is_stopping = state.get("entrepot.stopping", self._is_stopping)
         await receive()
         try:
-            async with open_registry(self._settings) as opened:
+            async with open_registry(self._settings, tolerates_newer=self._tolerates_newer) as opened:
                 registry = self._observed(opened)
                 denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)
@@ -353,7 +382,7 @@ class _Application:
             self._faces.update(dict.fromkeys(grammar.mounts, face))
         self._faces["api"] = ApiFace(context)
         self._faces.update(dict.fromkeys(MOUNTS, WebFace(context)))
-        operations = Operations(context, lambda: self._render_metrics(registry))
+        operations = Operations(context, lambda: self._render_metrics(registry), self._is_stopping)
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics", ".well-known"), operations))
 
     async def _render_metrics(self, registry: Registry) -> bytes:
@@ -422,10 +451,14 @@ class _Application:
                 self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
 
 
-def build(settings: Settings, metrics: pathlib.Path | None = None) -> Application:
-    """The whole server as one ASGI application with lifespan; `metrics` is a folder that its processes share."""
+def build(settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False) -> Application:
+    """The whole server as one ASGI application with lifespan; `metrics` is a folder that its processes share.
+
+    `tolerates_newer`: see `open_registry`.
+    """
     if not structlog.is_configured():
         # The library's default prints local variables of tracebacks, secrets among them.
         configure_logs(settings.log.level)
     meter = Meter(metrics)
-    return Observed(_Application(settings, meter), meter, is_logged=settings.log.access)
+    application = _Application(settings, meter, tolerates_newer=tolerates_newer)
+    return Observed(application, meter, is_logged=settings.log.access)

@@ -46,6 +46,7 @@ class Server(Section, frozen=True):
     client_certificate_format: Literal["xfcc", "pem", "subject"] = "xfcc"
     workers: int = 0
     connections: int = 8192
+    drain_seconds: int = 0
     stop_seconds: int = 30
     header_seconds: int = 30
     header_bytes: int = 131072

@@ -89,6 +89,14 @@ def test_the_rule_finds_what_it_should(sql: str, is_right: bool) -> None:
     assert (complaint(sql) is None) is is_right
 
 
+def test_columns_are_named() -> None:
+    """No statement counts on how many columns a table has: an older version runs beside migrations that add some."""
+    for path, sql in statements():
+        assert not re.search(r"select \*|returning \*", sql), (path, sql)
+        assert not re.search(r'insert into "?[\w{}]+"? (values|select)', sql), (path, sql)
+    assert any(re.search(r'insert into "?\w+"? \(', sql) for _, sql in statements())
+
+
 def test_texts_are_found_however_they_are_written() -> None:
     """Joined, added and formatted texts are read as one statement."""
     for code in ('"select " "$2"', '"select " + "$2"', 'f"select {x} $2"', '"select {x} $2".format(x=1)'):

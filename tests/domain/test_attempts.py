@@ -21,7 +21,13 @@ def test_an_hour_forgets() -> None:
     assert (tally.failures, tally.locked_until) == (9, 1000 + 60 * SECOND)
     later = tally.locked_until + FORGET_SECONDS * SECOND
     assert tally.failed(BEARS_THREE, later - 1).failures == 10
-    assert tally.failed(BEARS_THREE, later) == Tally(1, later, later)
+    assert tally.failed(BEARS_THREE, later) == Tally(1, later, 0)
+
+
+def test_a_failure_that_is_borne_locks_nothing() -> None:
+    """Not even for whoever has a clock that is behind the one it was counted by."""
+    assert Tally().failed(BEARS_THREE, 1000) == Tally(1, 1000, 0)
+    assert Tally(2, 1000, 0).failed(BEARS_THREE, 2000) == Tally(3, 2000, 2000 + SECOND)
 
 
 def test_what_is_taken_back_lifts_its_lock() -> None:

@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tests.support.server import ADMIN_PASSWORD, Server
+from tests.support.server import ADMIN_PASSWORD
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -111,10 +112,16 @@ class Answer:
         return first
 
 
+class Listening(Protocol):
+    """A server, or a load balancer in front of several."""
+
+    port: int
+
+
 class Door:
     """One keep-alive connection as the administrator."""
 
-    def __init__(self, server: Server, *, timeout: float = 30) -> None:
+    def __init__(self, server: Listening, *, timeout: float = 30) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
 
     def __enter__(self) -> Door:
@@ -197,7 +204,7 @@ class Pusher(threading.Thread):
     Some blobs are the same for all pushers at once; now and then an upload is left unfinished.
     """
 
-    def __init__(self, server: Server, ledger: Ledger, number: int, *, largest: int = 65536) -> None:
+    def __init__(self, server: Listening, ledger: Ledger, number: int, *, largest: int = 65536) -> None:
         super().__init__(name=f"pusher-{number}", daemon=True)
         self._server = server
         self._ledger = ledger
@@ -265,7 +272,7 @@ class Pusher(threading.Thread):
 class Crowd:
     """Several pushers as a context manager; leaving it stops them."""
 
-    def __init__(self, server: Server, ledger: Ledger, size: int, *, largest: int = 65536) -> None:
+    def __init__(self, server: Listening, ledger: Ledger, size: int, *, largest: int = 65536) -> None:
         self._pushers = [Pusher(server, ledger, number, largest=largest) for number in range(size)]
 
     def __enter__(self) -> Crowd:
@@ -290,7 +297,7 @@ class Crowd:
             pusher.gate.set()
 
 
-def list_losses(server: Server, ledger: Ledger) -> list[str]:
+def list_losses(server: Listening, ledger: Ledger) -> list[str]:
     """What was acknowledged and is not there byte for byte, by digest and, for manifests, by tag."""
     wanted = [(f"/v2/{each.repository}/blobs/{each.digest}", each.content) for each in dict.fromkeys(ledger.blobs)]
     with Door(server) as door:
@@ -312,7 +319,7 @@ def _pull(door: Door, path: str) -> bytes | None:
     return answer.body if answer.status == 200 else None
 
 
-def finish_chunks(server: Server, ledger: Ledger) -> list[int]:
+def finish_chunks(server: Listening, ledger: Ledger) -> list[int]:
     """Close the uploads that were left unfinished; the statuses, and no 201 for bytes that are not there."""
     statuses = []
     with Door(server) as door:
@@ -325,7 +332,7 @@ def finish_chunks(server: Server, ledger: Ledger) -> list[int]:
     return statuses
 
 
-def abandon(server: Server, method: str, path: str, data: bytes, announced: int) -> None:
+def abandon(server: Listening, method: str, path: str, data: bytes, announced: int) -> None:
     """Announce a body, send a part of it and hang up."""
     with Door(server) as door:
         connection = door._connection

@@ -81,6 +81,30 @@ def test_a_stop_has_an_end(tmp_path: pathlib.Path) -> None:
         end(server)
 
 
+def test_a_server_that_drains_says_so(tmp_path: pathlib.Path) -> None:
+    """With `server.drain_seconds` a server that was told to end answers 503 at `/readyz`, for load balancers to go
+    elsewhere, and everything else as before until the time is over.
+    """
+    server = Server(tmp_path / "data", environment={"ENTREPOT_SERVER__DRAIN_SECONDS": "5"})
+    try:
+        server.start()
+        with Door(server) as door:
+            assert door.push(REPOSITORY, DATA).status == 201
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        while server.is_ready():
+            assert server.process.poll() is None
+        with Door(server) as door:
+            answer = door.ask("GET", "/readyz")
+            assert (answer.status, answer.body) == (503, b'{"status":"stopping"}')
+            assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").body == DATA
+            assert door.push(REPOSITORY, LARGE).status == 201
+        assert server.process.wait(LIMIT_SECONDS) == 0
+        require_no_process(server)
+    finally:
+        end(server)
+
+
 @pytest.mark.parametrize("is_job", [False, True], ids=["http worker", "job process"])
 def test_a_killed_child_is_replaced(server: Server, *, is_job: bool) -> None:
     """An HTTP worker or the job process that dies is started again, and pushes and pulls go on."""

@@ -191,6 +191,13 @@ def test_workers_count_together(world: World) -> None:
     assert [clients[number % 3].request("GET", "/token").status for number in range(6)] == [401] * 3 + [429] * 3
 
 
+def test_clocks_of_replicas_differ(world: World) -> None:
+    """What another replica, whose clock is ahead, has counted a moment ago is no lock while it is borne."""
+    assert guess(world, "alice", 2) == [401, 401]
+    world.clock.advance(seconds=-5)
+    assert ask(world, "alice", password_of("alice")).status == 200
+
+
 def test_many_at_once_get_no_more_tries(world: World, hashed: list[str]) -> None:
     """A try is counted before it is judged, so that a crowd of them has three as well."""
 

@@ -68,6 +68,14 @@ def test_readyz_in_full(world: World) -> None:
     assert answer.json == {"status": "ready", "away": {}, "freeBytes": None}
 
 
+def test_readyz_of_a_process_that_ends(world: World) -> None:
+    """Whoever balances requests is to send the next ones elsewhere."""
+    pages = Client(Operations(world.context, render, lambda: True), world.runner)
+    answer = pages.request("GET", "/readyz")
+    assert (answer.status, answer.json) == (503, {"status": "stopping"})
+    assert pages.request("GET", "/healthz").status == 200
+
+
 def test_readyz_looks_at_the_store(tmp_path: pathlib.Path) -> None:
     """A disk tells its room; a disk that is away degrades, and pulls of manifests still work."""
 

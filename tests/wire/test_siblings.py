@@ -48,6 +48,13 @@ def test_a_grant_holds_for_every_worker_at_once(world: World) -> None:
     assert pushing.request("POST", "/v2/pub/app/blobs/uploads/").status == 202
 
 
+def test_clocks_differ(world: World) -> None:
+    """A token that was given for a password is good, though the password was chosen by a clock that is ahead."""
+    world.push("priv/app", image(), "latest")
+    world.clock.advance(seconds=-5)
+    assert world.bearer("alice", "repository:priv/app:pull").request("GET", "/v2/priv/app/tags/list").status == 200
+
+
 def test_an_account_exists_for_every_worker_at_once(world: World) -> None:
     """Tokens that one worker issued to somebody new are taken by another."""
     sibling = Client(world.sibling(), world.runner)

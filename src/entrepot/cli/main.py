@@ -36,6 +36,7 @@ app = cyclopts.App(
 for path, name, group, text in (
     ("serve:serve", "serve", RUN, "Serve the registry: HTTP workers and a job process, until SIGTERM."),
     ("worker:worker", "worker", RUN, "Run queued jobs until stopped; `serve` starts one by itself."),
+    ("migrate:migrate", "migrate", RUN, "Bring the database up to date before a start does, or show what it lacks."),
     ("check:command", "check", RUN, "See that everything that is named is there, and mend it; safe beside a server."),
     ("config:app", "config", RUN, "Check and show the settings that a server here would have."),
     ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),

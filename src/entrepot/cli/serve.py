@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
@@ -23,7 +24,7 @@ from entrepot.telemetry.logs import configure_logs
 if TYPE_CHECKING:
     from entrepot.server.listeners import Listener
 
-# How much longer than `server.stop_seconds` a worker may take to end before it is killed.
+# How much longer than `server.drain_seconds` and `server.stop_seconds` a worker may take to end before it is killed.
 KILL_SECONDS = 5.0
 # The writer thread takes the interpreter back after each statement; at Python's 5 ms it would wait that long each time.
 SWITCH_SECONDS = 0.0005
@@ -70,7 +71,7 @@ def _serve(
     log.info("serving", url=places[0].url, data=str(settings.data_path), workers=count)
     for place in places[1:]:
         log.info("serving", url=place.url, listener=place.name)
-    kill_seconds = settings.server.stop_seconds + KILL_SECONDS
+    kill_seconds = settings.server.drain_seconds + settings.server.stop_seconds + KILL_SECONDS
     return Supervisor([*workers, Child("job process", jobs.spawn)], chores, kill_seconds).run()
 
 
@@ -105,12 +106,16 @@ class _HttpWorker:
         self._places = places
         self._metrics = metrics
         self._parent = os.getpid()
+        self._spawned = 0
 
     def spawn(self) -> int:
         """Start one; its process id."""
-        return fork(self._work)
+        # Whoever comes in the place of one that died belongs to a server that the database was not too new for.
+        is_replacement = self._spawned >= self._settings.server.worker_count
+        self._spawned += 1
+        return fork(lambda: self._work(is_replacement=is_replacement))
 
-    def _work(self) -> int:
+    def _work(self, *, is_replacement: bool) -> int:
         die_with_parent(self._parent)
         sys.setswitchinterval(SWITCH_SECONDS)
         configure_logs(self._settings.log.level)
@@ -124,12 +129,14 @@ class _HttpWorker:
             header_seconds=server.header_seconds,
             header_bytes=server.header_bytes,
             write_seconds=limits.body_idle_seconds,
+            drain_seconds=server.drain_seconds,
             stop_seconds=server.stop_seconds,
             connections=server.connections,
         )
         raise_open_files(server.connections)
         listeners = [_listener(place, self._settings.tls.oldest) for place in self._places]
-        return run_worker(lambda: build(self._settings, self._metrics), listeners, options)
+        load = partial(build, self._settings, self._metrics, tolerates_newer=is_replacement)
+        return run_worker(load, listeners, options)
 
 
 def _listener(place: Place, oldest: str) -> Listener:
@@ -152,12 +159,14 @@ class _JobProcess:
         self._command = [sys.executable, "-m", "entrepot", "worker", "--data", str(data), "--parent", str(os.getpid())]
         if config is not None:
             self._command += ["--config", str(config)]
-        self._check: list[str] | None = [word for url in urls for word in ("--check-address", url)]
-        self._check += ["--check-ca", ca] if ca else []
+        # What the first one is told, and those that come in its place are not.
+        self._once = [word for url in urls for word in ("--check-address", url)]
+        self._once += ["--check-ca", ca] if ca else []
 
     def spawn(self) -> int:
         """Start it; its process id."""
-        command, self._check = self._command + (self._check or []), None
+        command = self._command + self._once
+        self._once = ["--replacement"]
         return fork(lambda: _become(command))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from typing import Annotated
 
 import structlog
@@ -16,22 +17,30 @@ from entrepot.telemetry.logs import configure_logs
 from entrepot.worker.loop import run_worker
 
 
-def worker(
-    *,
-    config: Config = None,
-    data: Data = None,
-    parent: Annotated[int | None, Parameter(show=False)] = None,
-    check_address: Annotated[tuple[str, ...], Parameter(show=False)] = (),
-    check_ca: Annotated[str | None, Parameter(show=False)] = None,
-) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Serve:
+    """What `serve` tells the job process that it starts: whose child it is, and what the first one looks at."""
+
+    parent: Annotated[int | None, Parameter(show=False)] = None
+    replacement: Annotated[bool, Parameter(show=False, negative="")] = False
+    check_address: Annotated[tuple[str, ...], Parameter(show=False)] = ()
+    check_ca: Annotated[str | None, Parameter(show=False)] = None
+
+
+ALONE = Serve()
+
+
+def worker(*, config: Config = None, data: Data = None, serve: Serve = ALONE) -> None:
     """Run queued jobs (expiry, clean-up) until stopped; as many of these as you like share one database."""
-    if parent is not None:
-        die_with_parent(parent)
+    if serve.parent is not None:
+        die_with_parent(serve.parent)
     settings = load_settings(config, data)
     configure_logs(settings.log.level)
-    if check_address:
-        threading.Thread(target=_check, args=(check_address, check_ca), name="self-check", daemon=True).start()
-    asyncio.run(run_worker(settings))
+    if serve.check_address:
+        words = (serve.check_address, serve.check_ca)
+        threading.Thread(target=_check, args=words, name="self-check", daemon=True).start()
+    asyncio.run(run_worker(settings, tolerates_newer=serve.replacement))
 
 
 def _check(addresses: tuple[str, ...], ca: str | None) -> None:

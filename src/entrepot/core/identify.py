@@ -247,6 +247,8 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
         registry.audit.tokens.add(account, scope.name if account else scope.name.partition("/")[0])
     parties = tokens.Parties(service.issuer, service.name, account, name)
     claims = tokens.new_claims(parties, now, seconds, "access" if service.is_own else "elsewhere", granted)
+    # The password may have been chosen at a replica whose clock is ahead: what was just proved by it is not older.
+    claims = replace(claims, cid=caller.credential, at=max(now, caller.since))
     refresh = None
     if offline and identity is not None and caller.ceiling is None:
         # For ourselves alone, whichever service the access token is for.
@@ -255,7 +257,7 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
         # Void with the password that it was asked for with, however narrowly that was changed before.
         claimed = replace(tokens.new_claims(ours, now, days, "refresh", []), at=caller.since or now)
         refresh = tokens.sign(signer, claimed)
-    return Issued(tokens.sign(signer, replace(claims, cid=caller.credential)), seconds, claims.iat, refresh)
+    return Issued(tokens.sign(signer, claims), seconds, claims.iat, refresh)
 
 
 def _require_as_proved(registry: Registry, caller: Caller) -> None:

@@ -19,15 +19,21 @@ LEDGER: Final = (
 )
 INSERT: Final = "insert into migration (number, name, checksum, applied_at) values ($1, $2, $3, $4)"
 SELECT: Final = "select number, checksum from migration order by number"
+CONTRACT: Final = re.compile(r"^-- contract: (\d+\.\d+\.\d+)$", re.MULTILINE)
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One step of the schema. The checksum is over the file as shipped, not as rendered."""
+    """One step of the schema. The checksum is over the file as shipped, not as rendered.
+
+    `contract` is empty for a step that only adds, beside which the version before goes on (decision 0025). Else it is
+    the first version that does not use what the step takes away: nothing older may run beside it.
+    """
 
     number: int
     name: str
     checksum: str
     sql: str
+    contract: str = ""
 
 
 def list_migrations(dialect: Mapping[str, str]) -> list[Migration]:
@@ -37,23 +43,34 @@ def list_migrations(dialect: Mapping[str, str]) -> list[Migration]:
         match = FILE_NAME.fullmatch(file.name)
         if match:
             text = file.read_text(encoding="utf-8")
-            found.append(
-                Migration(int(match[1]), match[2], hashlib.sha256(text.encode()).hexdigest(), _render(text, dialect))
-            )
+            checksum, contract = hashlib.sha256(text.encode()).hexdigest(), CONTRACT.search(text)
+            sql, oldest = _render(text, dialect), contract[1] if contract else ""
+            found.append(Migration(int(match[1]), match[2], checksum, sql, oldest))
     return sorted(found, key=lambda migration: migration.number)
 
 
-def list_pending(migrations: list[Migration], applied: Mapping[int, str]) -> list[Migration]:
-    """Those not applied yet. Raises Unavailable when the database is newer, or was made by other files."""
+def list_pending(
+    migrations: list[Migration], applied: Mapping[int, str], *, tolerates_newer: bool = False
+) -> list[Migration]:
+    """Those not applied yet. Raises Unavailable when the database is newer, or was made by other files.
+
+    `tolerates_newer` is for a process that replaces one of a server which had started before the database became newer.
+    """
     known = {migration.number: migration for migration in migrations}
-    for number, checksum in applied.items():
-        if number not in known:
+    newer = [number for number in applied if number not in known]
+    if newer and not tolerates_newer:
+        raise Unavailable(
+            f"the database is newer than this entrepot: it has migration {max(newer):04}, and {max(known):04} is the "
+            "last one known here. Run the version that upgraded it, or a later one; to go back, restore the backup "
+            "that was made before the upgrade",
+            migration=max(newer),
+        )
+    for number, migration in known.items():
+        if applied.get(number, migration.checksum) != migration.checksum:
             raise Unavailable(
-                f"the database has migration {number:04}, which this version does not know: run a newer entrepot",
+                f"migration {number:04} of the database is not the one shipped here: run the version that made it",
                 migration=number,
             )
-        if known[number].checksum != checksum:
-            raise Unavailable(f"migration {number:04} of the database is not the one shipped here", migration=number)
     return [migration for migration in migrations if migration.number not in applied]
 
 

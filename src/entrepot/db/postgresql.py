@@ -53,6 +53,9 @@ LONGEST_PAUSE_SECONDS: Final = 0.01
 POOL_SIZE: Final = 10
 STATEMENT_CACHE: Final = 512
 MIGRATION_LOCK: Final = 0x656E7472  # "entr"
+MIGRATION_SECONDS: Final = 3600.0
+MIGRATION_PATIENCE_SECONDS: Final = 120.0
+MIGRATION_LOCK_MILLISECONDS: Final = 2000
 
 BEGIN: Final = (
     "begin isolation level serializable; set local enable_seqscan = off; "
@@ -265,23 +268,43 @@ async def _leave_as_it_is(connection: object) -> None:
     del connection
 
 
-async def _migrate(connection: _Connection) -> None:
-    """Each step in a transaction of its own, behind a lock that ends with it, so that replicas may start at once."""
+async def _migrate(connection: _Connection, *, tolerates_newer: bool) -> None:
+    """Each step in a transaction of its own, behind a lock that ends with it, so that replicas may start at once.
+
+    A step that changes a table waits for whoever uses it, and everybody who comes later waits for the step. Behind a
+    backup of hours that would be an outage: a step gives way after two seconds, and tries again for a while.
+    """
     migrations = migrate.list_migrations(DIALECT)
-    pending = True
-    while pending:
-        async with connection.transaction(isolation="read_committed"):
-            await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-            await connection.execute(migrate.LEDGER)
-            applied = {row[0]: row[1] for row in await connection.fetch(migrate.SELECT)}
-            steps = migrate.list_pending(migrations, applied)
-            for step in steps[:1]:
-                await connection.execute(step.sql)
-                now = time.time_ns() // 1000
-                await connection.execute(migrate.INSERT, step.number, step.name, step.checksum, now)
-            if not steps:
-                await _begin_epoch(connection)
-            pending = bool(steps)
+    until = time.monotonic() + MIGRATION_PATIENCE_SECONDS
+    is_pending = True
+    while is_pending:
+        try:
+            is_pending = await _migrate_once(connection, migrations, tolerates_newer=tolerates_newer)
+        except asyncpg.LockNotAvailableError as error:
+            if time.monotonic() > until:
+                raise Unavailable(
+                    "a migration needs tables that somebody holds, such as a backup or a long query: "
+                    "start again once that has ended",
+                    reason=str(error),
+                ) from error
+            await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+async def _migrate_once(connection: _Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool) -> bool:
+    """The next step, if there is one; whether there was."""
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(f"select pg_advisory_xact_lock({MIGRATION_LOCK})", timeout=MIGRATION_SECONDS)
+        await connection.execute(migrate.LEDGER)
+        applied = {row[0]: row[1] for row in await connection.fetch(migrate.SELECT)}
+        steps = migrate.list_pending(migrations, applied, tolerates_newer=tolerates_newer)
+        for step in steps[:1]:
+            await connection.execute(f"set local lock_timeout = {MIGRATION_LOCK_MILLISECONDS}")
+            await connection.execute(step.sql, timeout=MIGRATION_SECONDS)
+            now = time.time_ns() // 1000
+            await connection.execute(migrate.INSERT, step.number, step.name, step.checksum, now)
+        if not steps:
+            await _begin_epoch(connection)
+        return bool(steps)
 
 
 async def _begin_epoch(connection: _Connection) -> None:
@@ -317,10 +340,11 @@ def _split(url: str) -> tuple[str, dict[str, int]]:
     return urlunsplit(parts._replace(query=urlencode(rest))), own
 
 
-async def open_database(url: str) -> PostgresqlDatabase:
+async def open_database(url: str, *, tolerates_newer: bool = False) -> PostgresqlDatabase:
     """Open `postgresql://USER:PASSWORD@HOST:PORT/NAME`, migrating as needed. Raises Unavailable.
 
     Two options are ours, `?pool_size=10&statement_cache_size=512`; others are libpq's (`sslmode`, `host` ...).
+    `tolerates_newer`: see `migrate.list_pending`.
     """
     dsn, own = _split(url)
     pool = asyncpg.create_pool(
@@ -336,7 +360,7 @@ async def open_database(url: str) -> PostgresqlDatabase:
         await pool
         async with pool.acquire() as connection:
             await _require_fitness(connection)
-            await _migrate(connection)
+            await _migrate(connection, tolerates_newer=tolerates_newer)
     except BaseException as error:
         pool.terminate()
         if not isinstance(error, Exception) or isinstance(error, EntrepotError):
@@ -344,3 +368,18 @@ async def open_database(url: str) -> PostgresqlDatabase:
         # The url holds a password: it is not repeated.
         raise Unavailable("cannot open the database that database.url names", reason=str(error)) from error
     return PostgresqlDatabase(pool)
+
+
+async def list_applied(url: str) -> dict[int, str]:
+    """Migrations that a database has, with their checksums, without changing anything. Raises Unavailable."""
+    dsn, _ = _split(url)
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, statement_cache_size=0)
+        try:
+            if await connection.fetchval("select to_regclass('migration')") is None:
+                return {}
+            return {row[0]: row[1] for row in await connection.fetch(migrate.SELECT)}
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise Unavailable("cannot open the database that database.url names", reason=str(error)) from error

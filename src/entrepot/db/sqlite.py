@@ -101,9 +101,9 @@ def _drive(work: Coroutine[Any, Any, T]) -> T:
 class SqliteDatabase:
     """The port Database over one SQLite file in WAL mode, safe beside other processes on the same host."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, *, tolerates_newer: bool = False) -> None:
         self.path = path
-        _migrate(path)
+        _migrate(path, tolerates_newer=tolerates_newer)
         self._connection = _connect(path)
         self._connection.execute("pragma synchronous=normal")
         self._reader = _connect(path)
@@ -338,24 +338,24 @@ def _busy_handler() -> Callable[[int], bool]:
     return wait
 
 
-def _migrate(path: pathlib.Path) -> None:
+def _migrate(path: pathlib.Path, *, tolerates_newer: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(path)
     migrations = migrate.list_migrations(DIALECT)
     try:
-        while _migrate_once(connection, migrations):
+        while _migrate_once(connection, migrations, tolerates_newer=tolerates_newer):
             pass
     finally:
         connection.close()
 
 
-def _migrate_once(connection: apsw.Connection, migrations: list[migrate.Migration]) -> bool:
+def _migrate_once(connection: apsw.Connection, migrations: list[migrate.Migration], *, tolerates_newer: bool) -> bool:
     """One step in a transaction of its own, beside other processes that may do the same; whether there was one."""
     connection.execute("begin immediate")
     try:
         connection.execute(migrate.LEDGER)
         applied = {int(number): str(checksum) for number, checksum in connection.execute(migrate.SELECT)}
-        steps = migrate.list_pending(migrations, applied)
+        steps = migrate.list_pending(migrations, applied, tolerates_newer=tolerates_newer)
         for step in steps[:1]:
             connection.execute(step.sql)
             now = time.time_ns() // 1000
@@ -367,9 +367,31 @@ def _migrate_once(connection: apsw.Connection, migrations: list[migrate.Migratio
     return bool(steps)
 
 
-def open_database(url: str) -> SqliteDatabase:
-    """Open `sqlite:///PATH`, making and migrating the file as needed. Raises Unavailable."""
+def open_database(url: str, *, tolerates_newer: bool = False) -> SqliteDatabase:
+    """Open `sqlite:///PATH`, making and migrating the file as needed. Raises Unavailable.
+
+    `tolerates_newer`: see `migrate.list_pending`.
+    """
     try:
-        return SqliteDatabase(pathlib.Path(url.removeprefix("sqlite://")))
+        return SqliteDatabase(_path_of(url), tolerates_newer=tolerates_newer)
     except (apsw.Error, OSError) as error:
         raise Unavailable(f"cannot open {url}: {error}") from error
+
+
+def list_applied(url: str) -> dict[int, str]:
+    """Migrations that a database has, with their checksums, without changing anything. Raises Unavailable."""
+    try:
+        connection = apsw.Connection(str(_path_of(url)), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(int(BUSY_LIMIT_SECONDS * 1000))
+            if not list(connection.execute("select 1 from sqlite_master where name = 'migration'")):
+                return {}
+            return {int(number): str(checksum) for number, checksum in connection.execute(migrate.SELECT)}
+        finally:
+            connection.close()
+    except (apsw.Error, OSError) as error:
+        raise Unavailable(f"cannot open {url}: {error}") from error
+
+
+def _path_of(url: str) -> pathlib.Path:
+    return pathlib.Path(url.removeprefix("sqlite://"))

@@ -41,7 +41,10 @@ class Tally(msgspec.Struct, frozen=True):
     def failed(self, tolerance: Tolerance, now: int) -> Tally:
         """After one more failure."""
         failures = 1 if self.is_over(now) else self.failures + 1
-        return Tally(failures, now, now + tolerance.lock_seconds(failures) * SECOND)
+        seconds = tolerance.lock_seconds(failures)
+        # Not `now` where there is no lock: whoever looked at the clock before, or has one that is behind, would take
+        # that for a lock.
+        return Tally(failures, now, now + seconds * SECOND if seconds else 0)
 
     def less(self, failures: int, tolerance: Tolerance) -> Tally:
         """Without some failures, which were not guesses; a lock that they made is lifted."""

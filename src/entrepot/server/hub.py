@@ -33,6 +33,7 @@ class Options:
     header_seconds: float = 30.0
     header_bytes: int = 131_072
     write_seconds: float = 60.0
+    drain_seconds: float = 0.0
     stop_seconds: float = 30.0
     connections: int = 8192
 

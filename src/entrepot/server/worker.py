@@ -38,6 +38,7 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
         "entrepot.refused": hub.refused,
         "entrepot.turned_away": hub.turned_away,
         "entrepot.connections": lambda: len(hub.connections),
+        "entrepot.stopping": stopping.is_set,
     }
     life = _Lifespan(application, seen)
     if not await life.start():
@@ -55,6 +56,8 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
     hub.sweep()
     _spare_the_collector()
     await stopping.wait()
+    # Whoever sends us requests asks now and then whether we are ready, and shall have heard that we are not.
+    await asyncio.sleep(options.drain_seconds)
     for each in listening:
         each.close()
     await hub.stop()

@@ -26,9 +26,12 @@ Log in, push and pull (the first password is printed at the first start and kept
 class Operations:
     """Everything that is not a protocol of clients."""
 
-    def __init__(self, context: Context, render_metrics: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(
+        self, context: Context, render_metrics: Callable[[], Awaitable[bytes]], is_stopping: Callable[[], bool] = bool
+    ) -> None:
         self._context = context
         self._render_metrics = render_metrics
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -79,10 +82,12 @@ class Operations:
         if is_full and registry.directory is not None and (reasons := registry.directory.away().values()):
             away["directory"] = "; ".join(sorted(set(reasons)))
         status = "away" if "database" in away else "degraded" if away else "ready"
+        # Requests that come are still answered; whoever balances them shall send the next ones elsewhere.
+        status = "stopping" if self._is_stopping() else status
         report: dict[str, object] = {"status": status}
         if is_full:
             report |= {"away": away, "freeBytes": free_bytes}
-        return document(503 if status == "away" else 200, "application/json", render_json(report))
+        return document(503 if status in {"away", "stopping"} else 200, "application/json", render_json(report))
 
     async def _keys(self, path: str) -> Response:
         """What tokens are checked by, for whoever wants to: a JWK Set, or certificates for CNCF distribution 2."""

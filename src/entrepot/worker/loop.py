@@ -30,13 +30,13 @@ SCRUB_PAUSE_SECONDS: Final = 5.0
 SCRUB_AWAY_SECONDS: Final = 60.0
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, *, tolerates_newer: bool = False) -> None:
     """Open the registry and run jobs until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_registry(settings) as registry:
+    async with open_registry(settings, tolerates_newer=tolerates_newer) as registry:
         await schedule_recurring(registry)
         forwarding = asyncio.create_task(_forward_until(registry, open_forwarder(settings), stop))
         scrubbing = asyncio.create_task(_scrub_until(registry, stop))
