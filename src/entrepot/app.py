@@ -61,6 +61,8 @@ from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
+# How long a request may wait for the database. Jobs and commands take what the adapter gives them: 30 seconds.
+REQUEST_SECONDS: Final = 5
 MOST_COUNTED: Final = 100_000
 AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
@@ -196,9 +198,9 @@ def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
-    """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
-    database: Database = await _open_database(settings.database_url)
+async def open_registry(settings: Settings, *, is_serving: bool = False) -> AsyncIterator[Registry]:
+    """The registry that the settings describe, ready and closed afterwards; `is_serving` requests. Raises Unavailable."""
+    database: Database = await _open_database(_limited(settings.database_url) if is_serving else settings.database_url)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
@@ -225,6 +227,13 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
             await directory.close()
         await store.close()
         await database.close()
+
+
+def _limited(url: str) -> str:
+    """The url of a database over a network with the limit of requests, unless it says another."""
+    if not url.startswith(("postgres://", "postgresql://")) or "limit_seconds=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}limit_seconds={REQUEST_SECONDS}"
 
 
 async def _open_database(url: str) -> Database:
@@ -285,7 +294,7 @@ class _Application:
         self._meter.connections = state.get("entrepot.connections", self._meter.connections)
         await receive()
         try:
-            async with open_registry(self._settings) as opened:
+            async with open_registry(self._settings, is_serving=True) as opened:
                 registry = self._observed(opened)
                 denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)

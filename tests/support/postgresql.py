@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -92,6 +94,24 @@ class Postgres:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(STOP_LIMIT_SECONDS)
             self._process = None
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The server neither answers nor goes away: SIGSTOP to each of its processes, then SIGCONT."""
+        assert self._process is not None
+        main, children = self._process.pid, pathlib.Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        stopped = [main]
+        os.kill(main, signal.SIGSTOP)
+        # Whatever it had begun before it stood still is there by now.
+        stopped += [int(child) for child in children.read_text().split()]
+        for process in stopped[1:]:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in reversed(stopped):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def new_database(self, *, like: str = "") -> str:
         """The url of a new, empty database, or of a copy of the database behind the url `like`."""
