@@ -293,7 +293,7 @@ def test_a_process_holds_four_connections(url: str, postgres: Postgres) -> None:
 
 
 def test_a_commit_that_waits_for_its_stand_by_is_not_confirmed(url: str, postgres: Postgres) -> None:
-    """Where the synchronous stand-by does not answer in time, nobody is told that it happened: only the primary has it."""
+    """Where the synchronous stand-by does not answer in time, nobody is told that it happened."""
     postgres.query(url, "alter system set synchronous_standby_names = 'nobody'")
     postgres.query(url, "select pg_reload_conf()")
 

@@ -11,6 +11,7 @@ from entrepot.core.audit_key import AuditKey
 from entrepot.core.audit_log import AuditLog
 from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
+from entrepot.core.recall import Recall
 from entrepot.core.trust import Trust
 from entrepot.domain.access import MAIN, Caller
 from entrepot.domain.audit import By
@@ -69,7 +70,7 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The whole service, as verbs see it."""
+    """The whole service, as verbs see it; `recall` is None where the database answers as fast as memory."""
 
     database: Database
     store: BlobStore
@@ -84,6 +85,7 @@ class Registry:
     lockouts: Lockouts = field(default_factory=Lockouts)
     audit: AuditLog = field(default_factory=AuditLog)
     audit_key: AuditKey = field(default_factory=AuditKey)
+    recall: Recall | None = None
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from entrepot.metadata.manifests import StoredManifest
 from entrepot.wire.bodies import read
 from entrepot.wire.conditional import accepts, matches
 from entrepot.wire.context import Context
-from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
+from entrepot.wire.messages import HARMLESS, STALE, Headers, Request, Response, empty
 from entrepot.wire.routing import NAME
 
 MOST_TAGS: Final = 100
@@ -90,6 +90,8 @@ async def _respond(context: Context, request: Request, *, with_bytes: bool) -> R
         (b"docker-content-digest", found.digest.encode()),
         (b"etag", entity_tag.encode()),
     ]
+    if found.is_stale:
+        headers.append(STALE)
     condition = request.text_header(b"if-none-match")
     if condition and matches(condition, entity_tag):
         return Response(304, headers)
