@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from entrepot.core.identify import believed
-from entrepot.core.recall import BATCH, LEASE_SECONDS, SURE_SECONDS, Recall
+from entrepot.core.recall import BATCH, LEASE_SECONDS, MOST_FORGOTTEN, SURE_SECONDS, Recall
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import Unavailable
@@ -306,10 +306,8 @@ def test_memory_is_bounded() -> None:
             )
 
         def held() -> list[int]:
-            found = [
-                number for number in range(9) if (name, "manifest", digest_of(b"%d" % number)) in site.recall._held
-            ]
-            return found
+            keys = [(name, "manifest", digest_of(b"%d" % number)) for number in range(9)]
+            return [number for number, key in enumerate(keys) if key in site.recall._held]
 
         for number in range(4):
             keep(number)
@@ -323,7 +321,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_while_the_database_is_away_pulls_go_on(site: Site, app: Image) -> None:
-    """By tag, by digest and of blobs, with a fresh token each, said to be stale; writes and the unknown are 503."""
+    """By tag, digest and of blobs, with fresh tokens, said to be stale; writes and what is not known are 503."""
     client = site.world.client("alice")
     site.go_away()
     site.seconds += AWAY_SECONDS - 10
@@ -345,7 +343,7 @@ def test_while_the_database_is_away_pulls_go_on(site: Site, app: Image) -> None:
 
 
 def test_it_ends_after_its_time(site: Site, app: Image) -> None:
-    """After `away_seconds` nothing is served any more and no token is given; once the database is back all is normal."""
+    """After `away_seconds` nothing is served any more and no token is given; once it is back all is normal."""
     token = f"/token?scope=repository:{NAME}:pull"
     site.go_away()
     site.seconds += AWAY_SECONDS + 1
@@ -458,3 +456,27 @@ def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site,
     site.look()
     assert site.recall.find_manifest(RepositoryName(NAME), app.digest, with_bytes=True) is None
     assert site.recall.find_blob(RepositoryName(NAME), digest_of(b"layer one")) is None
+
+
+def test_where_a_tag_is_now_stays_known(site: Site, app: Image) -> None:
+    """The event of a move that was read already forgets nothing; that of another move does."""
+    other = site.world.push(NAME, image([b"other"]), "1", user="alice")
+    assert site.pull("manifests/1").body == other.raw
+    site.look()
+    assert site.recall.find_manifest(RepositoryName(NAME), Tag("1"), with_bytes=True) is not None
+    site.world.push(NAME, app, "1", user="alice")
+    site.look()
+    assert site.recall.find_manifest(RepositoryName(NAME), Tag("1"), with_bytes=True) is None
+
+
+def test_what_is_remembered_of_the_forgotten_is_bounded(site: Site) -> None:
+    """After very many, nothing is believed that was read before the last of them, and it begins anew."""
+    name, found = RepositoryName(NAME), StoredManifest(digest_of(b"x"), "a/b", 1, b"x")
+    stamp = site.recall.stamp
+    for number in range(MOST_FORGOTTEN):
+        site.recall.forget(name, digest_of(b"%d" % number))
+    assert len(site.recall._forgotten) <= MOST_FORGOTTEN
+    site.recall.keep_manifest(stamp, name, found.digest, found)
+    assert site.recall.find_manifest(name, found.digest, with_bytes=True) is None
+    site.recall.keep_manifest(site.recall.stamp, name, found.digest, found)
+    assert site.recall.find_manifest(name, found.digest, with_bytes=True) == found

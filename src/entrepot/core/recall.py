@@ -33,6 +33,7 @@ LEASE_SECONDS: Final = 0.5
 SURE_SECONDS: Final = 30.0
 BATCH: Final = 500
 MOST_RENEWED: Final = 200
+MOST_FORGOTTEN: Final = 10_000
 # About what an entry costs beside its content (measured), in bytes.
 ENTRY_BYTES: Final = 700
 MANIFEST, BLOB, TAG = "manifest", "blob", "tag"
@@ -52,10 +53,11 @@ class _Held(msgspec.Struct):
 
 
 class _Detail(msgspec.Struct):
-    """What events say that they are about beside a repository."""
+    """What events say that they are about beside a repository, and where a tag is now."""
 
     digest: str = ""
     tag: str = ""
+    to: str | None = None
 
 
 _read_detail = msgspec.json.Decoder(_Detail).decode
@@ -81,8 +83,11 @@ class Recall:
         self._place: Place | None = None
         self._looked_at = float("-inf")
         self._flights: dict[str, asyncio.Future[None]] = {}
-        # Whoever reads takes this first, and remembers nothing if it has changed meanwhile.
+        # Whoever reads takes this first, and remembers nothing that has been forgotten since: what was when, and
+        # before what nothing is remembered at all.
         self.stamp = 0
+        self._forgotten: dict[_Key, int] = {}
+        self._floor = 0
         self.is_away = False
         self.counts = {"remembered": 0, "stale": 0}
 
@@ -148,18 +153,15 @@ class Recall:
         self, stamp: int, repository: RepositoryName, reference: Reference, found: StoredManifest
     ) -> None:
         """Remember what was read after `stamp` was taken."""
-        if stamp != self.stamp:
-            return
         if isinstance(reference, Tag):
-            self._keep((repository, TAG, reference), found.digest, 0)
+            self._keep_if(stamp, (repository, TAG, reference), found.digest, 0)
         key = (repository, MANIFEST, found.digest)
         if found.raw or key not in self._held:
-            self._keep(key, found, len(found.raw))
+            self._keep_if(stamp, key, found, len(found.raw))
 
     def keep_blob(self, stamp: int, repository: RepositoryName, found: StoredBlob) -> None:
         """Remember what was read after `stamp` was taken."""
-        if stamp == self.stamp:
-            self._keep((repository, BLOB, found.digest), found, 100 * len(found.pieces))
+        self._keep_if(stamp, (repository, BLOB, found.digest), found, 100 * len(found.pieces))
 
     async def renew_blobs(self, repository: RepositoryName) -> None:
         """Read again where the bytes of a repository's blobs lie, all in one; who come meanwhile wait for the same.
@@ -174,17 +176,14 @@ class Recall:
 
     def forget(self, repository: RepositoryName, digest: Digest) -> None:
         """Something has just been deleted here."""
-        self.stamp += 1
-        self._drop((repository, MANIFEST, digest))
-        self._drop((repository, BLOB, digest))
+        self._forget((repository, MANIFEST, digest))
+        self._forget((repository, BLOB, digest))
 
     async def _renew(self, repository: RepositoryName) -> None:
         wanted = [Digest(digest) for digest in self._blobs.get(repository, ())]
         wanted.sort(key=lambda digest: self._held[repository, BLOB, digest].read_at, reverse=True)
         wanted, stamp = wanted[:MOST_RENEWED], self.stamp
         found = await self._database.read(lambda tx: blobs.list_blobs_in(tx, repository, wanted))
-        if stamp != self.stamp:
-            return
         for digest in wanted:
             self._drop((repository, BLOB, digest))
         for blob in found:
@@ -201,19 +200,20 @@ class Recall:
         return seen
 
     def _follow(self, event: SeenEvent) -> None:
-        self.stamp += 1
         detail = _read_detail(event.detail)
         subject, _, hexadecimal = event.subject.partition(":")
         if hexadecimal:
             # About bytes, wherever they are known.
-            self._drop_all(key for key in self._held if key[1:] == (BLOB, event.subject))
+            self._forget_all(key for key in self._held if key[1:] == (BLOB, event.subject))
         elif detail.tag:
-            self._drop((subject, TAG, detail.tag))
+            held = self._held.get((subject, TAG, detail.tag))
+            if held is None or held.value != detail.to:
+                self._forget((subject, TAG, detail.tag))
         elif detail.digest:
-            self._drop((subject, MANIFEST, detail.digest))
-            self._drop((subject, BLOB, detail.digest))
+            self._forget((subject, MANIFEST, detail.digest))
+            self._forget((subject, BLOB, detail.digest))
         else:
-            self._drop_all(key for key in self._held if key[0] == subject)
+            self._forget_all(key for key in self._held if key[0] == subject)
 
     def _find(self, key: _Key) -> _Held | None:
         held = self._held.get(key)
@@ -221,7 +221,9 @@ class Recall:
             self._held.move_to_end(key)
         return held
 
-    def _keep(self, key: _Key, value: object, size: int) -> None:
+    def _keep_if(self, stamp: int, key: _Key, value: object, size: int) -> None:
+        if stamp < self._floor or self._forgotten.get(key, 0) > stamp:
+            return
         self._drop(key)
         cost = ENTRY_BYTES + size
         if cost > self._most_bytes:
@@ -233,7 +235,17 @@ class Recall:
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._held)))
 
-    def _drop_all(self, keys: Iterable[_Key]) -> None:
+    def _forget(self, key: _Key) -> None:
+        self.stamp += 1
+        self._forgotten[key] = self.stamp
+        if len(self._forgotten) > MOST_FORGOTTEN:
+            self._forgotten.clear()
+            self._floor = self.stamp
+        self._drop(key)
+
+    def _forget_all(self, keys: Iterable[_Key]) -> None:
+        self.stamp += 1
+        self._floor = self.stamp
         for key in list(keys):
             self._drop(key)
 
@@ -249,7 +261,4 @@ class Recall:
                 del self._blobs[key[0]]
 
     def _clear(self) -> None:
-        self.stamp += 1
-        self._held.clear()
-        self._blobs.clear()
-        self._bytes = 0
+        self._forget_all(self._held)
