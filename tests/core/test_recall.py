@@ -392,6 +392,16 @@ def test_only_what_was_proved_before_is_believed(site: Site, app: Image) -> None
     assert wrong.request("GET", f"/v2/{NAME}/manifests/1").status == 503
 
 
+def test_a_header_that_was_believed_before_is_believed(site: Site, app: Image) -> None:
+    """What is remembered by the whole header, such as a robot's secret, lasts as long as passwords do."""
+    header = site.world.client("carol").headers["authorization"].encode()
+    cache, registry = site.world.context.genuine, site.world.registry
+    site.go_away()
+    assert site.pull("manifests/1", user="carol").status == 503
+    cache.put(header, registry.policy.snapshot, site.world.caller("carol"), registry.clock.now() - 1)
+    assert site.pull("manifests/1", user="carol")["warning"] == STALE
+
+
 def test_the_first_to_notice_is_served_too(site: Site, app: Image) -> None:
     """Before anybody has looked, whoever asked the database in vain is believed as well."""
     site.network.is_away = True
