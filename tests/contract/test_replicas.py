@@ -51,7 +51,10 @@ def test_an_application_without_its_database(tmp_path: pathlib.Path, capfd: pyte
         lifespan = Lifespan(application)
         runner.run(lifespan.start())
         client = Client(application, runner).with_headers(authorization=basic("admin", ADMIN_PASSWORD))
-        use(client)
+        kept = image([b"kept"])
+        for content in kept.blobs:
+            push_blob(client, REPOSITORY, content)
+        assert put_manifest(client, REPOSITORY, kept, "latest").status == 201
         pulled = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
         assert (pulled.status, "warning" in pulled) == (200, False)
         postgres.kill()
