@@ -36,8 +36,9 @@ check: $(VENV)/.development ## Run the static gates: format, lint, types, layers
 	$(BIN)/lint-imports
 	$(PYTEST) -q tests/architecture
 
-conformance: $(VENV)/.development ## Run our conformance suite in process and over HTTP, and the API against its document
+conformance: $(VENV)/.development ## Run our conformance suite in process, over PostgreSQL and S3 and over HTTP; and the API against its document
 	$(PYTEST) tests/conformance
+	$(PYTEST) tests/conformance --database postgresql --store s3
 	$(BIN)/python scripts/conformance_over_http.py
 	$(PYTEST) tests/document
 

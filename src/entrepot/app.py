@@ -31,6 +31,7 @@ from entrepot.core.policy import Policy
 from entrepot.core.pull_meter import PullMeter
 from entrepot.core.pulls import exchange_pulls
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
+from entrepot.core.recall import LOOK_SECONDS, Recall
 from entrepot.core.registry import SECOND, Registry, Rules
 from entrepot.core.scrub import look
 from entrepot.core.start import FirstAdministrator, prepare
@@ -58,7 +59,7 @@ from entrepot.sources.folder import FolderSource
 from entrepot.sources.objects import ObjectsSource
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
-from entrepot.telemetry.metrics import Meter
+from entrepot.telemetry.metrics import Gauges, Meter
 from entrepot.telemetry.observe import Observed
 from entrepot.web.face import MOUNTS, WebFace
 from entrepot.wire.addresses import Addresses, Doors
@@ -69,6 +70,8 @@ from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
 
 POLL_SECONDS: Final = 1.0
+# How long a request may wait for the database. Jobs and commands take what the adapter gives them: 30 seconds.
+REQUEST_SECONDS: Final = 5
 MOST_COUNTED: Final = 100_000
 AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
@@ -228,12 +231,16 @@ def open_source(url: str, username: str = "", password: str = "", ca: str = "") 
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings, *, tolerates_newer: bool = False) -> AsyncIterator[Registry]:
-    """The registry that the settings describe, ready and closed afterwards. Raises Unavailable.
+async def open_registry(
+    settings: Settings, *, is_serving: bool = False, tolerates_newer: bool = False
+) -> AsyncIterator[Registry]:
+    """The registry that the settings describe, ready, and closed afterwards; `is_serving` says that requests wait.
 
     A database that a newer version has upgraded is refused, except by a process that `tolerates_newer` (decision 0025).
+    Raises Unavailable.
     """
-    database: Database = await _open_database(settings.database_url, tolerates_newer=tolerates_newer)
+    url = _limited(settings.database_url) if is_serving else settings.database_url
+    database: Database = await _open_database(url, tolerates_newer=tolerates_newer)
     store: BlobStore = _adapter("storage", settings.storage_url).open_store(settings.storage_url)
     directory: Directory | None = None
     outside = HttpOutside(is_private_allowed=settings.federation.private_addresses)
@@ -260,6 +267,18 @@ async def open_registry(settings: Settings, *, tolerates_newer: bool = False) ->
             await directory.close()
         await store.close()
         await database.close()
+
+
+def _is_network(url: str) -> bool:
+    """Whether a database is somewhere else, and not a file of this machine."""
+    return url.startswith(("postgres://", "postgresql://"))
+
+
+def _limited(url: str) -> str:
+    """The url of a database over a network with the limit of requests, unless it says another."""
+    if not _is_network(url) or "limit_seconds=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}limit_seconds={REQUEST_SECONDS}"
 
 
 async def _open_database(url: str, *, tolerates_newer: bool = False) -> Database:
@@ -337,16 +356,16 @@ class _Application:
         self._is_stopping = state.get("entrepot.stopping", self._is_stopping)
         await receive()
         try:
-            async with open_registry(self._settings, tolerates_newer=self._tolerates_newer) as opened:
+            async with open_registry(self._settings, is_serving=True, tolerates_newer=self._tolerates_newer) as opened:
                 registry = self._observed(opened)
                 denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)
-                poll = asyncio.create_task(self._poll(registry, denials))
+                polls = asyncio.gather(self._poll(registry, denials), self._follow(registry.recall))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-                poll.cancel()
+                polls.cancel()
                 with suppress(asyncio.CancelledError):
-                    await poll
+                    await polls
                 with suppress(EntrepotError):
                     await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
@@ -359,6 +378,11 @@ class _Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _observed(self, registry: Registry) -> Registry:
+        rows = self._settings.database
+        if rows.cache_bytes and _is_network(self._settings.database_url):
+            recall = Recall(registry.database, rows.cache_bytes, rows.away_seconds)
+            self._meter.remembered = recall.counts
+            registry = replace(registry, recall=recall)
         if registry.directory is None:
             return registry
         return replace(registry, directory=ObservedDirectory(registry.directory, self._meter))
@@ -386,6 +410,16 @@ class _Application:
         self._faces.update(dict.fromkeys(("", "healthz", "readyz", "metrics", ".well-known"), operations))
 
     async def _render_metrics(self, registry: Registry) -> bytes:
+        try:
+            gauges = await self._count(registry)
+        except Unavailable:
+            if registry.recall is None:
+                raise
+            # That it is away is told by what needs no rows.
+            gauges = {}
+        return self._meter.render(gauges)
+
+    async def _count(self, registry: Registry) -> Gauges:
         states = await registry.database.read(count_jobs)
         uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
         now = registry.clock.now()
@@ -396,46 +430,46 @@ class _Application:
         sealed = {"last": (now - root.at) / SECOND} if root else {}
         integrity = await look(registry)
         oldest = {} if integrity.oldest is None else {"oldest": (now - integrity.oldest) / SECOND}
-        return self._meter.render(
-            {
-                "entrepot_people": (
-                    "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
-                    {"second-factors": float(factors), "mail-codes": float(codes)},
-                ),
-                "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
-                "entrepot_scrub_read_bytes": (
-                    "Bytes that were read again in the background, by all replicas since the first start",
-                    {"read": float(integrity.scrub.read_bytes)},
-                ),
-                "entrepot_scrub_blobs": (
-                    "Blobs that were read again in the background, and those of them found damaged or unreadable",
-                    {
-                        "read": float(integrity.scrub.read_blobs),
-                        "damaged": float(integrity.scrub.damaged_blobs),
-                        "unreadable": float(integrity.scrub.unreadable_blobs),
-                    },
-                ),
-                "entrepot_scrub_oldest_seconds": ("Time since the blob verified the longest ago was", oldest),
-                "entrepot_blobs_damaged": (
-                    "Blobs that are served to nobody, counted up to 100,000",
-                    {"now": float(integrity.damaged)},
-                ),
-                "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
-                "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
-                "entrepot_credentials": (
-                    "Tokens, secrets of service accounts and login passwords that hold, counted up to 100,000",
-                    {kind: float(number) for kind, number in secrets_held.items()},
-                ),
-            }
-        )
+        return {
+            "entrepot_people": (
+                "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
+                {"second-factors": float(factors), "mail-codes": float(codes)},
+            ),
+            "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
+            "entrepot_scrub_read_bytes": (
+                "Bytes that were read again in the background, by all replicas since the first start",
+                {"read": float(integrity.scrub.read_bytes)},
+            ),
+            "entrepot_scrub_blobs": (
+                "Blobs that were read again in the background, and those of them found damaged or unreadable",
+                {
+                    "read": float(integrity.scrub.read_blobs),
+                    "damaged": float(integrity.scrub.damaged_blobs),
+                    "unreadable": float(integrity.scrub.unreadable_blobs),
+                },
+            ),
+            "entrepot_scrub_oldest_seconds": ("Time since the blob verified the longest ago was", oldest),
+            "entrepot_blobs_damaged": (
+                "Blobs that are served to nobody, counted up to 100,000",
+                {"now": float(integrity.damaged)},
+            ),
+            "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
+            "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
+            "entrepot_credentials": (
+                "Tokens, secrets of service accounts and login passwords that hold, counted up to 100,000",
+                {kind: float(number) for kind, number in secrets_held.items()},
+            ),
+        }
 
     async def _poll(self, registry: Registry, denials: DenialLog) -> None:
         queues = {"database": registry.database, "passwords": registry.hasher}
+        is_failing = False
         while True:
             for name, adapter in queues.items():
                 if isinstance(adapter, Waits):
                     self._meter.waiting[name] = adapter.waiting()
             self._meter.waiting["audit"] = registry.audit.waiting
+            self._meter.database_away = int(registry.recall is not None and registry.recall.is_away)
             self._meter.publish()
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -447,8 +481,28 @@ class _Application:
                 await exchange_pulls(registry)
                 if self._limiter is not None:
                     await exchange_rates(registry, self._limiter)
+                is_failing = False
             except EntrepotError as error:
-                self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
+                if not is_failing:
+                    self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
+                is_failing = True
+
+    async def _follow(self, recall: Recall | None) -> None:
+        """Keep what is remembered true, and tell once that the database is away, and once that it is back."""
+        while recall is not None:
+            was_away = recall.is_away
+            try:
+                await recall.look()
+            except EntrepotError as error:
+                if not was_away:
+                    seconds = self._settings.database.away_seconds
+                    self._log.warning(
+                        "the database is away; pulls go on from memory", reason=error.message, most=seconds
+                    )
+            else:
+                if was_away:
+                    self._log.info("the database is back")
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def build(settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False) -> Application:

@@ -82,9 +82,11 @@ class Listener(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """The metadata database."""
+    """The metadata database; all but its url is for one over a network. See docs/databases.md."""
 
     url: str = ""
+    cache_bytes: int = 32 << 20
+    away_seconds: int = 3600
 
 
 class Storage(Section, frozen=True):
@@ -543,6 +545,12 @@ def _require_sense(settings: Settings) -> None:
         raise SettingsError(
             f"auth.lockout_failures is a number of wrong passwords, or 0 for any, not {settings.auth.lockout_failures}"
         )
+    for path, number in (
+        ("database.cache_bytes", settings.database.cache_bytes),
+        ("database.away_seconds", settings.database.away_seconds),
+    ):
+        if number < 0:
+            raise SettingsError(f"{path} must be at least 1, or 0 for none, not {number}")
     if settings.log.level not in {"debug", "info", "warning", "error"}:
         raise SettingsError(f"log.level is debug, info, warning or error, not {settings.log.level!r}")
     if settings.tls.oldest not in {"tls1.2", "tls1.3"}:

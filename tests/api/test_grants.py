@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from entrepot.core.denials import MOST_HELD, NEW_A_SECOND, DenialLog, expire_denials, get_denial, store_denials
 from entrepot.domain.access import Action, Caller, Identity, Origin
-from entrepot.domain.errors import Unknown
+from entrepot.domain.errors import Unavailable, Unknown
 from entrepot.metadata import accounts, policy, teams
 from entrepot.ports.database import Tx
 from tests.api.door import PRIVATE, Door
+from tests.support.faults import FaultyDatabase, Saboteur
 from tests.support.images import image
 from tests.support.world import push_blob, put_manifest
 
@@ -343,6 +345,27 @@ def test_a_flood_of_refusals_is_bounded() -> None:
     assert flood(start) == 0
     assert flood(start + 2_000_000) == 2 * NEW_A_SECOND
     assert flood(start + 90_000_000) == MOST_HELD
+
+
+def test_refusals_wait_for_a_database_that_is_away(door: Door) -> None:
+    """What cannot be stored is not lost: it is stored later, with what has come since."""
+    registry, log = door.world.registry, DenialLog(b"key")
+    caller = Caller(Identity(1, "bob"), None, Origin("192.0.2.1"))
+
+    class Away(FaultyDatabase):
+        """Nothing is written, and meanwhile the same is refused once more, and something else."""
+
+        def transact(self, work: Any, *, durable: bool = True) -> Any:
+            log.note(caller, (Action.PULL, "priv/app"), ("no",), 30)
+            raise Unavailable("the database cannot be reached now")
+
+    for resource in ("priv/app", "priv/other"):
+        log.note(caller, (Action.PULL, resource), ("no",), 10)
+    with pytest.raises(Unavailable):
+        door.world.run(store_denials(replace(registry, database=Away(registry.database, Saboteur())), log))
+    door.world.run(store_denials(registry, log))
+    rows = door.world.rows("select resource, first_at, last_at, count from denial order by resource")
+    assert rows == [("priv/app", 10, 30, 2), ("priv/other", 10, 10, 1)]
 
 
 def test_the_newest_refusals_are_kept(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,10 @@ def test_a_namespace_changes(admin: Caller, owner: str) -> None:
     output = admin.run("namespace", "set", "change-me", "--private", "--owner", owner)
     assert output == "namespace change-me changed: private, owned by olivia\n"
     assert admin.ask("namespace", "set", "change-me", "--owner", "")["owner"] is None
+    output = admin.run("namespace", "set", "change-me", "--no-away-pulls")
+    assert output.endswith("without an owner, no pulls while the database is away\n")
+    assert admin.ask("namespace", "set", "change-me", "--no-away-pulls")["away_pulls"] is False
+    assert admin.ask("namespace", "set", "change-me", "--away-pulls")["away_pulls"] is True
 
 
 def test_roles_are_given_and_taken(admin: Caller, owner: str, server: Server) -> None:

@@ -111,6 +111,8 @@ def test_an_event_waits_for_older_transactions(postgresql: Held) -> None:
         await older.execute(RAW, "older")
         await postgresql.database.transact(adding("younger"))
         assert await postgresql.database.read(listing(BEGINNING, 10)) == []
+        (row,) = await postgresql.database.read(lambda tx: events.list_seen(tx, BEGINNING, 10))
+        assert (row.subject, row.is_settled) == ("younger", False)
         assert await postgresql.database.read(events.find_last_place) == BEGINNING
         await older.execute("commit")
         await older.close()
@@ -155,3 +157,20 @@ def test_a_restore_into_another_cluster_begins_an_epoch(postgresql: Held) -> Non
     assert subjects(postgresql) == ["restored", "new", "new"]
     places = [row.place.epoch for row in postgresql.read(listing(BEGINNING, 9))]
     assert places == [1, 2, 2]
+
+
+def seen(held: Held, after: Place = BEGINNING) -> list[tuple[str, bool]]:
+    """What is there after a place, and whether it is settled."""
+    rows = held.read(lambda tx: events.list_seen(tx, after, 100))
+    assert [row.kind for row in rows] == ["repository.created"] * len(rows)
+    return [(row.subject, row.is_settled) for row in rows]
+
+
+def test_what_is_there_is_seen_at_once(held: Held) -> None:
+    """Every event after a place is seen as soon as it is there, with its detail."""
+    held.transact(adding("one"))
+    held.transact(adding("two"))
+    assert seen(held) == [("one", True), ("two", True)]
+    (first, _) = held.read(lambda tx: events.list_seen(tx, BEGINNING, 2))
+    assert first.detail == '{"by":"test"}'
+    assert seen(held, first.place) == [("two", True)]

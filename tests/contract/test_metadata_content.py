@@ -320,3 +320,21 @@ def test_stale_uploads(held: Held) -> None:
     held.transact(lambda tx: uploads.touch_upload(tx, "u0", NOW + 9))
     assert held.read(lambda tx: uploads.list_stale_uploads(tx, NOW + 9, 9)) == ["u1", "u2"]
     assert held.read(lambda tx: uploads.list_stale_uploads(tx, NOW + 99, 2)) == ["u1", "u2"]
+
+
+def test_blobs_of_a_repository_are_read_together(held: Held) -> None:
+    """In one read come those of the asked that the repository knows, each with its locations in order."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    one, two, gone, foreign = (digest(name) for name in ("one", "two", "gone", "foreign"))
+    add_blob(held, known, one, [Piece("a", 1), Piece("b", 2)])
+    add_blob(held, known, two, [Piece("c", 3)])
+    add_blob(held, known, gone, [Piece("d", 4)])
+    add_blob(held, other, foreign, [Piece("e", 5)])
+    held.transact(lambda tx: blobs.set_damaged(tx, two))
+    held.transact(lambda tx: repositories.delete_member(tx, known, gone, "blob", NOW))
+    found = held.read(lambda tx: blobs.list_blobs_in(tx, APP, [one, two, gone, foreign]))
+    assert sorted(found, key=lambda blob: blob.digest != one) == [
+        StoredBlob(one, 3, True, (Piece("a", 1), Piece("b", 2)), 0),
+        StoredBlob(two, 3, False, (Piece("c", 3),), 0),
+    ]
+    assert held.read(lambda tx: blobs.list_blobs_in(tx, APP, [])) == []

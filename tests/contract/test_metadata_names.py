@@ -123,7 +123,11 @@ def test_namespaces(held: Held) -> None:
     held.transact(lambda tx: namespaces.set_listeners(tx, "acme", ("a", "b")))
     found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
     assert found is not None
-    assert found.listeners == ("a", "b")
+    assert (found.listeners, found.away_pulls) == (("a", "b"), True)
+    held.transact(lambda tx: namespaces.set_away_pulls(tx, "acme", are_served=False))
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert not found.away_pulls
 
 
 def test_namespaces_are_listed_in_pages(held: Held) -> None:
@@ -241,6 +245,7 @@ def test_the_policy_is_read_whole(held: Held) -> None:
         await repositories.set_visibility(tx, known, "public")
         await namespaces.set_namespace(tx, "acme", ann, "private")
         await namespaces.set_listeners(tx, "acme", ("private",))
+        await namespaces.set_away_pulls(tx, "acme", are_served=False)
         await grants.put_role(tx, NewGrantRow(("account", ann), "acme/other", "writer"), "admin", NOW)
         await policy.bump_policy_version(tx)
 
@@ -249,7 +254,7 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     snapshot = held.read(policy.get_policy)
     assert snapshot.version == held.read(policy.get_policy_version) == before + 1
     assert snapshot.accounts == {ann: AccountPolicy("ann", is_admin=True, is_disabled=False, credentials_since=NOW)}
-    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private", ("private",))}
+    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private", ("private",), away_pulls=False)}
     assert (snapshot.elsewhere, snapshot.has_conditions) == ({"acme": ("private",)}, True)
     assert snapshot.repositories == {"acme/app": "public"}
     (grant,) = snapshot.grants["account", ann]

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
@@ -20,6 +20,7 @@ from entrepot.db.postgresql import PostgresqlDatabase, open_database
 from entrepot.domain.errors import RequestInvalid, StorageFull, Unavailable
 from entrepot.ports.database import Row, Tx, Work
 from tests.contract.engines import Held, PostgresqlUrls
+from tests.support.asgi import eventually
 from tests.support.postgresql import Postgres
 from tests.support.server import free_port
 
@@ -163,7 +164,7 @@ def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.Monke
 
 def test_a_work_that_never_ends_is_ended(database: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction over its limit, or one that races for ever, is undone and Unavailable; the next one is served."""
-    monkeypatch.setattr(postgresql, "LIMIT_SECONDS", 0.3)
+    monkeypatch.setattr(database.database, "limit_seconds", 0.3)
     database.execute(RAISE)
     for work in (lambda tx: tx.all("select pg_sleep(60)"), fail_with("40001", 1_000_000)[0]):
         with pytest.raises(Unavailable, match="time limit"):
@@ -176,7 +177,7 @@ def test_a_work_that_never_ends_is_ended(database: Held, monkeypatch: pytest.Mon
 
 def test_options_of_the_url(url: str) -> None:
     """Our own options are taken out of the url and must be numbers; others go to the server."""
-    for bad in ("pool_size=0", "pool_size=many", "statement_cache_size=-1"):
+    for bad in ("pool_size=0", "pool_size=many", "statement_cache_size=-1", "limit_seconds=0"):
         with pytest.raises(Unavailable, match="must be a number"):
             asyncio.run(open_database(f"{url}?{bad}"))
 
@@ -198,8 +199,20 @@ def test_a_wrong_address_is_unavailable_without_its_password(postgres: Postgres)
         assert "hush-hush" not in f"{caught.value} {caught.value.__dict__}"
 
 
+async def comes_back(database: PostgresqlDatabase) -> None:
+    """Wait until a transaction succeeds."""
+
+    async def succeeds() -> bool:
+        try:
+            return await database.transact(lambda tx: tx.execute(f"{ADD} on conflict do nothing", "back", "")) < 2
+        except Unavailable:
+            return False
+
+    await eventually(succeeds)
+
+
 def test_it_comes_back_with_the_server() -> None:
-    """While the server is away everything is Unavailable; once it is back the same handle goes on at once."""
+    """While the server is away everything is Unavailable; soon after it is back the same handle goes on."""
 
     async def story(postgres: Postgres, database: PostgresqlDatabase) -> None:
         await asyncio.gather(*(database.read(lambda tx: tx.all("select pg_sleep(0.05)")) for _ in range(5)))
@@ -209,11 +222,19 @@ def test_it_comes_back_with_the_server() -> None:
         with pytest.raises(Unavailable):
             await database.read(lambda tx: tx.all(NAMES))
         await asyncio.to_thread(postgres.start)
-        assert await database.transact(lambda tx: tx.execute(ADD, "back", "")) == 1
+        await comes_back(database)
         assert await database.read(lambda tx: tx.all(NAMES)) == [("back",)]
 
+    run_with_server_of_its_own(story)
+
+
+def run_with_server_of_its_own(
+    story: Callable[[Postgres, PostgresqlDatabase], Coroutine[None, None, None]], options: str = ""
+) -> None:
+    """A story about a server that only it uses."""
+
     async def main(postgres: Postgres) -> None:
-        database = await open_database(postgres.new_database())
+        database = await open_database(postgres.new_database() + options)
         try:
             await story(postgres, database)
         finally:
@@ -221,6 +242,74 @@ def test_it_comes_back_with_the_server() -> None:
 
     with Postgres() as postgres:
         asyncio.run(main(postgres))
+
+
+def test_nobody_waits_for_a_server_that_stands_still() -> None:
+    """Who waits for it fails once it is found not to answer, long before the limit; who comes later fails at once,
+    without one more connection to it; and soon after it goes on, so does everything.
+    """
+
+    async def story(postgres: Postgres, database: PostgresqlDatabase) -> None:
+        await database.transact(lambda tx: tx.execute(ADD, "before", ""))
+        with postgres.standing_still():
+            works = [database.transact(lambda tx: tx.execute(ADD, "x", "")) for _ in range(20)]
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(*works, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {Unavailable}
+            loop = asyncio.get_running_loop()
+            turns: list[int] = []
+            loop.call_soon(turns.append, 1)
+            for _ in range(100):
+                with pytest.raises(Unavailable, match="cannot be reached"):
+                    await database.transact(lambda tx: tx.execute(ADD, "x", ""))
+            # They were refused without waiting for anything: the loop has not gone round once.
+            assert turns == []
+        await comes_back(database)
+        assert ("before",) in await database.read(lambda tx: tx.all(NAMES))
+
+    run_with_server_of_its_own(story)
+
+
+def test_a_process_holds_four_connections(url: str, postgres: Postgres) -> None:
+    """However many read and write at once."""
+
+    async def story() -> None:
+        database = await open_database(url)
+        works = [database.read(lambda tx: tx.all("select pg_sleep(0.2)")) for _ in range(20)]
+        works += [database.transact(lambda tx: tx.all("select pg_sleep(0.2)")) for _ in range(20)]
+        waiting = asyncio.gather(*works)
+        await asyncio.sleep(0.3)
+        name = url.rpartition("/")[2]
+        held = await asyncio.to_thread(
+            postgres.query,
+            url,
+            f"select count(*) from pg_stat_activity where datname = '{name}' and application_name = 'entrepot'",
+        )
+        await waiting
+        await database.close()
+        assert int(held) == 4
+
+    asyncio.run(story())
+
+
+def test_a_commit_that_waits_for_its_stand_by_is_not_confirmed(url: str, postgres: Postgres) -> None:
+    """Where the synchronous stand-by does not answer in time, nobody is told that it happened."""
+    postgres.query(url, "alter system set synchronous_standby_names = 'nobody'")
+    postgres.query(url, "select pg_reload_conf()")
+
+    async def story() -> None:
+        database = await open_database(f"{url}?limit_seconds=1")
+        try:
+            with pytest.raises(Unavailable):
+                await database.transact(lambda tx: tx.execute(ADD, "a", ""))
+        finally:
+            await database.close()
+
+    try:
+        asyncio.run(story())
+    finally:
+        postgres.query(url, "alter system reset synchronous_standby_names")
+        postgres.query(url, "select pg_reload_conf()")
 
 
 def test_sessions_that_were_cut_are_replaced(database: Held) -> None:

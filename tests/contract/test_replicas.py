@@ -15,8 +15,9 @@ from entrepot.app import build
 from entrepot.domain.digests import digest_of
 from entrepot.settings import load
 from tests.contract.engines import PostgresqlUrls
-from tests.support.asgi import Client, Lifespan
+from tests.support.asgi import Client, Lifespan, eventually
 from tests.support.images import Image, artifact, image
+from tests.support.postgresql import Postgres
 from tests.support.server import ADMIN_PASSWORD, Server, free_port
 from tests.support.world import basic, push_blob, put_manifest
 
@@ -38,6 +39,46 @@ def test_an_application_pushes_and_pulls(url: str, tmp_path: pathlib.Path) -> No
         assert runner.run(lifespan.start()) == {"type": "lifespan.startup.complete"}
         use(Client(application, runner).with_headers(authorization=basic("admin", ADMIN_PASSWORD)))
         assert runner.run(lifespan.stop()) == {"type": "lifespan.shutdown.complete"}
+
+
+def test_an_application_without_its_database(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What was pulled before goes on, metrics and one line of the log say that the database is away, and one that it is
+    back; pushes are refused meanwhile and taken afterwards.
+    """
+    with Postgres() as postgres, asyncio.Runner() as runner:
+        environment = {"ENTREPOT_DATABASE__URL": postgres.new_database(), "ENTREPOT_ADMIN_PASSWORD": ADMIN_PASSWORD}
+        application = build(load(None, tmp_path, None, environment))
+        lifespan = Lifespan(application)
+        runner.run(lifespan.start())
+        client = Client(application, runner).with_headers(authorization=basic("admin", ADMIN_PASSWORD))
+        kept = image([b"kept"])
+        for content in kept.blobs:
+            push_blob(client, REPOSITORY, content)
+        assert put_manifest(client, REPOSITORY, kept, "latest").status == 201
+        pulled = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
+        assert (pulled.status, "warning" in pulled) == (200, False)
+        postgres.kill()
+        runner.run(eventually(lambda: reports(client, "degraded")))
+        stale = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
+        assert (stale.body, stale["warning"]) == (pulled.body, '110 - "Response is Stale"')
+        assert client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/").status == 503
+        runner.run(asyncio.sleep(1.2))
+        metrics = client.request("GET", "/metrics").body.decode()
+        assert "entrepot_database_away 1.0" in metrics
+        assert 'entrepot_remembered_total{kind="stale"} 1.0' in metrics
+        postgres.start()
+        runner.run(eventually(lambda: reports(client, "ready")))
+        push_blob(client, REPOSITORY, b"after")
+        assert "warning" not in client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
+        runner.run(asyncio.sleep(0.6))
+        runner.run(lifespan.stop())
+    log = capfd.readouterr().err
+    assert (log.count("the database is away; pulls go on"), log.count("the database is back")) == (1, 1)
+
+
+async def reports(client: Client, status: str) -> bool:
+    """Whether the application calls itself so."""
+    return bool((await client.exchange("GET", "/readyz")).json["status"] == status)
 
 
 def use(client: Client) -> None:

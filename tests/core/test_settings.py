@@ -84,6 +84,7 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("", {"ENTREPOT_SERVER__TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "server.trusted_proxies: 'proxy'"),
         ("", {"ENTREPOT_SERVER__WORKERS": "-1"}, "server.workers is a number of processes"),
         ("", {"ENTREPOT_AUTH__LOCKOUT_FAILURES": "-1"}, "auth.lockout_failures is a number of wrong passwords"),
+        ("", {"ENTREPOT_DATABASE__AWAY_SECONDS": "-1"}, "database.away_seconds must be at least 1, or 0 for none"),
         ("", {"ENTREPOT_AUTH__LOCKOUT_SECONDS": "0"}, "auth.lockout_seconds must be at least 1"),
         ("", {"ENTREPOT_RATE__EXEMPT": "10.0.0.0/8, here"}, "rate.exempt: 'here' is not an address or network"),
         ("", {"ENTREPOT_RATE__ADDRESS_PER_MINUTE": "-1"}, "rate.address_per_minute is a number of requests"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,6 +34,8 @@ SETTINGS = (
 )
 # Should the test run be killed, the kernel ends the server too.
 WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+STAND_BY = "standby"
+FOLLOWED = f"select count(*) from pg_stat_replication where application_name = '{STAND_BY}' and state = 'streaming'"
 LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 
 
@@ -86,6 +90,54 @@ class Postgres:
                 raise RuntimeError(f"PostgreSQL did not start:\n{self.output()}")
             time.sleep(0.02)
 
+    def kill(self) -> None:
+        """SIGKILL to each of its processes, as a machine that is lost."""
+        assert self._process is not None
+        processes = [self._process.pid, *self._children()]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait(STOP_LIMIT_SECONDS)
+        self._process = None
+
+    def follow(self, primary: Postgres) -> None:
+        """Become the synchronous stand-by of another server, instead of whatever this one held."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        source = f"host=127.0.0.1 port={primary.port} user={ACCOUNT} application_name={STAND_BY}"
+        self._run(
+            "pg_basebackup", f"--pgdata={self.data}", f"--dbname={source}", "--write-recovery-conf", "--checkpoint=fast"
+        )
+        self.start()
+        primary.wait_for(FOLLOWED, "1")
+        primary.set_up("synchronous_standby_names", f"'{STAND_BY}'")
+        primary.wait_for(f"{FOLLOWED} and sync_state = 'sync'", "1")
+
+    def promote(self) -> None:
+        """Take writes, without waiting for any stand-by."""
+        self.query(self.url("postgres"), "select pg_promote()")
+
+    def set_up(self, name: str, value: str) -> None:
+        """Change a setting of the running server."""
+        self.query(self.url("postgres"), f"alter system set {name} = {value}")
+        self.query(self.url("postgres"), "select pg_reload_conf()")
+
+    def wait_for(self, sql: str, answer: str) -> None:
+        """Wait until a statement answers this."""
+        limit = time.monotonic() + START_LIMIT_SECONDS
+        while self.query(self.url("postgres"), sql) != answer:
+            assert time.monotonic() < limit, (sql, self.output()[-2000:])
+            time.sleep(0.05)
+
+    def url(self, name: str) -> str:
+        """The url of a database."""
+        return f"postgresql://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        main = self._process.pid
+        return [int(child) for child in pathlib.Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+
     def stop(self) -> None:
         """End the server at once, its connections cut; what was committed stays."""
         if self._process is not None:
@@ -93,12 +145,29 @@ class Postgres:
             self._process.wait(STOP_LIMIT_SECONDS)
             self._process = None
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The server neither answers nor goes away: SIGSTOP to each of its processes, then SIGCONT."""
+        assert self._process is not None
+        stopped = [self._process.pid]
+        os.kill(stopped[0], signal.SIGSTOP)
+        # Whatever it had begun before it stood still is there by now.
+        stopped += self._children()
+        for process in stopped[1:]:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in reversed(stopped):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
     def new_database(self, *, like: str = "") -> str:
         """The url of a new, empty database, or of a copy of the database behind the url `like`."""
         name = f"entrepot_{secrets.token_hex(6)}"
         template = like.rpartition("/")[2] or "template0"
         self._run("createdb", f"--template={template}", name)
-        return f"postgresql://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
+        return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Forget a database, cutting whoever still uses it."""
@@ -123,7 +192,7 @@ class Postgres:
         return subprocess.run(
             [str(self._programs / program), *words],
             env={**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": ACCOUNT},
-            user=_account() if program == "initdb" else None,
+            user=_account() if program in {"initdb", "pg_basebackup"} else None,
             cwd=self._folder,
             check=False,
             capture_output=True,

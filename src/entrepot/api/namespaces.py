@@ -22,7 +22,7 @@ ListenerName = Annotated[str, msgspec.Meta(max_length=63, description="The name 
 class Namespace(Answer, frozen=True):
     """The first segment of names, with one owner and a default visibility; `owner` is null where nobody is.
 
-    `listeners` are those on which it answers; none are all.
+    `listeners` are those on which it answers; none are all. `away_pulls`: pulls go on while the database is away.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Namespace(Answer, frozen=True):
     visibility: Visibility
     created_at: datetime
     listeners: list[str]
+    away_pulls: bool
 
 
 class Namespaces(Answer, frozen=True):
@@ -57,10 +58,12 @@ class NamespaceChange(Document, frozen=True):
     visibility: Visibility | UnsetType = UNSET
     owner: Name | UnsetType | None = UNSET
     listeners: Annotated[list[ListenerName], msgspec.Meta(max_length=20)] | UnsetType = UNSET
+    away_pulls: bool | UnsetType = UNSET
 
 
 def _namespace(row: NamespaceRow) -> Namespace:
-    return Namespace(row.name, row.kind, row.owner, row.visibility, time_of(row.created_at), list(row.listeners))
+    made_at, listeners = time_of(row.created_at), list(row.listeners)
+    return Namespace(row.name, row.kind, row.owner, row.visibility, made_at, listeners, row.away_pulls)
 
 
 async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Namespaces]:
@@ -84,7 +87,7 @@ async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewNam
 async def change(
     registry: TheRegistry, caller: TheCaller, namespace: InPath, data: JSONBody[NamespaceChange]
 ) -> Namespace:
-    """Change the owner, the default visibility or the listeners on which the namespace answers."""
+    """Change the owner, the default visibility, on which listeners the namespace answers, or its pulls while away."""
     listeners = UNSET if data.listeners is UNSET else tuple(data.listeners)
-    wanted = namespaces.NamespaceChange(data.visibility, data.owner, listeners)
+    wanted = namespaces.NamespaceChange(data.visibility, data.owner, listeners, data.away_pulls)
     return _namespace(await namespaces.change_namespace(registry, caller, namespace, wanted))

@@ -60,6 +60,9 @@ class Change:
     listeners: Annotated[
         str | None, Parameter(help='The only listeners on which it answers, by commas; "" for all.')
     ] = None
+    away_pulls: Annotated[
+        bool | None, Parameter(help="Whether pulls go on from memory while the database is away.")
+    ] = None
 
     def document(self) -> dict[str, Any]:
         """The change as the API takes it. Raises ClientError."""
@@ -72,8 +75,12 @@ class Change:
             change["owner"] = self.owner or None
         if self.listeners is not None:
             change["listeners"] = [name.strip() for name in self.listeners.split(",") if name.strip()]
+        if self.away_pulls is not None:
+            change["away_pulls"] = self.away_pulls
         if not change:
-            raise ClientError("say what to change: --public, --private, --owner USER or --listeners NAMES")
+            raise ClientError(
+                "say what to change: --public, --private, --owner USER, --listeners NAMES or --no-away-pulls"
+            )
         return change
 
 
@@ -82,7 +89,7 @@ NOTHING = Change()
 
 @app.command(name="set")
 def set_(name: str, /, *, change: Change = NOTHING, where: Anywhere = HERE) -> None:
-    """Change the owner, the default visibility or the listeners of a namespace."""
+    """Change the owner, the default visibility or the listeners of a namespace, or its pulls without the database."""
     document = change.document()
     with open_api(where) as api:
         _show(call(api, "PATCH", path_of("namespaces", name), document), "changed", is_json=where.json)
@@ -139,4 +146,5 @@ def _show(namespace: dict[str, Any], what: str, *, is_json: bool) -> None:
         return
     owner = f"owned by {clean(namespace['owner'])}" if namespace["owner"] else "without an owner"
     only = f", only on {clean(', '.join(namespace['listeners']))}" if namespace["listeners"] else ""
+    only += "" if namespace["away_pulls"] else ", no pulls while the database is away"
     print(f"namespace {clean(namespace['name'])} {what}: {clean(namespace['visibility'])}, {owner}{only}")

@@ -49,6 +49,7 @@ async def delete_manifest(registry: Registry, caller: Caller, repository: Reposi
         )
 
     await registry.database.transact(record)
+    await _settle(registry, repository, digest)
 
 
 async def delete_blob(registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest) -> None:
@@ -68,6 +69,14 @@ async def delete_blob(registry: Registry, caller: Caller, repository: Repository
         await events.add_event(tx, Event("blob.deleted", act.actor, repository, {"digest": digest}), act.now, act.by)
 
     await registry.database.transact(record)
+    await _settle(registry, repository, digest)
+
+
+async def _settle(registry: Registry, repository: RepositoryName, digest: Digest) -> None:
+    """Before it is said to be gone, it is gone everywhere."""
+    if registry.recall is not None:
+        registry.recall.forget(repository, digest)
+        await registry.recall.settle()
 
 
 async def _trash(tx: Tx, act: Act, repository: int, digest: Digest) -> None:

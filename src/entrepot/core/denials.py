@@ -10,7 +10,7 @@ import msgspec
 from entrepot.core.decide import decide
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import Action, Caller
-from entrepot.domain.errors import Unknown
+from entrepot.domain.errors import Unavailable, Unknown
 from entrepot.metadata import denials
 from entrepot.metadata.denials import DenialRow
 from entrepot.ports.database import Tx
@@ -63,6 +63,17 @@ class DenialLog:
         held, self._held = self._held, {}
         return list(held.values())
 
+    def give_back(self, rows: list[DenialRow]) -> None:
+        """What could not be stored is tried again, beside what has come since."""
+        for row in rows:
+            newer = self._held.get(row.id)
+            if newer is None:
+                self._held[row.id] = row
+            else:
+                self._held[row.id] = msgspec.structs.replace(
+                    newer, first_at=row.first_at, count=row.count + newer.count
+                )
+
     def _has_room(self, now: int) -> bool:
         seconds, self._seen = (now - self._seen) / SECOND, now
         self._room = min(float(MOST_HELD), self._room + max(0.0, seconds) * NEW_A_SECOND)
@@ -81,7 +92,7 @@ class DenialLog:
 
 
 async def store_denials(registry: Registry, log: DenialLog) -> None:
-    """Store what was refused since the last time. Raises Unavailable, after which they are lost."""
+    """Store what was refused since the last time. Raises Unavailable; what was not stored is tried again."""
     rows = log.take()
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
@@ -90,7 +101,11 @@ async def store_denials(registry: Registry, log: DenialLog) -> None:
             for row in batch:
                 await denials.put_denial(tx, row)
 
-        await registry.database.transact(record, durable=False)
+        try:
+            await registry.database.transact(record, durable=False)
+        except Unavailable:
+            log.give_back(rows[start:])
+            raise
 
 
 async def get_denial(registry: Registry, log: DenialLog, caller: Caller, denial: str) -> DenialRow:

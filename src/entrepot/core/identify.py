@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -70,6 +69,9 @@ async def authenticate(
     if isinstance(known, Caller):
         _note(registry, known, now)
         return known
+    caller = believed(registry, cache, header, is_asked=False)
+    if caller is not None:
+        return caller
     scheme, _, credentials = header.partition(b" ")
     match scheme.lower():
         case b"bearer":
@@ -174,9 +176,33 @@ async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, passw
 
     Raises Unauthenticated, whichever of them is wrong, and TooMany after too many wrong ones.
     """
-    if is_secret(password):
-        return await prove_pair(registry, cache, name, password, address)
-    return await log_in(registry, cache, name, password, address)
+    pair = f"{name}\0{password}".encode()
+    caller = believed(registry, cache, pair, is_asked=False)
+    if caller is not None:
+        return caller
+    try:
+        if is_secret(password):
+            return await prove_pair(registry, cache, name, password, address)
+        return await log_in(registry, cache, name, password, address)
+    except Unavailable:
+        caller = believed(registry, cache, pair, is_asked=True)
+        if caller is None:
+            raise
+        return caller
+
+
+def believed(registry: Registry, cache: tokens.GenuineCache, shown: bytes, *, is_asked: bool) -> Caller | None:
+    """While the database is away, whoever showed the same before and was found genuine under the present policy.
+
+    As long as what is remembered of pulls is served, if the proof lapsed no longer ago than that, and never beyond the
+    end of the secret itself. `is_asked` says that the database has just been asked in vain; else only one that is known
+    to be away counts as such.
+    """
+    recall, now = registry.recall, registry.clock.now()
+    if recall is None or not recall.is_lasting or not (is_asked or recall.is_away):
+        return None
+    known = cache.find_past(shown, registry.policy.snapshot, now - int(recall.most_away_seconds * SECOND))
+    return known if isinstance(known, Caller) and not 0 < known.until <= now else None
 
 
 async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, password: str, address: str = "") -> Caller:
@@ -236,8 +262,11 @@ async def issue(registry: Registry, caller: Caller, scopes: list[Scope], service
     now, identity = registry.clock.now(), caller.identity
     # Another process may have been told a moment ago that they may, or that the key which signs is revoked; what this
     # one knows will do while the database is away.
-    with suppress(Unavailable):
+    try:
         await registry.policy.refresh()
+    except Unavailable:
+        if registry.recall is not None and not registry.recall.is_lasting:
+            raise
     _require_as_proved(registry, caller)
     granted = _grant(registry, caller, scopes)
     signer, seconds = registry.policy.keys.get_signer(now), _seconds(registry, caller, now)

@@ -48,6 +48,7 @@ class NamespaceChange(msgspec.Struct, frozen=True):
     visibility: Visibility | UnsetType = UNSET
     owner: str | UnsetType | None = UNSET
     listeners: tuple[str, ...] | UnsetType = UNSET
+    away_pulls: bool | UnsetType = UNSET
 
 
 def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:
@@ -111,7 +112,7 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
 
 
 async def change_namespace(registry: Registry, caller: Caller, name: str, change: NamespaceChange) -> NamespaceRow:
-    """Change the owner, the default visibility or the listeners of a namespace.
+    """Change the owner, the default visibility, the listeners of a namespace, or its pulls without the database.
 
     Raises NameUnknown, Denied, Unmet.
     """
@@ -123,6 +124,8 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     async def record(tx: Tx) -> NamespaceRow:
         if change.listeners is not UNSET:
             await put_listeners(tx, act, name, change.listeners)
+        if change.away_pulls is not UNSET:
+            await _put_away_pulls(tx, act, name, are_served=change.away_pulls)
         old = await _get(tx, name)
         owner = old.owner if change.owner is UNSET else change.owner
         visibility = old.visibility if change.visibility is UNSET else change.visibility
@@ -141,6 +144,16 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
     row = await registry.database.transact(record)
     await registry.policy.refresh()
     return row
+
+
+async def _put_away_pulls(tx: Tx, act: Act, name: str, *, are_served: bool) -> None:
+    old = (await _get(tx, name)).away_pulls
+    if are_served == old:
+        return
+    await namespaces.set_away_pulls(tx, name, are_served=are_served)
+    await policy.bump_policy_version(tx)
+    detail: dict[str, object] = {"away_pulls": [old, are_served]}
+    await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now, act.by)
 
 
 async def put_listeners(tx: Tx, act: Act, name: str, listeners: tuple[str, ...]) -> None:

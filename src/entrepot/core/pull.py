@@ -1,11 +1,14 @@
-"""Pulling: one indexed read each, and the promise that a HEAD of a blob makes."""
+"""Pulling: one indexed read each, or none where it is remembered; and the promise that a HEAD of a blob makes."""
 
 from __future__ import annotations
 
+import msgspec
+
+from entrepot.core.recall import Recall
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.digests import Digest
-from entrepot.domain.errors import BlobUnknown, Damaged, ManifestUnknown
+from entrepot.domain.errors import BlobUnknown, Damaged, ManifestUnknown, Unavailable
 from entrepot.domain.names import Reference, RepositoryName
 from entrepot.metadata import blobs, manifests, pins, repositories
 from entrepot.metadata.blobs import StoredBlob
@@ -16,7 +19,30 @@ from entrepot.ports.database import Tx
 async def get_manifest(
     registry: Registry, repository: RepositoryName, reference: Reference, *, with_bytes: bool
 ) -> StoredManifest:
-    """A manifest by tag or digest. Raises NameUnknown, ManifestUnknown."""
+    """A manifest by tag or digest. Raises NameUnknown, ManifestUnknown, and Unavailable."""
+    recall = registry.recall
+    if recall is None:
+        return await _read_manifest(registry, repository, reference, with_bytes=with_bytes)
+    if isinstance(reference, Digest) and recall.is_current:
+        known = recall.find_manifest(repository, reference, with_bytes=with_bytes)
+        if known is not None:
+            recall.counts["remembered"] += 1
+            return known
+    stamp = recall.stamp
+    try:
+        found = await _read_manifest(registry, repository, reference, with_bytes=with_bytes)
+    except Unavailable:
+        known = recall.find_manifest(repository, reference, with_bytes=with_bytes)
+        if known is None or not _serves_away(registry, recall, repository):
+            raise
+        return msgspec.structs.replace(known, is_stale=True)
+    recall.keep_manifest(stamp, repository, reference, found)
+    return found
+
+
+async def _read_manifest(
+    registry: Registry, repository: RepositoryName, reference: Reference, *, with_bytes: bool
+) -> StoredManifest:
     query = manifests.find_manifest if with_bytes else manifests.find_manifest_size
     found = await registry.database.read(lambda tx: query(tx, repository, reference))
     if found is None:
@@ -25,13 +51,50 @@ async def get_manifest(
     return found
 
 
+def _serves_away(registry: Registry, recall: Recall, repository: RepositoryName) -> bool:
+    """Whether what is remembered of a repository serves while the database is away; if so it is counted."""
+    namespace = registry.policy.snapshot.namespaces.get(repository.namespace)
+    serves = recall.is_lasting and namespace is not None and namespace.away_pulls
+    recall.counts["stale"] += serves
+    return serves
+
+
 async def get_blob(
     registry: Registry, repository: RepositoryName, digest: Digest, *, with_pin: bool = False
 ) -> StoredBlob:
     """A blob of a repository with its locations, and `with_pin` what `promise_blob` needs to know.
 
-    Raises NameUnknown, BlobUnknown, Damaged.
+    Raises NameUnknown, BlobUnknown, Damaged, and Unavailable.
     """
+    recall = registry.recall
+    if recall is None:
+        return await _read_blob(registry, repository, digest, with_pin=with_pin)
+    try:
+        if not with_pin and (known := await _recalled_blob(recall, repository, digest)) is not None:
+            return known
+        stamp = recall.stamp
+        found = await _read_blob(registry, repository, digest, with_pin=with_pin)
+    except Unavailable:
+        known = recall.find_blob(repository, digest)
+        if known is None or not _serves_away(registry, recall, repository):
+            raise
+        # It is no promise to a push: none would be taken now.
+        return msgspec.structs.replace(known, is_stale=True, pinned_until=0)
+    recall.keep_blob(stamp, repository, found)
+    return found
+
+
+async def _recalled_blob(recall: Recall, repository: RepositoryName, digest: Digest) -> StoredBlob | None:
+    if not recall.is_current or recall.find_blob(repository, digest) is None:
+        return None
+    if not recall.is_sure(repository, digest):
+        await recall.renew_blobs(repository)
+    known = recall.find_blob(repository, digest) if recall.is_sure(repository, digest) else None
+    recall.counts["remembered"] += known is not None
+    return known
+
+
+async def _read_blob(registry: Registry, repository: RepositoryName, digest: Digest, *, with_pin: bool) -> StoredBlob:
     found = await registry.database.read(lambda tx: blobs.find_blob(tx, repository, digest, with_pin=with_pin))
     if found is None:
         await registry.database.read(lambda tx: get_repository(tx, repository))

@@ -12,6 +12,7 @@ from entrepot.core.audit_log import AuditLog
 from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
 from entrepot.core.pull_meter import PullMeter
+from entrepot.core.recall import Recall
 from entrepot.core.trust import Trust
 from entrepot.domain.access import MAIN, Caller
 from entrepot.domain.audit import By
@@ -72,7 +73,7 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The whole service, as verbs see it."""
+    """The whole service, as verbs see it; `recall` is None where the database answers as fast as memory."""
 
     database: Database
     store: BlobStore
@@ -88,6 +89,7 @@ class Registry:
     pulls: PullMeter = field(default_factory=PullMeter)
     audit: AuditLog = field(default_factory=AuditLog)
     audit_key: AuditKey = field(default_factory=AuditKey)
+    recall: Recall | None = None
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -191,6 +191,11 @@ class GenuineCache:
         entry = self._entries.get(self._hash(credentials))
         return entry[0] if entry is not None and entry[1] > now else None
 
+    def find_past(self, credentials: bytes, epoch: object, since: int) -> object | None:
+        """What was kept in this epoch and held at a time (microseconds), although it may not hold any more."""
+        entry = self._entries.get(self._hash(credentials)) if epoch is self._epoch else None
+        return entry[0] if entry is not None and entry[1] > since else None
+
     def put(self, credentials: bytes, epoch: object, value: object, until: int) -> None:
         """Keep a value for credentials until a time (microseconds), unless its epoch has passed meanwhile."""
         if epoch is not self._epoch:

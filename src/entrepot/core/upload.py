@@ -233,13 +233,27 @@ class _Bounded:
             raise TooLarge(f"the blob is larger than the limit of {self._limit} bytes", limit=self._limit)
 
 
+class _Nothing:
+    """A stream without a byte."""
+
+    def __aiter__(self) -> _Nothing:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
 async def _assemble(registry: Registry, before: Progress, mine: list[Written], digest: Digest) -> Written:
     parts = [segment.as_written() for segment in before.segments] + [written for written in mine if written.size]
     is_whole = len(parts) == 1 and before.upload.algorithm == digest.algorithm
     if is_whole and _is_certain(registry, parts[0].keys):
         return parts[0]
     keys = [key for part in parts for key in part.keys]
-    joined = await registry.store.join(before.upload.id, keys, digest.algorithm)
+    if keys:
+        joined = await registry.store.join(before.upload.id, keys, digest.algorithm)
+    else:
+        # Not even nothing may lie nowhere; a store that joins without writing would name no place for it.
+        joined = await registry.store.write(before.upload.id, _Nothing(), digest.algorithm)
     mine.append(joined)
     return joined
 

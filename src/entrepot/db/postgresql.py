@@ -9,6 +9,9 @@ refused once queues with the others who were, so that a crowd on one row is work
 
 Nothing outlives a transaction in the session (no SET, LISTEN or session lock), so PgBouncer in transaction mode
 works, with `?statement_cache_size=0` in the url.
+
+A server that does not answer is noticed beside the requests (`_reach`): from then on they fail at once, and new
+connections are taken as soon as it answers again.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -26,6 +29,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from entrepot.db import migrate
+from entrepot.db._reach import Reach
 from entrepot.domain.errors import AlreadyExists, EntrepotError, RequestInvalid, StorageFull, Unavailable
 from entrepot.ports.database import Row, T, Work
 
@@ -47,10 +51,13 @@ ENGINE_WORDS: Final = {
 }
 OLDEST_VERSION: Final = 13
 CONNECT_SECONDS: Final = 10.0
-LIMIT_SECONDS: Final = 30.0
+LIMIT_SECONDS: Final = 30
+CLOSE_SECONDS: Final = 30.0
+# How long a connection may take to be fit again after what ran in it was cancelled; then it is cut.
+RELEASE_SECONDS: Final = 1.0
 ROLLBACK_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 0.01
-POOL_SIZE: Final = 10
+POOL_SIZE: Final = 4
 STATEMENT_CACHE: Final = 512
 MIGRATION_LOCK: Final = 0x656E7472  # "entr"
 MIGRATION_SECONDS: Final = 3600.0
@@ -59,11 +66,13 @@ MIGRATION_LOCK_MILLISECONDS: Final = 2000
 
 BEGIN: Final = (
     "begin isolation level serializable; set local enable_seqscan = off; "
-    f"set local statement_timeout = {int(LIMIT_SECONDS * 1000)}; "
-    f"set local idle_in_transaction_session_timeout = {int(LIMIT_SECONDS * 1000)}"
+    "set local statement_timeout = {milliseconds}; set local idle_in_transaction_session_timeout = {milliseconds}"
 )
 # LOCK TABLE takes no snapshot: whoever waited here sees what those before have done. Nothing else locks this table.
-BEGIN_IN_TURN: Final = f"{BEGIN}; lock table migration in exclusive mode"
+IN_TURN: Final = "; lock table migration in exclusive mode"
+# A limit that strikes while a commit waits for its synchronous stand-by makes PostgreSQL answer COMMIT although only
+# the primary has it. So no limit of the server's strikes there: ours does, and then nobody is told that it happened.
+COMMIT: Final = "set local statement_timeout = 0; commit"
 
 RACES: Final = frozenset({"40001", "40P01"})
 UNIQUE: Final = "23505"
@@ -123,13 +132,20 @@ class _Tx:
 
 
 class PostgresqlDatabase:
-    """The port Database over a pool of connections, beside any number of other replicas."""
+    """The port Database over a pool of connections, beside any number of other replicas.
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    `limit_seconds` is how long one read or transaction may take, waiting included.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], source: _Source) -> None:
         self._pool = pool
+        self._source = source
+        self.limit_seconds: float = source.limit_seconds
+        self._begin = BEGIN.format(milliseconds=source.limit_seconds * 1000)
+        self._reach = Reach(source.probe, self._cut, self._renew)
         self._is_closed = False
         # A quarter of the connections is left to reads: pulls do not wait behind pushes that wait for each other.
-        self._writers = asyncio.Semaphore(max(1, pool.get_max_size() * 3 // 4))
+        self._writers = asyncio.Semaphore(max(1, source.pool_size * 3 // 4))
         self._turn = asyncio.Lock()
         self._running = 0
         self._is_idle = asyncio.Event()
@@ -137,24 +153,23 @@ class PostgresqlDatabase:
 
     async def read(self, work: Work[T]) -> T:
         with self._accepted():
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with self._limited():
                 try:
                     return await self._read(work)
                 except LOST:
-                    await self._pool.expire_connections()
+                    await self._expect_new()
                 return await self._read(work)
 
     async def transact(self, work: Work[T], *, durable: bool = True) -> T:
         # PostgreSQL shares its syncs among all who commit; a commit without one may be lost with the server process.
         del durable
         with self._accepted():
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with self._limited():
                 try:
-                    return await self._attempt(work, BEGIN)
+                    return await self._attempt(work, self._begin)
                 except LOST:
-                    # Nothing was committed. Connections may have died while they were idle, all of them together
-                    # with a server that was started again: take new ones.
-                    await self._pool.expire_connections()
+                    # Nothing was committed.
+                    await self._expect_new()
                 except asyncpg.PostgresError as error:
                     if not isinstance(error, SECOND_LOOK) and error.sqlstate not in RACES:
                         raise
@@ -164,8 +179,9 @@ class PostgresqlDatabase:
         if self._is_closed:
             return
         self._is_closed = True
+        await self._reach.close()
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self._is_idle.wait()
                 await self._pool.close()
         except TimeoutError:
@@ -176,12 +192,15 @@ class PostgresqlDatabase:
         """One piece of work, which `close` waits for; its errors as the port has them."""
         if self._is_closed:
             raise Unavailable("the database is closed")
+        self._reach.require()
         self._running += 1
         self._is_idle.clear()
         try:
             yield
         except Exception as error:
-            translated = _translate(error)
+            if isinstance(error, (*LOST, OSError, asyncpg.CannotConnectNowError)) and not self._is_closed:
+                self._reach.doubt()
+            translated = _translate(error, self.limit_seconds)
             if translated is error:
                 raise
             raise translated from error
@@ -190,8 +209,36 @@ class PostgresqlDatabase:
             if not self._running:
                 self._is_idle.set()
 
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self.limit_seconds) as clock:
+            with self._reach.watched(clock):
+                yield
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
+        pool = self._pool
+        connection = await pool.acquire()
+        try:
+            yield connection
+        finally:
+            # A server that stands still does not even answer that something was cancelled.
+            with suppress(OSError, asyncpg.InterfaceError):
+                await pool.release(connection, timeout=RELEASE_SECONDS)
+
+    async def _expect_new(self) -> None:
+        """Connections may have died while they were idle, all of them together with a server: take new ones."""
+        self._reach.require()
+        await self._pool.expire_connections()
+
+    def _cut(self) -> None:
+        self._pool.terminate()
+
+    async def _renew(self) -> None:
+        self._pool = await self._source.new_pool()
+
     async def _read(self, work: Work[T]) -> T:
-        async with self._pool.acquire() as connection:
+        async with self._connection() as connection:
             return await work(_Tx(connection, _render))
 
     async def _insist(self, work: Work[T]) -> T:
@@ -199,14 +246,14 @@ class PostgresqlDatabase:
         async with self._turn:
             while True:
                 try:
-                    return await self._attempt(work, BEGIN_IN_TURN)
+                    return await self._attempt(work, self._begin + IN_TURN)
                 except asyncpg.PostgresError as error:
                     if error.sqlstate not in RACES:
                         raise
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
 
     async def _attempt(self, work: Work[T], begin: str) -> T:
-        async with self._writers, self._pool.acquire() as connection:
+        async with self._writers, self._connection() as connection:
             try:
                 await connection.execute(begin)
                 value = await work(_Tx(connection, _render_apart))
@@ -219,7 +266,7 @@ class PostgresqlDatabase:
 
 async def _commit(connection: _Connection) -> None:
     try:
-        status = await connection.execute("commit")
+        status = await connection.execute(COMMIT)
     except (*LOST, TimeoutError) as error:
         raise Unavailable(
             "the database went away during a commit; whether it happened is not known", reason=str(error)
@@ -237,14 +284,15 @@ async def _roll_back(connection: _Connection) -> None:
             connection.terminate()
 
 
-def _translate(error: Exception) -> Exception:
+def _translate(error: Exception, seconds: float) -> Exception:
     if isinstance(error, asyncpg.PostgresError):
         return _translate_state(error, error.sqlstate or "")
     if isinstance(error, asyncpg.DataError):
         return error
     if isinstance(error, TimeoutError):
-        return Unavailable("the database did not finish this within its time limit", seconds=LIMIT_SECONDS)
-    if isinstance(error, (OSError, asyncpg.InterfaceError)):
+        return Unavailable("the database did not finish this within its time limit", seconds=seconds)
+    # The internal error is also that of several servers none of which takes writes at the moment.
+    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
         return Unavailable("the database cannot be reached now", reason=str(error))
     return error
 
@@ -325,56 +373,80 @@ async def _require_fitness(connection: _Connection) -> None:
         raise Unavailable("synchronous_commit is off: what the registry confirms would not survive a crash; turn it on")
 
 
-def _split(url: str) -> tuple[str, dict[str, int]]:
-    """The url as asyncpg takes it, and our own two options out of it. Raises Unavailable."""
-    parts = urlsplit(url)
-    own = {"pool_size": POOL_SIZE, "statement_cache_size": STATEMENT_CACHE}
-    rest = {"application_name": "entrepot"}
-    for name, value in parse_qsl(parts.query):
-        if name not in own:
-            rest[name] = value
-        elif value.isdecimal() and (int(value) or name != "pool_size"):
-            own[name] = int(value)
-        else:
-            raise Unavailable(f"database.url: {name} must be a number, not {value!r}")
-    return urlunsplit(parts._replace(query=urlencode(rest))), own
+class _Source:
+    """Where connections come from: the url as asyncpg takes it, and our own options out of it. Raises Unavailable."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        own = {"pool_size": POOL_SIZE, "statement_cache_size": STATEMENT_CACHE, "limit_seconds": LIMIT_SECONDS}
+        rest = {"application_name": "entrepot"}
+        for name, value in parse_qsl(parts.query):
+            if name not in own:
+                rest[name] = value
+            elif value.isdecimal() and (int(value) or name == "statement_cache_size"):
+                own[name] = int(value)
+            else:
+                raise Unavailable(f"database.url: {name} must be a number, not {value!r}")
+        self._dsn = urlunsplit(parts._replace(query=urlencode(rest)))
+        self.pool_size, self._statement_cache, self.limit_seconds = own.values()
+
+    async def new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        """A pool that opens its connections as they are needed."""
+        pool = asyncpg.create_pool(
+            self._dsn,
+            # asyncpg itself would go on trying, and write to the log each time, to keep others open.
+            min_size=0,
+            max_size=self.pool_size,
+            statement_cache_size=self._statement_cache,
+            timeout=CONNECT_SECONDS,
+            command_timeout=self.limit_seconds,
+            reset=_leave_as_it_is,
+        )
+        await pool
+        return pool
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own, which whoever asks closes."""
+        return await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS, statement_cache_size=0)
+
+    async def probe(self) -> None:
+        """See on a connection of its own whether the server does what it is asked for."""
+        connection = await self.connect()
+        try:
+            await connection.execute("select 1")
+        finally:
+            connection.terminate()
 
 
 async def open_database(url: str, *, tolerates_newer: bool = False) -> PostgresqlDatabase:
     """Open `postgresql://USER:PASSWORD@HOST:PORT/NAME`, migrating as needed. Raises Unavailable.
 
-    Two options are ours, `?pool_size=10&statement_cache_size=512`; others are libpq's (`sslmode`, `host` ...).
-    `tolerates_newer`: see `migrate.list_pending`.
+    Three options are ours, `?pool_size=4&statement_cache_size=512&limit_seconds=30`; others are libpq's (`sslmode`,
+    `host`, `target_session_attrs` ...). `tolerates_newer`: see `migrate.list_pending`.
     """
-    dsn, own = _split(url)
-    pool = asyncpg.create_pool(
-        dsn,
-        min_size=1,
-        max_size=own["pool_size"],
-        statement_cache_size=own["statement_cache_size"],
-        timeout=CONNECT_SECONDS,
-        command_timeout=LIMIT_SECONDS,
-        reset=_leave_as_it_is,
-    )
+    source = _Source(url)
     try:
-        await pool
-        async with pool.acquire() as connection:
-            await _require_fitness(connection)
-            await _migrate(connection, tolerates_newer=tolerates_newer)
-    except BaseException as error:
-        pool.terminate()
-        if not isinstance(error, Exception) or isinstance(error, EntrepotError):
+        pool = await source.new_pool()
+        try:
+            async with pool.acquire() as connection:
+                await _require_fitness(connection)
+                await _migrate(connection, tolerates_newer=tolerates_newer)
+        except BaseException:
+            pool.terminate()
             raise
+    except (EntrepotError, asyncio.CancelledError):
+        raise
+    except Exception as error:
         # The url holds a password: it is not repeated.
         raise Unavailable("cannot open the database that database.url names", reason=str(error)) from error
-    return PostgresqlDatabase(pool)
+    return PostgresqlDatabase(pool, source)
 
 
 async def list_applied(url: str) -> dict[int, str]:
     """Migrations that a database has, with their checksums, without changing anything. Raises Unavailable."""
-    dsn, _ = _split(url)
+    source = _Source(url)
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, statement_cache_size=0)
+        connection = await source.connect()
         try:
             if await connection.fetchval("select to_regclass('migration')") is None:
                 return {}

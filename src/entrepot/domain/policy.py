@@ -30,11 +30,15 @@ class AccountPolicy(msgspec.Struct, frozen=True):
 
 
 class NamespacePolicy(msgspec.Struct, frozen=True):
-    """What decisions need of a namespace; `owner` is an account or None, no `listeners` are all."""
+    """What decisions need of a namespace; `owner` is an account or None, no `listeners` are all.
+
+    `away_pulls` says that pulls go on from memory while the database is away.
+    """
 
     owner: int | None
     visibility: Visibility
     listeners: tuple[str, ...] = ()
+    away_pulls: bool = True
 
 
 class Rights(msgspec.Struct):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
@@ -15,13 +17,17 @@ DEFAULT_STORE = "default"
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob as a repository sees it. `pinned_until` is 0 where no promise keeps it."""
+    """A blob as a repository sees it. `pinned_until` is 0 where no promise keeps it.
+
+    `is_stale`: from memory, while the database is away.
+    """
 
     digest: str
     size: int
     is_good: bool
     pieces: tuple[Piece, ...]
     pinned_until: int
+    is_stale: bool = False
 
 
 _FIND = (
@@ -44,6 +50,25 @@ async def find_blob(tx: Tx, repository: RepositoryName, digest: Digest, *, with_
         return None
     first = rows[0]
     return StoredBlob(digest, first[0], first[1] == "good", tuple(Piece(row[2], row[3]) for row in rows), first[4])
+
+
+async def list_blobs_in(tx: Tx, repository: RepositoryName, digests: Sequence[Digest]) -> list[StoredBlob]:
+    """Those of some blobs that a repository knows, with their locations, in one read; their number is bounded."""
+    if not digests:
+        return []
+    slots = ", ".join(f"${number}" for number in range(2, len(digests) + 2))
+    rows = await tx.all(
+        "select m.digest, b.size, b.state, l.key, l.size from repository r join member m on m.repository = r.id "
+        "and m.kind = 'blob' and m.deleted_at is null join blob b on b.digest = m.digest "
+        "join location l on l.blob = b.digest "
+        f"where r.name = $1 and m.digest in ({slots}) order by m.digest, l.ordinal",
+        repository,
+        *digests,
+    )
+    return [
+        StoredBlob(digest, same[0][1], same[0][2] == "good", tuple(Piece(row[3], row[4]) for row in same), 0)
+        for digest, same in ((digest, list(group)) for digest, group in groupby(rows, key=itemgetter(0)))
+    ]
 
 
 async def find_state(tx: Tx, digest: Digest) -> str | None:

@@ -68,6 +68,31 @@ async def list_events(tx: Tx, after: Place, limit: int) -> list[EventRow]:
     return [EventRow(Place(row[0], row[1], row[2]), *row[3:]) for row in rows]
 
 
+class SeenEvent(msgspec.Struct, frozen=True):
+    """An event that is there; one that `is_settled` and all before it have nothing more to come before them."""
+
+    place: Place
+    is_settled: bool
+    kind: str
+    subject: str
+    detail: str
+
+
+_LIST_SEEN = (
+    "select epoch, transaction_id, id, (true /*settled*/), kind, subject, detail from event "
+    "where (epoch, transaction_id, id) > ($1, $2, $3) order by epoch, transaction_id, id limit $4"
+)
+
+
+async def list_seen(tx: Tx, after: Place, limit: int) -> list[SeenEvent]:
+    """Every event after a place that is there now, settled or not: for whoever had rather hear of one twice than late.
+
+    What is settled comes first. Others may still appear between those that are not.
+    """
+    rows = await tx.all(_LIST_SEEN, after.epoch, after.transaction, after.id, limit)
+    return [SeenEvent(Place(row[0], row[1], row[2]), bool(row[3]), *row[4:]) for row in rows]
+
+
 async def find_last_place(tx: Tx) -> Place:
     """Where the newest event stands that nothing will be put before; whoever begins there misses nothing."""
     row = await tx.one(

@@ -11,12 +11,16 @@ from entrepot.ports.database import Tx
 
 
 class StoredManifest(msgspec.Struct, frozen=True):
-    """A manifest as it was pushed; `raw` is empty where only its size was asked for."""
+    """A manifest as it was pushed; `raw` is empty where only its size was asked for.
+
+    `is_stale`: from memory, while the database is away.
+    """
 
     digest: str
     media_type: str
     size: int
     raw: bytes
+    is_stale: bool = False
 
 
 _BY_TAG = (

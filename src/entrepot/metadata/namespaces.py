@@ -24,10 +24,11 @@ class NamespaceRow(msgspec.Struct, frozen=True):
     untagged_days: int
     created_at: int
     listeners: tuple[str, ...] = ()
+    away_pulls: bool = True
 
 
 SELECT = (
-    "select n.id, n.name, n.kind, a.name, n.visibility, n.untagged_days, n.created_at, n.listeners "
+    "select n.id, n.name, n.kind, a.name, n.visibility, n.untagged_days, n.created_at, n.listeners, n.away_pulls "
     "from namespace n left join account a on a.id = n.owner"
 )
 
@@ -38,8 +39,18 @@ def read_listeners(text: str) -> tuple[str, ...]:
 
 
 def _namespace(row: Row) -> NamespaceRow:
-    number, name, kind, owner, visibility, untagged_days, created_at, listeners = row
-    return NamespaceRow(number, name, kind, owner, visibility, untagged_days, created_at, read_listeners(listeners))
+    number, name, kind, owner, visibility, untagged_days, created_at, listeners, away_pulls = row
+    return NamespaceRow(
+        number,
+        name,
+        kind,
+        owner,
+        visibility,
+        untagged_days,
+        created_at,
+        read_listeners(listeners),
+        away_pulls=bool(away_pulls),
+    )
 
 
 async def find_namespace(tx: Tx, name: str) -> NamespaceRow | None:
@@ -75,6 +86,11 @@ async def set_listeners(tx: Tx, name: str, listeners: Sequence[str]) -> None:
     """Change on which listeners a namespace answers; none are all."""
     text = msgspec.json.encode(listeners).decode()
     await tx.execute("update namespace set listeners = $1 where name = $2", text, name)
+
+
+async def set_away_pulls(tx: Tx, name: str, *, are_served: bool) -> None:
+    """Change whether pulls go on from memory while the database is away."""
+    await tx.execute("update namespace set away_pulls = $1 where name = $2", int(are_served), name)
 
 
 async def list_owned(tx: Tx, owner: int) -> list[str]:

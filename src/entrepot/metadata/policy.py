@@ -40,8 +40,8 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         for row in await tx.all("select id, name, is_admin, is_disabled, credentials_since, kind from account")
     }
     namespaces = {
-        row[0]: NamespacePolicy(row[1], row[2], read_listeners(row[3]))
-        for row in await tx.all("select name, owner, visibility, listeners from namespace")
+        row[0]: NamespacePolicy(row[1], row[2], read_listeners(row[3]), bool(row[4]))
+        for row in await tx.all("select name, owner, visibility, listeners, away_pulls from namespace")
     }
     elsewhere = {name: held.listeners for name, held in namespaces.items() if held.listeners}
     repositories = {

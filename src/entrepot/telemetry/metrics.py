@@ -46,7 +46,8 @@ class Numbers(msgspec.Struct):
     category, `audited` is what went into the audit log, `lost` what did not;
     `sign_ins`, by "way result", are browsers that somebody signed in with.
     `turned_away`, by "listener reason", are connections that never came to a request.
-    `limited`, by kind, are requests refused by a lock or a rate.
+    `limited`, by kind, are requests refused by a lock or a rate. `remembered`, by kind, are reads of pulls that did
+    without the database, and `database_away` says whether this process holds it to be away.
     """
 
     process: int
@@ -61,6 +62,8 @@ class Numbers(msgspec.Struct):
     turned_away: dict[str, int] = {}
     limited: dict[str, int] = {}
     audited: dict[str, int] = {}
+    remembered: dict[str, int] = {}
+    database_away: int = 0
 
 
 class Meter:
@@ -79,6 +82,8 @@ class Meter:
         self.sign_ins: dict[tuple[str, str], int] = {}
         self.limited: dict[str, int] = {}
         self.audited: dict[str, int] = {}
+        self.remembered: dict[str, int] = {}
+        self.database_away = 0
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -117,6 +122,8 @@ class Meter:
             turned_away=self.turned_away,
             limited=self.limited,
             audited=self.audited,
+            remembered=self.remembered,
+            database_away=self.database_away,
         )
 
     def _others(self) -> Iterator[Numbers]:
@@ -178,9 +185,20 @@ class _Families(Collector):
         yield _gauge("entrepot_directory_away", away, _sum(numbers.away for numbers in living))
         connections = sum(numbers.connections for numbers in living)
         yield GaugeMetricFamily("entrepot_connections", "Open connections of clients", value=connections)
+        yield self._remembered()
+        database = sum(numbers.database_away for numbers in living)
+        yield GaugeMetricFamily("entrepot_database_away", "Processes that hold the database to be away", value=database)
         yield _gauge("entrepot_waiting", "Callers in a queue", _sum(numbers.waiting for numbers in living))
         for name, (text, values) in self._gauges.items():
             yield _gauge(name, text, values)
+
+    def _remembered(self) -> Metric:
+        remembered = CounterMetricFamily(
+            "entrepot_remembered", "Reads of pulls without the database, stale ones while it is away", labels=["kind"]
+        )
+        for kind, number in _sum(numbers.remembered for numbers in self._everybody).items():
+            remembered.add_metric([kind], number)
+        return remembered
 
     def _limited(self) -> Metric:
         limited = CounterMetricFamily("entrepot_limited", "Requests refused by a lock or a rate", labels=["kind"])

@@ -29,6 +29,9 @@ HARMLESS: Final[Headers] = [
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 ]
 
+# RFC 7234, section 5.5.1: clients and caches go on, and whoever looks can tell.
+STALE: Final = (b"warning", b'110 - "Response is Stale"')
+
 
 class Request:
     """One HTTP request as a face sees it.

@@ -65,8 +65,12 @@ class Operations:
         return document(404, "application/json", _problem("UNSUPPORTED", "no such page"))
 
     async def _ready(self, *, is_full: bool) -> Response:
-        """Ready is whoever can serve pulls of manifests; `full` also looks at the store and says what is away."""
+        """Ready is whoever can serve pulls of manifests; `full` also looks at the store and says what is away.
+
+        While the database is away, what is remembered may still be pulled.
+        """
         registry = self._context.registry
+        recall = registry.recall
         away: dict[str, str] = {}
         free_bytes: int | None = None
         try:
@@ -81,7 +85,8 @@ class Operations:
                 away["store"] = error.message
         if is_full and registry.directory is not None and (reasons := registry.directory.away().values()):
             away["directory"] = "; ".join(sorted(set(reasons)))
-        status = "away" if "database" in away else "degraded" if away else "ready"
+        is_idle = "database" in away and not (recall is not None and recall.is_lasting)
+        status = "away" if is_idle else "degraded" if away else "ready"
         # Requests that come are still answered; whoever balances them shall send the next ones elsewhere.
         status = "stopping" if self._is_stopping() else status
         report: dict[str, object] = {"status": status}

@@ -14,7 +14,7 @@ from entrepot.metadata.blobs import StoredBlob
 from entrepot.ports.store import BlobStore
 from entrepot.wire.conditional import matches
 from entrepot.wire.context import Context
-from entrepot.wire.messages import HARMLESS, FileSpan, Headers, Request, Response, empty
+from entrepot.wire.messages import HARMLESS, STALE, FileSpan, Headers, Request, Response, empty
 from entrepot.wire.ranges import Unsatisfiable, parse_range
 
 SMALL_BYTES: Final = 64 << 10
@@ -60,6 +60,7 @@ def _headers(context: Context, request: Request, blob: StoredBlob) -> Headers:
     is_public = decide(context.registry.policy.snapshot, None, Action.PULL, request.resource).allowed
     keep = b"max-age=31536000, immutable"
     return [
+        *([STALE] if blob.is_stale else []),
         *HARMLESS,
         (b"content-type", b"application/octet-stream"),
         (b"accept-ranges", b"bytes"),

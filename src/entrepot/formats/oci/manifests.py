@@ -18,7 +18,7 @@ from entrepot.metadata.manifests import StoredManifest
 from entrepot.wire.bodies import read
 from entrepot.wire.conditional import accepts, matches
 from entrepot.wire.context import Context
-from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
+from entrepot.wire.messages import HARMLESS, STALE, Headers, Request, Response, empty
 from entrepot.wire.pulls import limit_pull
 from entrepot.wire.routing import NAME
 
@@ -92,6 +92,8 @@ async def _respond(context: Context, request: Request, *, with_bytes: bool) -> R
         (b"docker-content-digest", found.digest.encode()),
         (b"etag", entity_tag.encode()),
     ]
+    if found.is_stale:
+        headers.append(STALE)
     condition = request.text_header(b"if-none-match")
     is_held = bool(condition) and matches(condition, entity_tag)
     if context.registry.policy.snapshot.plans is not None:
