@@ -99,6 +99,8 @@ def _rules(settings: Settings) -> Rules:
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
         grace_seconds=settings.keep.grace_seconds,
+        promise_seconds=settings.keep.promise_seconds,
+        discard_seconds=settings.keep.discard_seconds,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
         lockout_failures=settings.auth.lockout_failures,

@@ -199,6 +199,14 @@ class Keep(Section, frozen=True):
     history_digests: int = 20
     trash_days: int = 7
     grace_seconds: int = 3600
+    promise_seconds: int = 86_400
+    discard_seconds: int = 60
+
+
+class Jobs(Section, frozen=True):
+    """Work beside requests. See docs/jobs.md."""
+
+    in_serve: bool = True
 
 
 class Audit(Section, frozen=True):
@@ -236,6 +244,7 @@ class Settings(Section, frozen=True):
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
+    jobs: Jobs = Jobs()
     audit: Audit = Audit()
     log: Log = Log()
 

@@ -152,7 +152,7 @@ def test_a_job_is_hastened(held: Held) -> None:
     held.transact(lambda tx: jobs.add_job(tx, "collect", "", {}, NOW + 50))
     held.transact(hasten)
     assert held.rows("select run_at from job") == [(NOW,)]
-    claimed = held.transact(lambda tx: jobs.claim_jobs(tx, "w", NOW, NOW + 1, 9))
+    claimed = held.transact(lambda tx: jobs.claim_jobs(tx, jobs.Claim("w", NOW, NOW + 1, 9)))
     held.transact(hasten)
     assert held.rows("select state from job") == [("running",)]
     held.transact(lambda tx: jobs.finish_job(tx, claimed[0].id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -59,6 +60,18 @@ class Rules(msgspec.Struct, frozen=True):
     audit_keep_days: int = 400
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job is: so many of so many (0: not known how many), and what it counts besides."""
+
+    done: int
+    total: int = 0
+    counts: dict[str, int] = {}
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody asks outside a job."""
+
+
 @dataclass(slots=True)
 class Uses:
     """When this process last saw which credential, by id, and when it last wrote that down (microseconds)."""
@@ -84,6 +97,7 @@ class Registry:
     lockouts: Lockouts = field(default_factory=Lockouts)
     audit: AuditLog = field(default_factory=AuditLog)
     audit_key: AuditKey = field(default_factory=AuditKey)
+    report: Callable[[Progress], None] = _unheard
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

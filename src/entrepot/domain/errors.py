@@ -22,7 +22,8 @@ EntrepotError
 │   ├── TeamUnknown
 │   ├── RoleUnknown
 │   ├── InvitationUnknown
-│   └── CredentialUnknown
+│   ├── CredentialUnknown
+│   └── JobUnknown
 ├── Unmet
 │   └── ManifestBlobUnknown
 ├── Conflict
@@ -144,6 +145,10 @@ class InvitationUnknown(Unknown):
 
 class CredentialUnknown(Unknown):
     """The account has no such secret."""
+
+
+class JobUnknown(Unknown):
+    """No such job waits, runs or was given up."""
 
 
 class Unmet(EntrepotError):
