@@ -60,6 +60,7 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("POST", "/issuer-trials", {"token": "x"}),
     ("GET", "/collection", None),
     ("POST", "/collection", {}),
+    ("GET", "/collection/status", None),
     ("GET", "/jobs", None),
     ("GET", "/jobs/counts", None),
     ("GET", "/jobs/1", None),

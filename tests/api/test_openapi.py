@@ -86,6 +86,7 @@ def test_ids_are_stable() -> None:
         "audit_get_root",
         "audit_list_page",
         "audit_verify",
+        "collection_get_status",
         "collection_plan",
         "collection_run",
         "emails_confirm",

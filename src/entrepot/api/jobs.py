@@ -74,7 +74,8 @@ class _Told(msgspec.Struct, frozen=True):
     counts: dict[str, int] = {}
 
 
-def _progress(row: JobDetailRow, now: int) -> JobProgress | None:
+def progress_of(row: JobDetailRow, now: int) -> JobProgress | None:
+    """How far a job was at its last heartbeat, and how long the rest will take at that pace."""
     if not row.progress or row.started_at is None:
         return None
     told = msgspec.json.decode(row.progress, type=_Told)
@@ -93,7 +94,7 @@ def _job(row: JobDetailRow, now: int) -> Job:
         row.attempts,
         row.error,
         row.worker,
-        _progress(row, now),
+        progress_of(row, now),
         bool(row.stop_asked),
         time_of(row.run_at),
         time_of(row.created_at),

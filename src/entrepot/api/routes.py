@@ -184,6 +184,7 @@ ENDPOINTS: Final = [
     Endpoint("PUT", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.put_link, 200, (403, 404, 409)),
     Endpoint("DELETE", f"{SIGN_ON}/links/{{user}}", Action.ADMIN, sign_on_providers.remove_link, 204, (403, 404)),
     Endpoint("GET", "/collection", Action.ADMIN, collection.plan, 200, (403,)),
+    Endpoint("GET", "/collection/status", Action.ADMIN, collection.get_status, 200, (403,)),
     Endpoint("POST", "/collection", Action.ADMIN, collection.run, 202, (403,)),
     Endpoint("GET", "/jobs", Action.ADMIN, jobs.list_page, 200, (403,)),
     Endpoint("GET", "/jobs/counts", Action.ADMIN, jobs.count, 200, (403,)),

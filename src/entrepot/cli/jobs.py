@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import cyclopts
 from cyclopts import Parameter
-from rich.filesize import decimal
 
 from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.progress import told
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 
@@ -33,7 +33,7 @@ def list_(
     if where.json:
         print_json(found)
     else:
-        rows = [{**job, "progress": _told(job["progress"])} for job in found]
+        rows = [{**job, "progress": told(job["progress"])} for job in found]
         print_rows(rows, ["id", "kind", "key", "state", "attempts", "run_at", "progress", "error"])
 
 
@@ -46,7 +46,7 @@ def show(job: Number, /, *, where: Anywhere = HERE) -> None:
         print_json(found)
     else:
         for name, value in found.items():
-            print(f"{name.replace('_', ' ')}: {_told(value) if name == 'progress' else clean(value)}")
+            print(f"{name.replace('_', ' ')}: {told(value) if name == 'progress' else clean(value)}")
 
 
 @app.command
@@ -70,16 +70,3 @@ def _say(job: int, what: str, *, is_json: bool) -> None:
         print_json({what: job})
     else:
         print(f"job {job} {what}")
-
-
-def _told(progress: dict[str, Any] | None) -> str:
-    """Progress in a few words."""
-    if progress is None:
-        return "-"
-    total = f" of {progress['total']}" if progress["total"] else ""
-    left = "" if progress["seconds_left"] is None else f", {progress['seconds_left']} s left"
-    counts = [
-        f", {decimal(number)} freed" if name == "freed_bytes" else f", {number} {clean(name)}"
-        for name, number in progress["counts"].items()
-    ]
-    return f"{progress['done']}{total}{''.join(counts)}{left}"

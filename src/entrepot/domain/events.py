@@ -11,6 +11,7 @@ EventKind = Literal[
     "manifest.deleted",
     "manifest.collected",
     "collection.requested",
+    "collection.ended",
     "job.cancelled",
     "job.retried",
     "manifest.restored",
