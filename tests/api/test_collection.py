@@ -61,7 +61,7 @@ def test_a_running_collection_is_seen(door: Door) -> None:
 
     async def begin(tx: Tx) -> None:
         await jobs.add_job(tx, COLLECT, "", {}, now)
-        (job,) = [job for job in await jobs.claim_jobs(tx, jobs.Claim("w", now, now + 9, 9, kind=COLLECT))]
+        (job,) = await jobs.claim_jobs(tx, jobs.Claim("w", now, now + 9, 9, kind=COLLECT))
         await jobs.beat(tx, job.id, "w", '{"done":20,"total":80,"counts":{"blobs":3}}', now + 9)
 
     door.world.transact(begin)

@@ -222,7 +222,10 @@ def test_a_catalogue_token_lists(shared: Door) -> None:
 
 def test_every_endpoint_is_in_this_table() -> None:
     """No endpoint is left out of the tests of this file."""
-    tested = [(method, f"/repositories/x{path}") for method, path, *_ in [*READS, *WRITES, ("GET", "/members"), ("GET", "/trash")]]
+    tested = [
+        (method, f"/repositories/x{path}")
+        for method, path, *_ in [*READS, *WRITES, ("GET", "/members"), ("GET", "/trash")]
+    ]
     tested += [(method, f"/namespaces/x{path}") for method, path, _ in NAMESPACE_WRITES]
     tested += [("GET", "/namespaces/x"), ("GET", "/namespaces/x/members")]
     tested += [(method, path.partition("?")[0]) for method, path, _ in REGISTRY] + [("GET", path) for path in OPEN]

@@ -70,7 +70,9 @@ def test_jobs_are_filtered(door: Door) -> None:
     queue(door, "test.wait", "c")
 
     def keys(query: str) -> list[str]:
-        return [job["key"] for job in door.send("admin", "GET", f"/jobs{query}")["jobs"] if job["kind"].startswith("test.")]
+        return [
+            job["key"] for job in door.send("admin", "GET", f"/jobs{query}")["jobs"] if job["kind"].startswith("test.")
+        ]
 
     assert keys("") == ["a", "b", "c"]
     assert keys("?kind=test.fail") == ["a", "b"]

@@ -144,7 +144,7 @@ def test_forgetting(held: Held) -> None:
 
 
 def test_all_is_marked_by_pages(held: Held) -> None:
-    """Each place once, in order, with whether a tag, a pin, or a manifest that these keep, keeps it in its repository."""
+    """Each place once, in order, with whether a tag, a pin, or a manifest that these keep, keeps it there."""
     known, other = add_repository(held), add_repository(held, OTHER)
     wanted = {"tagged": True, "pinned": True, "ended": False, "of tagged": True, "of pinned": True, "of ended": False}
     wanted |= {"about tagged": False, "loose": False}
@@ -164,8 +164,10 @@ def test_all_is_marked_by_pages(held: Held) -> None:
     edge(held, "tagged", "about tagged", "subject")
     mark = partial(collect.mark_members_after, now=NOW)
     page = held.read(partial(mark, after=(0, ""), limit=99))
-    assert page == [*(((known, key), kept) for key, kept in sorted((digest(k), v) for k, v in wanted.items())),
-                    ((other, digest("of tagged")), False)]
+    assert page == [
+        *(((known, key), kept) for key, kept in sorted((digest(k), v) for k, v in wanted.items())),
+        ((other, digest("of tagged")), False),
+    ]
     assert held.read(partial(mark, after=page[0][0], limit=2)) == page[1:3]
     assert held.read(partial(mark, after=page[-1][0], limit=2)) == []
     assert held.read(collect.count_members) == len(wanted) + 2

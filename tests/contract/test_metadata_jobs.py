@@ -157,7 +157,7 @@ def test_claims_begin_at_a_mark(held: Held) -> None:
 
 
 def test_a_heartbeat_tells_and_hears(held: Held) -> None:
-    """It extends the lease, writes the progress, and hears of a wish to stop; a stranger hears that it is not theirs."""
+    """It extends the lease, writes the progress, and hears of a wish to stop; a stranger hears that it is another's."""
     held.transact(adding("a"))
     [job] = claim(held)
     beat = partial(jobs.beat, job=job.id, progress="{}", lease_until=LEASE + 1)

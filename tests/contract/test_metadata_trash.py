@@ -15,7 +15,9 @@ from tests.contract.rows import NOW, OTHER, add_repository, digest
 def put(held: Held, repository: int, content: object, kind: MemberKind, until: int) -> None:
     """Something that was deleted at NOW and is kept as trash until then."""
     held.transact(partial(repositories.put_member, repository=repository, digest=digest(content), kind=kind, now=1))
-    held.transact(partial(repositories.delete_member, repository=repository, digest=digest(content), kind=kind, now=NOW))
+    held.transact(
+        partial(repositories.delete_member, repository=repository, digest=digest(content), kind=kind, now=NOW)
+    )
     held.transact(partial(pins.put_pin, repository=repository, digest=digest(content), pin=("trash", ""), until=until))
 
 
@@ -55,5 +57,7 @@ def test_tags_that_went_with_a_manifest(held: Held) -> None:
         ("other", digest("n"), None, NOW),
     ]
     for name, old, new, at in moves:
-        held.transact(partial(tags.add_tag_event, repository=known, move=tags.Move(Tag(name), old, new, "a", "b"), now=at))
+        held.transact(
+            partial(tags.add_tag_event, repository=known, move=tags.Move(Tag(name), old, new, "a", "b"), now=at)
+        )
     assert held.read(lambda tx: trash.list_lost_tags(tx, known, digest("m"), NOW)) == ["gone"]

@@ -7,8 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from entrepot.core import jobs
-from entrepot.core import crew
+from entrepot.core import crew, jobs
 from entrepot.core.crew import (
     BATCH,
     LEASE_SECONDS,

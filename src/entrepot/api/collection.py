@@ -6,8 +6,8 @@ from datetime import datetime
 
 from litestar.params import JSONBody
 
-from entrepot.api.request import TheCaller, TheRegistry
 from entrepot.api.jobs import JobProgress, progress_of
+from entrepot.api.request import TheCaller, TheRegistry
 from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import collect
 from entrepot.core.collect import Collected
@@ -39,7 +39,7 @@ class LastRun(Freed, frozen=True):
 
 
 class Status(Answer, frozen=True):
-    """Whether the collector is at work, and how far; `waiting` counts ended pins, up to 100,000; `all` is since ever."""
+    """Whether the collector is at work, and how far. `waiting` counts ended pins up to 100,000, `all` is since ever."""
 
     running: bool
     progress: JobProgress | None

@@ -109,9 +109,7 @@ def _number(job: str) -> int:
     return int(job)
 
 
-async def list_page(
-    registry: TheRegistry, ids: Ids, in_state: OfState = None, kind: OfKind = ""
-) -> Response[Jobs]:
+async def list_page(registry: TheRegistry, ids: Ids, in_state: OfState = None, kind: OfKind = "") -> Response[Jobs]:
     """Jobs that wait, run or were given up, the oldest first."""
     now = registry.clock.now()
     rows, following = await job_control.list_jobs(registry, JobFilter(in_state, kind), (ids.after, ids.limit))

@@ -49,9 +49,7 @@ class Restored(Answer, frozen=True):
 
 def _deleted(found: Trashed) -> Deleted:
     row, names = found.row, [str(tag) for tag in found.tags]
-    return Deleted(
-        row.digest, row.kind, row.media_type, row.size, names, time_of(row.deleted_at), time_of(row.until)
-    )
+    return Deleted(row.digest, row.kind, row.media_type, row.size, names, time_of(row.deleted_at), time_of(row.until))
 
 
 async def list_page(registry: TheRegistry, repository: InPath, names: Names) -> Response[Trash]:

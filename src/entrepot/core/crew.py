@@ -1,6 +1,6 @@
 """Doing jobs: several at once, taken and settled by batches, so that none waits behind a long one of another kind.
 
-A worker holds what it does by a lease that it extends while it lives: whoever dies is found out, and another one goes on.
+A worker holds what it does by a lease that it extends while it lives: of whoever dies, another one takes it over.
 Kinds share the places: while one has its share, only others are taken.
 """
 

@@ -28,9 +28,7 @@ async def list_jobs(
 ) -> tuple[list[JobDetailRow], int | None]:
     """Jobs, the oldest first, a page (after an id, limit), and after which id the next one begins."""
     after, limit = page
-    rows = await registry.database.read(
-        lambda tx: jobs.list_jobs(tx, (wanted.state, wanted.kind), after, limit + 1)
-    )
+    rows = await registry.database.read(lambda tx: jobs.list_jobs(tx, (wanted.state, wanted.kind), after, limit + 1))
     return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
 
 

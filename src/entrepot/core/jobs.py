@@ -10,8 +10,8 @@ import msgspec
 from entrepot.core.audit_archive import archive
 from entrepot.core.audit_seal import seal
 from entrepot.core.collect import AUDIT, COLLECT, audit, run_collection
-from entrepot.core.crew import Crew, Handler, Outcome, Trade
 from entrepot.core.credentials import forget_credentials
+from entrepot.core.crew import Crew, Handler, Outcome, Trade
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
 from entrepot.core.letters import send_letter
@@ -51,6 +51,7 @@ RECURRING: Final = {
     ARCHIVE: 600,
     COLLECT: 60,
 }
+
 
 async def discard(registry: Registry, payload: str) -> None:
     """Delete bytes that nothing names any more."""

@@ -16,8 +16,8 @@ import structlog
 from entrepot.app import open_forwarder, open_registry
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_forward import forward
-from entrepot.core.follow import Follower
 from entrepot.core.crew import Outcome
+from entrepot.core.follow import Follower
 from entrepot.core.jobs import open_crew, schedule_recurring
 from entrepot.core.registry import Registry
 from entrepot.domain.errors import EntrepotError
