@@ -201,10 +201,9 @@ class Crew:
         if not full:
             return await jobs.claim_jobs(tx, claim)
         claimed: list[JobRow] = []
-        for kind in sorted(self._trade.handlers.keys() - full):
+        for kind in sorted((self._trade.handlers.keys() | self._trade.together.keys()) - full):
             left = claim.limit - len(claimed)
-            if left:
-                claimed += await jobs.claim_jobs(tx, msgspec.structs.replace(claim, kind=kind, limit=left))
+            claimed += await jobs.claim_jobs(tx, msgspec.structs.replace(claim, kind=kind, limit=left))
         return claimed
 
     def _begin(self, claimed: list[JobRow]) -> None:

@@ -53,13 +53,8 @@ RECURRING: Final = {
 }
 
 
-async def discard(registry: Registry, payload: str) -> None:
-    """Delete bytes that nothing names any more."""
-    await discard_all(registry, [payload])
-
-
-async def discard_all(registry: Registry, payloads: Sequence[str]) -> None:
-    """The same for many jobs in one call of the store."""
+async def discard(registry: Registry, payloads: Sequence[str]) -> None:
+    """Delete bytes that nothing names any more, those of many jobs in one call of the store."""
     await registry.store.delete([key for payload in payloads for key in msgspec.json.decode(payload, type=list[str])])
 
 
@@ -143,7 +138,6 @@ async def audit_content(registry: Registry, payload: str) -> None:
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    DISCARD: discard,
     EXPIRE: expire,
     EXPIRE_DENIALS: forget_denials,
     KEYS: rotate_keys,
@@ -164,7 +158,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 TRADE: Final = Trade(
     HANDLERS,
     RECURRING,
-    together={DISCARD: discard_all},
+    together={DISCARD: discard},
     # Nothing else knows of bytes that are to be deleted: they are tried for as long as it takes.
     endless=frozenset({DISCARD}),
     few={SEND: 4},
