@@ -119,6 +119,8 @@ def _rules(settings: Settings) -> Rules:
         grace_seconds=settings.keep.grace_seconds,
         scrub_bytes_per_second=settings.scrub.bytes_per_second,
         scrub_days=settings.scrub.days,
+        promise_seconds=settings.keep.promise_seconds,
+        discard_seconds=settings.keep.discard_seconds,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
         lockout_failures=settings.auth.lockout_failures,

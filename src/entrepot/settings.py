@@ -202,6 +202,14 @@ class Keep(Section, frozen=True):
     history_digests: int = 20
     trash_days: int = 7
     grace_seconds: int = 3600
+    promise_seconds: int = 86_400
+    discard_seconds: int = 60
+
+
+class Jobs(Section, frozen=True):
+    """Work beside requests. See docs/jobs.md."""
+
+    in_serve: bool = True
 
 
 class Scrub(Section, frozen=True):
@@ -247,6 +255,7 @@ class Settings(Section, frozen=True):
     federation: Federation = Federation()
     keep: Keep = Keep()
     scrub: Scrub = Scrub()
+    jobs: Jobs = Jobs()
     audit: Audit = Audit()
     log: Log = Log()
 

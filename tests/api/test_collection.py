@@ -5,6 +5,8 @@ from __future__ import annotations
 from entrepot.core.collect import AUDIT, COLLECT
 from entrepot.core.jobs import run_due, schedule_recurring
 from entrepot.domain.digests import digest_of
+from entrepot.metadata import jobs
+from entrepot.ports.database import Tx
 from tests.api.door import OLD, PRIVATE, Door
 
 
@@ -41,12 +43,38 @@ def test_what_is_let_go_is_planned_and_freed(door: Door) -> None:
     assert len(door.events("manifest.collected")) == planned["manifests"]
     told = door.send("admin", "GET", "/audit?kind=manifest.collected")["records"]
     assert {(record["actor"], record["method"]) for record in told} == {("registry", "system")}
+    status = door.send("admin", "GET", "/collection/status")
+    assert (status["running"], status["progress"], status["waiting"]) == (False, None, 0)
+    counted = ("manifests", "blobs", "freed_bytes")
+    assert [status["all"][name] for name in counted] == [planned[name] for name in counted]
+    assert sum(detail["manifests"] for _, _, detail in door.events("collection.ended")) == planned["manifests"]
+    assert status["last"]["manifests"] <= status["all"]["manifests"]
     assert door.send("admin", "GET", "/collection")["waiting"] == 0
     assert keys(door) < before
     reader = door.world.client("carol")
     assert reader.request("GET", f"/v2/{PRIVATE}/manifests/keep").body == OLD.raw
     for content in OLD.blobs:
         assert reader.request("GET", f"/v2/{PRIVATE}/blobs/{digest_of(content)}").body == content
+
+
+def test_a_running_collection_is_seen(door: Door) -> None:
+    """How far it is, and how long that will take, before it has freed anything."""
+    now = door.world.clock.now()
+
+    async def begin(tx: Tx) -> None:
+        await jobs.add_job(tx, COLLECT, "", {}, now)
+        (job,) = await jobs.claim_jobs(tx, jobs.Claim("w", now, now + 9, 9, kind=COLLECT))
+        await jobs.beat(tx, job.id, "w", '{"done":20,"total":80,"counts":{"blobs":3}}', now + 9)
+
+    door.world.transact(begin)
+    door.world.clock.advance(seconds=2)
+    assert door.send("admin", "GET", "/collection/status") == {
+        "running": True,
+        "progress": {"done": 20, "total": 80, "counts": {"blobs": 3}, "seconds_left": 6},
+        "waiting": 0,
+        "last": None,
+        "all": {"manifests": 0, "blobs": 0, "freed_bytes": 0},
+    }
 
 
 def test_an_audit_finds_what_no_pin_has_told(door: Door) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from entrepot.api.routes import ENDPOINTS
 from tests.api import company
-from tests.api.door import NEW, PRIVATE, PUBLIC, Door, at, tag_at
+from tests.api.door import NEW, OLD, PRIVATE, PUBLIC, Door, at, tag_at
 
 ROLE = {"role": "reader"}
 MOVE = {"digest": NEW.digest}
@@ -20,6 +20,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("PUT", "/tags/latest", MOVE),
     ("POST", "/tags/latest/rollback", {}),
     ("DELETE", "/tags/latest", None),
+    ("POST", "/restore", {"digest": OLD.digest}),
     ("PATCH", "", {"visibility": "public"}),
     ("PUT", "/members/bob", ROLE),
     ("DELETE", "/members/bob", None),
@@ -66,8 +67,12 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("GET", "/integrity", None),
     ("GET", "/integrity/damaged", None),
     ("POST", "/integrity/scrub", {}),
+    ("GET", "/collection/status", None),
     ("GET", "/jobs", None),
-    ("GET", "/jobs/dead", None),
+    ("GET", "/jobs/counts", None),
+    ("GET", "/jobs/1", None),
+    ("DELETE", "/jobs/1", None),
+    ("POST", "/jobs/1/retry", None),
     ("GET", "/signing-keys", None),
     ("POST", "/signing-keys", {}),
     ("GET", "/sessions?user=alice", None),
@@ -185,6 +190,12 @@ def test_members_are_for_owners(shared: Door) -> None:
     assert shared.ask("bob", "GET", f"{at(PRIVATE)}/members").status == 404
 
 
+def test_the_trash_is_for_those_who_may_delete(shared: Door) -> None:
+    """Who may read but not delete does not see what was deleted."""
+    answers = [shared.ask(user, "GET", f"{at(PRIVATE)}/trash").status for user in ("alice", "carol", "bob", "")]
+    assert answers == [200, 403, 404, 401]
+
+
 @pytest.mark.parametrize(("method", "path", "document"), REGISTRY)
 def test_administration_is_for_administrators(shared: Door, method: str, path: str, document: Any) -> None:
     """Everybody else is refused with the reason, nobody is asked to log in, and a token is not enough."""
@@ -219,7 +230,10 @@ def test_a_catalogue_token_lists(shared: Door) -> None:
 
 def test_every_endpoint_is_in_this_table() -> None:
     """No endpoint is left out of the tests of this file."""
-    tested = [(method, f"/repositories/x{path}") for method, path, *_ in [*READS, *WRITES, ("GET", "/members")]]
+    tested = [
+        (method, f"/repositories/x{path}")
+        for method, path, *_ in [*READS, *WRITES, ("GET", "/members"), ("GET", "/trash")]
+    ]
     tested += [(method, f"/namespaces/x{path}") for method, path, _ in NAMESPACE_WRITES]
     tested += [("GET", "/namespaces/x"), ("GET", "/namespaces/x/members")]
     tested += [(method, path.partition("?")[0]) for method, path, _ in REGISTRY] + [("GET", path) for path in OPEN]

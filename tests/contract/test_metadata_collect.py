@@ -127,9 +127,6 @@ def test_forgetting(held: Held) -> None:
         member(held, repository, "both", "manifest")
     assert sorted(held.read(lambda tx: collect.list_kinds(tx, known, digest("both")))) == ["blob", "manifest"]
     assert sorted(held.read(lambda tx: collect.list_homes(tx, digest("both"), "blob", 9))) == [known, other]
-    page = held.read(lambda tx: collect.list_members_after(tx, (0, ""), 9))
-    assert page == [(known, digest("both")), (other, digest("both"))]
-    assert held.read(lambda tx: collect.list_members_after(tx, page[0], 9)) == page[1:]
     held.transact(lambda tx: collect.remove_member(tx, known, digest("both")))
     assert held.read(lambda tx: collect.list_homes(tx, digest("both"), "blob", 9)) == [other]
     held.transact(lambda tx: blobs.add_blob(tx, digest("both"), [Piece("k1", 3), Piece("k2", 4)], NOW))
@@ -146,13 +143,43 @@ def test_forgetting(held: Held) -> None:
     assert [held.read(partial(collect.find_repository_name, repository=each)) for each in (known, 999)] == [APP, ""]
 
 
+def test_all_is_marked_by_pages(held: Held) -> None:
+    """Each place once, in order, with whether a tag, a pin, or a manifest that these keep, keeps it there."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    wanted = {"tagged": True, "pinned": True, "ended": False, "of tagged": True, "of pinned": True, "of ended": False}
+    wanted |= {"about tagged": False, "loose": False}
+    for content in wanted:
+        member(held, known, content, "manifest")
+    member(held, known, "tagged", "blob")
+    member(held, other, "of tagged", "blob")
+    pin(held, known, "pinned", NOW + 1)
+    pin(held, known, "ended", NOW)
+    held.execute(
+        "insert into tag (repository, name, digest, generation, moved_at) values ($1, $2, $3, 1, $4)",
+        *(known, "v1", digest("tagged"), NOW),
+    )
+    for parent in ("tagged", "pinned", "ended"):
+        edge(held, parent, f"of {parent}", "layer")
+    edge(held, "about tagged", "tagged", "subject")
+    edge(held, "tagged", "about tagged", "subject")
+    mark = partial(collect.mark_members_after, now=NOW)
+    page = held.read(partial(mark, after=(0, ""), limit=99))
+    assert page == [
+        *(((known, key), kept) for key, kept in sorted((digest(k), v) for k, v in wanted.items())),
+        ((other, digest("of tagged")), False),
+    ]
+    assert held.read(partial(mark, after=page[0][0], limit=2)) == page[1:3]
+    assert held.read(partial(mark, after=page[-1][0], limit=2)) == []
+    assert held.read(collect.count_members) == len(wanted) + 2
+
+
 def test_a_job_is_hastened(held: Held) -> None:
     """One that waits runs by then, one that runs is not queued again, and one that is not there is queued."""
     hasten = partial(jobs.hasten_job, kind="collect", run_at=NOW)
     held.transact(lambda tx: jobs.add_job(tx, "collect", "", {}, NOW + 50))
     held.transact(hasten)
     assert held.rows("select run_at from job") == [(NOW,)]
-    claimed = held.transact(lambda tx: jobs.claim_jobs(tx, "w", NOW, NOW + 1, 9))
+    claimed = held.transact(lambda tx: jobs.claim_jobs(tx, jobs.Claim("w", NOW, NOW + 1, 9)))
     held.transact(hasten)
     assert held.rows("select state from job") == [("running",)]
     held.transact(lambda tx: jobs.finish_job(tx, claimed[0].id))

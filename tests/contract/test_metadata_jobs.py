@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from entrepot.core.registry import SECOND
 from entrepot.metadata import jobs
-from entrepot.metadata.jobs import JobRow
+from entrepot.metadata.jobs import Claim, JobRow
 from entrepot.ports.database import Work
 from tests.contract.engines import Held
 from tests.contract.rows import NOW
@@ -21,7 +23,7 @@ def adding(key: str, run_at: int = NOW, payload: object = None) -> Work[None]:
 
 def claiming(worker: str = "w1", limit: int = 10, now: int = NOW) -> Work[list[JobRow]]:
     """Work that takes jobs."""
-    return lambda tx: jobs.claim_jobs(tx, worker, now, now + 60 * SECOND, limit)
+    return lambda tx: jobs.claim_jobs(tx, Claim(worker, now, now + 60 * SECOND, limit))
 
 
 def claim(held: Held, worker: str = "w1", limit: int = 10, now: int = NOW) -> list[JobRow]:
@@ -80,6 +82,7 @@ def test_a_job_whose_worker_died_is_found(held: Held) -> None:
     assert held.read(lambda tx: jobs.list_expired(tx, LEASE + 1, 10)) == [dead]
     assert held.read(lambda tx: jobs.list_expired(tx, LEASE, 10)) == []
     assert len(held.read(lambda tx: jobs.list_expired(tx, LEASE + 2, 1))) == 1
+    assert held.read(lambda tx: jobs.list_expired(tx, LEASE + 1, 10, LEASE + 1)) == []
 
 
 def test_a_retry_waits_and_counts(held: Held) -> None:
@@ -104,18 +107,108 @@ def test_a_retry_gives_way_to_an_equal_job(held: Held) -> None:
     assert held.read(jobs.count_jobs) == {"running": 1}
 
 
-def test_dead_letters_are_listed_in_pages(held: Held) -> None:
-    """Jobs that were given up come with their error, the oldest first, page by page."""
-    for key in "abc":
-        held.transact(adding(key))
+def bury_all(held: Held) -> None:
+    """Give up on everything that is due."""
     for job in sorted(claim(held), key=lambda job: job.id):
         held.transact(partial(jobs.bury_job, job=job.id, error=f"no {job.key}", now=NOW + 1))
-    first = held.read(lambda tx: jobs.list_dead_jobs(tx, 0, 2))
-    rest = held.read(lambda tx: jobs.list_dead_jobs(tx, first[-1].id, 2))
-    assert [row.id for row in [*first, *rest]] == sorted(row.id for row in [*first, *rest])
-    assert {(row.key, row.error, row.attempts, row.created_at, row.ended_at) for row in [*first, *rest]} == {
-        (key, f"no {key}", 1, NOW, NOW + 1) for key in "abc"
-    }
+
+
+def test_jobs_are_listed_in_pages(held: Held) -> None:
+    """By state, by kind and by both, the oldest first, page by page, with what is known of each."""
+    for key in "abc":
+        held.transact(adding(key))
+    bury_all(held)
+    held.transact(adding("d"))
+    held.transact(lambda tx: jobs.add_job(tx, "other", "e", None, NOW))
+
+    def keys(state: jobs.JobState | None, kind: str, after: int = 0, limit: int = 9) -> list[str]:
+        return [row.key for row in held.read(lambda tx: jobs.list_jobs(tx, (state, kind), after, limit))]
+
+    assert keys(None, "") == ["a", "b", "c", "d", "e"]
+    assert keys("dead", "scan", limit=2) == ["a", "b"]
+    second = held.read(lambda tx: jobs.list_jobs(tx, (None, ""), 0, 2))[1]
+    assert keys("dead", "", after=second.id) == ["c"]
+    assert (keys("pending", "scan"), keys(None, "other"), keys("running", "")) == (["d"], ["e"], [])
+    found = held.read(lambda tx: jobs.find_job(tx, second.id))
+    assert found == second
+    assert (found.state, found.error, found.attempts, found.worker) == ("dead", "no b", 1, None)
+    assert (found.created_at, found.started_at, found.ended_at, found.stop_asked) == (NOW, NOW, NOW + 1, 0)
+    assert held.read(lambda tx: jobs.find_job(tx, 10**9)) is None
+
+
+def test_counts_are_bounded(held: Held) -> None:
+    """Each state is counted up to so many, and one without jobs is not named."""
+    for key in "abc":
+        held.transact(adding(key))
+    assert held.read(jobs.count_jobs) == {"pending": 3}
+    assert held.read(lambda tx: jobs.count_jobs(tx, 2)) == {"pending": 2}
+
+
+def test_claims_begin_at_a_mark(held: Held) -> None:
+    """What was due before the mark is not looked at; with a kind, only its jobs are taken."""
+    for key, run_at in (("old", NOW - 9), ("new", NOW)):
+        held.transact(adding(key, run_at))
+    held.transact(lambda tx: jobs.add_job(tx, "other", "o", None, NOW - 1))
+    base = jobs.Claim("w", NOW, LEASE, 9, since=NOW - 1)
+    found = held.transact(lambda tx: jobs.claim_jobs(tx, msgspec.structs.replace(base, kind="scan")))
+    assert [(job.key, job.run_at) for job in found] == [("new", NOW)]
+    assert [job.key for job in held.transact(lambda tx: jobs.claim_jobs(tx, base))] == ["o"]
+    assert [job.key for job in claim(held)] == ["old"]
+
+
+def test_a_heartbeat_tells_and_hears(held: Held) -> None:
+    """It extends the lease, writes the progress, and hears of a wish to stop; a stranger hears that it is another's."""
+    held.transact(adding("a"))
+    [job] = claim(held)
+    beat = partial(jobs.beat, job=job.id, progress="{}", lease_until=LEASE + 1)
+    assert held.transact(partial(beat, worker="w1")) is False
+    held.transact(lambda tx: jobs.ask_to_stop(tx, job.id))
+    assert held.transact(partial(beat, worker="w1")) is True
+    assert held.transact(partial(beat, worker="w2")) is None
+    assert held.rows("select progress, lease_until from job") == [("{}", LEASE + 1)]
+    held.transact(lambda tx: jobs.retry_job(tx, job.id, "x", NOW))
+    held.transact(lambda tx: jobs.ask_to_stop(tx, job.id))
+    [again] = claim(held)
+    assert held.transact(partial(beat, worker="w1")) is False
+    assert again.attempts == 2
+
+
+def test_many_are_finished_at_once(held: Held) -> None:
+    """Those that the worker still holds, and no others."""
+    for key in "abc":
+        held.transact(adding(key))
+    mine, theirs = claim(held, "w1", 2), claim(held, "w2")
+    wanted = [job.id for job in [*mine, *theirs]]
+    assert held.transact(lambda tx: jobs.finish_jobs(tx, "w1", wanted)) == {job.id for job in mine}
+    assert [row[0] for row in held.rows("select id from job")] == [job.id for job in theirs]
+
+
+def test_jobs_are_given_back_and_renewed(held: Held) -> None:
+    """One that was given back was never tried; a dead letter that is renewed is as new, or gives way to its like."""
+    held.transact(adding("a"))
+    [job] = claim(held)
+    held.transact(lambda tx: jobs.release_job(tx, job.id, NOW))
+    assert held.rows("select state, attempts, worker, started_at from job") == [("pending", 0, None, None)]
+    bury_all(held)
+    held.transact(lambda tx: jobs.renew_job(tx, job.id, NOW + 3))
+    assert held.rows("select state, attempts, run_at, ended_at from job") == [("pending", 0, NOW + 3, None)]
+    held.transact(lambda tx: jobs.renew_job(tx, job.id, NOW))
+    assert held.rows("select state, run_at from job") == [("pending", NOW)]
+    bury_all(held)
+    held.transact(adding("a"))
+    held.transact(lambda tx: jobs.renew_job(tx, job.id, NOW))
+    assert held.read(jobs.count_jobs) == {"pending": 1}
+
+
+def test_a_job_that_runs_is_not_queued_again(held: Held) -> None:
+    """Ensuring queues where none of the kind waits or runs."""
+    ensure = partial(jobs.ensure_job, kind="collect", run_at=NOW)
+    held.transact(ensure)
+    held.transact(ensure)
+    assert held.read(jobs.count_jobs) == {"pending": 1}
+    claim(held)
+    held.transact(ensure)
+    assert held.read(jobs.count_jobs) == {"running": 1}
 
 
 def test_dead_letters_stay(held: Held) -> None:

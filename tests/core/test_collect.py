@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.core.collect import BATCH, collect_batch, run_collection
+from entrepot.core.collect import BATCH, audit, collect_batch, run_collection
 from entrepot.core.pull import get_blob, promise_blob
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Unavailable
@@ -168,3 +168,14 @@ def test_what_keeps_each_other_goes(world: World) -> None:
             pass
         world.clock.advance(seconds=3700)
     assert world.rows("select 1 from member") == []
+
+
+def test_an_audit_of_what_is_all_kept_finds_nothing(world: World) -> None:
+    """What a tag leads to is seen to be kept, and nothing is queued for a look."""
+    client, pushed = world.client("alice"), image([b"kept"])
+    for content in pushed.blobs:
+        push_blob(client, NAME, content)
+    put_manifest(client, NAME, pushed, "v1")
+    world.transact(lambda tx: tx.execute("delete from pin"))
+    assert world.run(audit(world.registry)) == 0
+    assert world.rows("select 1 from pin") == []

@@ -7,20 +7,23 @@ import asyncio
 import msgspec
 import pytest
 
-from entrepot.core import jobs
-from entrepot.core.jobs import (
+from entrepot.core import crew, jobs
+from entrepot.core.crew import (
     BATCH,
-    EXPIRE,
     LEASE_SECONDS,
     LONGEST_WAIT_SECONDS,
     MOST_ATTEMPTS,
+    PLACES,
+    SHARE,
+    Crew,
     Outcome,
-    run_due,
-    schedule_recurring,
+    Trade,
 )
+from entrepot.core.jobs import EXPIRE, open_crew, run_due, schedule_recurring
 from entrepot.core.registry import SECOND
 from entrepot.domain.errors import Unavailable
 from entrepot.metadata import jobs as rows
+from entrepot.metadata.jobs import Claim
 from tests.support.faults import FaultyStore, Saboteur
 from tests.support.world import World
 
@@ -39,6 +42,11 @@ def queue(world: World, kind: str, key: str = "", payload: object = None, second
 def states(world: World) -> list[tuple[str, str, int]]:
     """(kind, state, attempts) of the jobs there are."""
     return [tuple(row) for row in world.rows("select kind, state, attempts from job order by id")]
+
+
+async def wait_for_ever(*_: object) -> None:
+    """The handler of a job that takes as long as somebody lets it."""
+    await asyncio.Event().wait()
 
 
 def test_bytes_are_discarded_when_their_time_has_come(world: World) -> None:
@@ -107,27 +115,22 @@ def test_a_dead_workers_job_is_taken_over(world: World) -> None:
     """When its lease has ended, and not before."""
     queue(world, EXPIRE)
     now = world.clock.now()
-    world.transact(lambda tx: rows.claim_jobs(tx, "dead", now, now + LEASE_SECONDS * SECOND, 1))
+    world.transact(lambda tx: rows.claim_jobs(tx, Claim("dead", now, now + LEASE_SECONDS * SECOND, 1)))
     assert run(world) == []
     world.clock.advance(seconds=LEASE_SECONDS + 1)
     (outcome,) = run(world)
     assert (outcome.job.attempts, outcome.error) == (2, "")
 
 
-def test_a_job_that_kills_its_workers_is_buried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_kills_its_workers_is_buried(world: World) -> None:
     """What ends every process that meets it is not handed out for ever."""
-
-    async def kill(*_: object) -> None:
-        raise SystemExit
-
-    monkeypatch.setattr(jobs, "HANDLERS", {"store.discard": kill})
-    queue(world, "store.discard", "a")
+    queue(world, "deadly")
     for _ in range(MOST_ATTEMPTS):
-        with pytest.raises(SystemExit):
-            run(world)
+        # Nobody ever hears of this one again.
+        world.run(Crew(world.registry, "dies", Trade({"deadly": wait_for_ever})).step(0))
         world.clock.advance(seconds=LEASE_SECONDS + 1)
     assert run(world) == []
-    assert states(world) == [("store.discard", "dead", MOST_ATTEMPTS)]
+    assert states(world) == [("deadly", "dead", MOST_ATTEMPTS)]
 
 
 def test_a_job_that_nobody_can_do_fails_alone(world: World) -> None:
@@ -168,7 +171,7 @@ def test_a_job_that_was_taken_over_is_left_alone() -> None:
 
 def test_a_long_job_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker tells now and then that it is alive, and is not put off by a database that is away for a moment."""
-    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(crew, "BEAT_SECONDS", 0.001)
     worlds: list[World] = []
 
     class Slow(FaultyStore):
@@ -192,7 +195,7 @@ def test_a_retry_yields_to_an_equal_job(world: World) -> None:
     """What was queued meanwhile stands for both."""
     queue(world, "of.the.future", "a")
     now = world.clock.now()
-    (job,) = world.transact(lambda tx: rows.claim_jobs(tx, "dead", now, now, 1))
+    (job,) = world.transact(lambda tx: rows.claim_jobs(tx, Claim("dead", now, now, 1)))
     queue(world, "of.the.future", "a", seconds=60)
     world.transact(lambda tx: rows.retry_job(tx, job.id, "failed", now))
     assert states(world) == [("of.the.future", "pending", 0)]
@@ -205,3 +208,112 @@ def test_a_round_takes_a_batch(world: World) -> None:
     first = run(world)
     assert len(first) == BATCH
     assert "0" not in {outcome.job.key for outcome in first}
+
+
+def test_a_long_job_keeps_nobody_waiting(world: World) -> None:
+    """While one takes as long as it likes, others are taken and done."""
+    done: list[str] = []
+
+    async def note(_: object, payload: str) -> None:
+        done.append(payload)
+
+    hands = Crew(world.registry, "w", Trade({"long": wait_for_ever, "short": note}))
+    queue(world, "long")
+    assert world.run(hands.step(0)) == []
+    queue(world, "short", "a", payload="b")
+    outcomes = [outcome for _ in range(3) for outcome in world.run(hands.step(0.1))]
+    assert ([outcome.job.kind for outcome in outcomes], done) == (["short"], ['"b"'])
+    assert not hands.is_idle
+
+
+def test_a_flood_of_one_kind_leaves_places_for_others(world: World) -> None:
+    """A kind that has its share of the places is not taken any more; the others are, however late they came."""
+    hands = Crew(world.registry, "w", Trade({"slow": wait_for_ever, "other": wait_for_ever}))
+    for number in range(SHARE * 3):
+        queue(world, "slow", str(number), seconds=-9)
+    queue(world, "other", "late")
+    for _ in range(4):
+        world.run(hands.step(0))
+    running = [kind for kind, state, _ in states(world) if state == "running"]
+    assert (running.count("slow"), running.count("other")) == (SHARE, 1)
+
+
+def test_places_are_bounded(world: World) -> None:
+    """Nothing is taken when all places are."""
+    hands = Crew(world.registry, "w", Trade({str(kind): wait_for_ever for kind in range(3)}))
+    for number in range(PLACES * 2):
+        queue(world, str(number % 3), str(number))
+    for _ in range(6):
+        world.run(hands.step(0))
+    assert [state for _, state, _ in states(world)].count("running") == PLACES
+
+
+def test_few_of_some_kinds_run_at_once(world: World) -> None:
+    """A kind with fewer places of its own is worked off by that many."""
+    running, most = set[str](), 0
+
+    async def work(_: object, payload: str) -> None:
+        nonlocal most
+        running.add(payload)
+        most = max(most, len(running))
+        await asyncio.sleep(0)
+        running.discard(payload)
+
+    hands = Crew(world.registry, "w", Trade({"few": work}, few={"few": 2}))
+    for number in range(7):
+        queue(world, "few", str(number), number)
+    outcomes = world.run(hands.step(1)) + world.run(hands.finish())
+    assert (len(outcomes), most) == (7, 2)
+
+
+def test_a_worker_that_stops_gives_its_jobs_back(world: World) -> None:
+    """What ends in time is done; what does not is another's at once, and not counted as tried."""
+
+    async def end(*_: object) -> None:
+        await asyncio.sleep(0)
+
+    hands = Crew(world.registry, "w", Trade({"long": wait_for_ever, "short": end, "stolen": wait_for_ever}))
+    for kind in ("long", "short", "stolen"):
+        queue(world, kind)
+    taken = world.run(hands.step(0))
+    world.transact(lambda tx: tx.execute("update job set worker = 'other' where kind = 'stolen'"))
+    ended = taken + world.run(hands.stop(0.01))
+    assert [outcome.job.kind for outcome in ended] == ["short"]
+    assert states(world) == [("long", "pending", 0), ("stolen", "running", 1)]
+    assert hands.is_idle
+
+
+def test_a_job_that_was_lost_is_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that hears at its heartbeat that the job is another's leaves off, and ends nothing."""
+    monkeypatch.setattr(crew, "BEAT_SECONDS", 0)
+    hands = Crew(world.registry, "w", Trade({"long": wait_for_ever}))
+    queue(world, "long")
+    world.run(hands.step(0))
+    world.transact(lambda tx: tx.execute("update job set worker = 'other'"))
+    outcomes = world.run(hands.step(0)) + world.run(hands.finish())
+    assert [outcome.error for outcome in outcomes] == ["taken by another worker"]
+    assert states(world) == [("long", "running", 1)]
+
+
+def test_claims_go_on_where_the_last_one_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What appears long before that place, from a replica whose clock is late, is found at the next look at all."""
+    hands = open_crew(world.registry, "w")
+    world.run(hands.step(0))
+    queue(world, EXPIRE, seconds=-3600)
+    assert world.run(hands.step(0)) == []
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0)
+    hands = open_crew(world.registry, "w")
+    assert len(world.run(hands.step(0)) + world.run(hands.finish())) == 1
+
+
+def test_a_call_that_breaks_off_by_itself_is_tried_again(world: World) -> None:
+    """A handler that was cancelled by nobody of ours is a failure like others."""
+
+    async def leave(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    hands = Crew(world.registry, "w", Trade({"odd": leave}))
+    queue(world, "odd")
+    outcomes = world.run(hands.step(0)) + world.run(hands.finish())
+    assert [outcome.error for outcome in outcomes] == ["it was broken off"]
+    assert states(world) == [("odd", "pending", 1)]

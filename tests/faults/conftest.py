@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from tests.faults.machine import end
+from tests.faults.soak import ENVIRONMENT
+from tests.support.postgresql import Postgres
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.server import Server
 
 SECONDS_PER_ROUND = 120
@@ -44,3 +48,47 @@ def server(tmp_path: pathlib.Path) -> Iterator[Server]:
     made.start()
     yield made
     end(made)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run."""
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedFs]:
+    """One S3 server for the whole run."""
+    with SeaweedFs() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "s3"])
+def store(request: pytest.FixtureRequest) -> str:
+    """A kind of store."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, store: str, tmp_path: pathlib.Path) -> str:
+    """Where a fresh store of that kind is."""
+    if store == "s3":
+        found: str = request.getfixturevalue("seaweed").fresh_url()
+        return found
+    return f"file://{tmp_path}/blobs"
+
+
+@pytest.fixture
+def cluster(postgres: Postgres, store_url: str, tmp_path: pathlib.Path) -> Iterator[list[Server]]:
+    """Three replicas on one database and one store, which collect what was freed two seconds ago."""
+    environment = {
+        **ENVIRONMENT,
+        "ENTREPOT_DATABASE__URL": postgres.new_database(),
+        "ENTREPOT_STORAGE__URL": store_url,
+    }
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Server(tmp_path / f"replica{number}", environment=environment)) for number in range(3)
+        ]

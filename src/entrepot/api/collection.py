@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from litestar.params import JSONBody
 
+from entrepot.api.jobs import JobProgress, progress_of
 from entrepot.api.request import TheCaller, TheRegistry
-from entrepot.api.types import Answer, Document
+from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import collect
+from entrepot.core.collect import Collected
 
 
 class Collection(Answer, frozen=True):
@@ -17,6 +21,31 @@ class Collection(Answer, frozen=True):
     freed_bytes: int
     waiting: int
     whole: bool
+
+
+class Freed(Answer, frozen=True):
+    """What was forgotten, and the bytes that were freed by it."""
+
+    manifests: int
+    blobs: int
+    freed_bytes: int
+
+
+class LastRun(Freed, frozen=True):
+    """The last run that freed anything."""
+
+    began_at: datetime
+    ended_at: datetime
+
+
+class Status(Answer, frozen=True):
+    """Whether the collector is at work, and how far. `waiting` counts ended pins up to 100,000, `all` is since ever."""
+
+    running: bool
+    progress: JobProgress | None
+    waiting: int
+    last: LastRun | None
+    all: Freed
 
 
 class Request(Document, frozen=True):
@@ -36,6 +65,20 @@ async def plan(registry: TheRegistry, caller: TheCaller) -> Collection:
     found = await collect.plan(registry, caller)
     total = found.collected
     return Collection(total.manifests, total.blobs, total.freed_bytes, found.waiting, found.is_whole)
+
+
+async def get_status(registry: TheRegistry, caller: TheCaller) -> Status:
+    """What the collector is at, what waits for it, and what it has freed."""
+    found = await collect.get_status(registry, caller)
+    progress = progress_of(found.running, registry.clock.now()) if found.running else None
+    runs = found.runs
+    last = None if runs is None else LastRun(*_counts(runs.last), time_of(runs.began_at), time_of(runs.ended_at))
+    everything = Freed(*_counts(runs.all if runs else Collected()))
+    return Status(found.running is not None, progress, found.waiting, last, everything)
+
+
+def _counts(collected: Collected) -> tuple[int, int, int]:
+    return collected.manifests, collected.blobs, collected.freed_bytes
 
 
 async def run(registry: TheRegistry, caller: TheCaller, data: JSONBody[Request]) -> Queued:

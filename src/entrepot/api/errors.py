@@ -41,6 +41,7 @@ TABLE: Final[Table] = {
     domain.PlanUnknown: Entry("PLAN_UNKNOWN", 404),
     domain.InvitationUnknown: Entry("INVITATION_UNKNOWN", 404),
     domain.CredentialUnknown: Entry("CREDENTIAL_UNKNOWN", 404),
+    domain.JobUnknown: Entry("JOB_UNKNOWN", 404),
     domain.Unmet: Entry("UNMET", 409),
     domain.Conflict: Entry("CONFLICT", 409),
     domain.AlreadyExists: Entry("ALREADY_EXISTS", 409),

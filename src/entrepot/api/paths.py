@@ -17,6 +17,8 @@ TAILS: Final[tuple[tuple[str | None, ...], ...]] = (
     ("tags", None),
     ("members",),
     ("tags",),
+    ("trash",),
+    ("restore",),
     (),
 )
 

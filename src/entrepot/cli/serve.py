@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 import structlog
 from cyclopts import Parameter
 
@@ -18,7 +19,7 @@ from entrepot.cli.metrics_folder import open_metrics_folder
 from entrepot.cli.places import Lease, raise_open_files, require_local_folder
 from entrepot.lifeline import die_with_parent
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
-from entrepot.settings import Settings
+from entrepot.settings import Jobs, Settings
 from entrepot.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ def serve(
     data: Data = None,
     listen: Annotated[str | None, Parameter(help="HOST:PORT to listen on (default 127.0.0.1:5000).")] = None,
     tls: Annotated[Literal["auto"] | None, Parameter(help="auto: make a private CA and serve HTTPS by it.")] = None,
+    jobs: Annotated[bool, Parameter(help="Run jobs too; without, `entrepot worker` must run somewhere.")] = True,
 ) -> None:
-    """Serve the registry: HTTP workers and a job process, until SIGTERM."""
+    """Serve the registry: HTTP workers and, unless told otherwise, a job process, until SIGTERM."""
     settings = load_settings(config, data, listen, tls)
+    if not jobs:
+        settings = msgspec.structs.replace(settings, jobs=Jobs(in_serve=False))
     configure_logs(settings.log.level)
     settings.data_path.mkdir(parents=True, exist_ok=True)
     require_local_folder(settings.data_path)
@@ -63,7 +67,10 @@ def _serve(
     certificates = prepare(settings)
     places = find_places(settings, sockets, certificates)
     http = _HttpWorker(settings, places, metrics)
-    jobs = _JobProcess(config, settings.data_path, _addresses_to_check(settings, places), certificates.ca)
+    children = []
+    if settings.jobs.in_serve:
+        jobs = _JobProcess(config, settings.data_path, _addresses_to_check(settings, places), certificates.ca)
+        children.append(Child("job process", jobs.spawn))
     count = settings.server.worker_count
     workers = [Child("http worker", http.spawn, FAILED_TO_START, reloads=True) for _ in range(count)]
     chores = Chores(lease.renew, lambda: _close(places), lambda: _renew(settings))
@@ -72,7 +79,7 @@ def _serve(
     for place in places[1:]:
         log.info("serving", url=place.url, listener=place.name)
     kill_seconds = settings.server.drain_seconds + settings.server.stop_seconds + KILL_SECONDS
-    return Supervisor([*workers, Child("job process", jobs.spawn)], chores, kill_seconds).run()
+    return Supervisor([*workers, *children], chores, kill_seconds).run()
 
 
 def _close(places: list[Place]) -> None:

@@ -5,6 +5,7 @@ Records of changes are written by the changes themselves (`metadata.events.add_e
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -36,9 +37,10 @@ class _Written(msgspec.Struct, frozen=True):
 async def flush_audit(registry: Registry, *, is_last: bool = False) -> None:
     """Write what is due, and link what changes have written. Raises Unavailable; what was held is tried again."""
     log, now = registry.audit, registry.clock.now()
-    log.settle(now, _names(registry.policy.snapshot.accounts), is_last=is_last)
-    while await _write(registry, log, now):
-        pass
+    async with log.turn:
+        log.settle(now, _names(registry.policy.snapshot.accounts), is_last=is_last)
+        while await _write(registry, log, now):
+            pass
 
 
 def _names(accounts: Mapping[int, AccountPolicy]) -> dict[int, str]:
@@ -63,7 +65,7 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
 
     try:
         written = await registry.database.transact(record, durable=False)
-    except EntrepotError:
+    except (EntrepotError, asyncio.CancelledError):
         # Whether it was written is not known for certain: what comes is a chain of its own, which names this one.
         log.abandon()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -96,6 +97,8 @@ class AuditLog:
         self.tokens = Counts(Category.TOKEN, "token.issued")
         self.head: Head | None = None
         self.broken: Head | None = None
+        # The jobs of one process link into one chain, one after the other.
+        self.turn = asyncio.Lock()
         self.counts: dict[str, int] = {"lost": 0}
         self._held: dict[_Key, Record] = {}
         self._pending: list[Record] = []

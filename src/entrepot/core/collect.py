@@ -16,22 +16,25 @@ from typing import Final
 import msgspec
 
 from entrepot.core.accounts import require_admin
-from entrepot.core.registry import SECOND, Registry
+from entrepot.core.registry import SECOND, Progress, Registry
 from entrepot.core.upload import DISCARD
 from entrepot.domain.access import Caller
 from entrepot.domain.audit import REGISTRY, SYSTEM
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
-from entrepot.metadata import blobs, collect, events, jobs, pins
+from entrepot.domain.json import render_json
+from entrepot.metadata import blobs, collect, events, instance, jobs, pins
 from entrepot.metadata.collect import EndedPin
+from entrepot.metadata.jobs import JobDetailRow
 from entrepot.ports.database import Tx
 
 COLLECT: Final = "content.collect"
 AUDIT: Final = "content.audit"
 BATCH: Final = 20
 PAGE: Final = 100
-AUDIT_PAGE: Final = 200
+AUDIT_PAGE: Final = 500
+RUNS: Final = "collection"
 # One run of the job; the next one goes on.
 RUN_SECONDS: Final = 45
 MOST_PLANNED: Final = 20_000
@@ -54,6 +57,23 @@ class Collected(msgspec.Struct, frozen=True):
         )
 
 
+class Runs(msgspec.Struct, frozen=True):
+    """When the last run that freed anything began and ended (microseconds), what it freed, and what all did."""
+
+    began_at: int
+    ended_at: int
+    last: Collected
+    all: Collected
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The job that collects now, if it does; how many pins have ended, up to 100,000; and what was freed."""
+
+    running: JobDetailRow | None
+    waiting: int
+    runs: Runs | None
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What a collection would forget now; without `is_whole` there is more than was looked at."""
 
@@ -64,9 +84,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Collected:
     """Forget what ended pins have kept, batch by batch, for some time at most. Raises Unavailable."""
-    until = registry.clock.now() + seconds * SECOND
-    total, batch = Collected(), BATCH
-    while registry.clock.now() < until:
+    began = registry.clock.now()
+    waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, began, MOST_COUNTED))
+    judged, total, batch = 0, Collected(), BATCH
+    while registry.clock.now() < began + seconds * SECOND:
         try:
             ended, collected = await collect_batch(registry, batch)
         except Unavailable:
@@ -76,9 +97,39 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
             batch //= 2
             continue
         total += collected
+        judged += ended
+        registry.report(Progress(judged, max(waiting, judged), msgspec.to_builtins(total)))
         if ended < batch:
             break
+    if total != Collected():
+        await registry.database.transact(partial(_tell, total=total, began=began, now=registry.clock.now()))
     return total
+
+
+async def _tell(tx: Tx, total: Collected, began: int, now: int) -> None:
+    before = await _find_runs(tx)
+    after = Runs(began, now, total, before.all + total if before else total)
+    await instance.put_value(tx, RUNS, render_json(msgspec.to_builtins(after)).decode())
+    detail: dict[str, object] = msgspec.to_builtins(total)
+    await events.add_event(tx, Event("collection.ended", REGISTRY, "", detail), now, SYSTEM)
+
+
+async def _find_runs(tx: Tx) -> Runs | None:
+    text = await instance.find_value(tx, RUNS)
+    return None if text is None else msgspec.json.decode(text, type=Runs)
+
+
+async def get_status(registry: Registry, caller: Caller) -> Status:
+    """What the collector is at, what waits for it, and what it has freed. Raises Denied, InsufficientScope."""
+    require_admin(caller, registry.policy.snapshot)
+    now = registry.clock.now()
+
+    async def look(tx: Tx) -> Status:
+        running = await jobs.list_jobs(tx, ("running", COLLECT), 0, 1)
+        waiting = await collect.count_ended_pins(tx, now, MOST_COUNTED)
+        return Status(running[0] if running else None, waiting, await _find_runs(tx))
+
+    return await registry.database.read(look)
 
 
 async def collect_batch(registry: Registry, batch: int) -> tuple[int, Collected]:
@@ -91,12 +142,22 @@ async def audit(registry: Registry) -> int:
 
     Nothing should be found: whoever lets go leaves a pin. Raises Unavailable.
     """
-    found, after = 0, (0, "")
-    while page := await registry.database.read(partial(collect.list_members_after, after=after, limit=AUDIT_PAGE)):
-        # Each page is judged by itself, with pushes between; what is queued is judged once more.
-        found += await registry.database.transact(partial(_queue, page=page, now=registry.clock.now()))
-        after = page[-1]
-    return found
+    found, looked, after = 0, 0, (0, "")
+    total = await registry.database.read(collect.count_members)
+    while True:
+        now = registry.clock.now()
+        marked = partial(collect.mark_members_after, after=after, now=now, limit=AUDIT_PAGE)
+        page = await registry.database.read(marked)
+        if not page:
+            return found
+        # Nearly all is kept plainly, and said to be so by one statement. The rest is judged by itself, with pushes
+        # between; what is queued is judged once more.
+        doubtful = [place for place, is_kept in page if not is_kept]
+        if doubtful:
+            found += await registry.database.transact(partial(_queue, page=doubtful, now=now))
+        after, looked = page[-1][0], looked + len(page)
+        registry.report(Progress(looked, max(total, looked), {"found": found}))
+        await asyncio.sleep(0)
 
 
 async def request(registry: Registry, caller: Caller, *, with_audit: bool) -> int:
@@ -153,11 +214,14 @@ async def _queue(tx: Tx, page: list[Place], now: int) -> int:
 async def _collect(tx: Tx, registry: Registry, batch: int) -> tuple[int, Collected]:
     now = registry.clock.now()
     ended = await collect.list_ended_pins(tx, now, batch)
-    total = Collected()
+    total, keys = Collected(), list[str]()
     for pin in ended:
         await collect.remove_ended_pin(tx, pin, now)
         if not await _is_kept(tx, (pin.repository, pin.digest), now, set()) and not await _waits(tx, pin, now):
-            total += await _forget(tx, registry, pin, now)
+            total += await _forget(tx, registry, pin, keys)
+    if keys:
+        # Readers that were told where the bytes lie have this long to open them.
+        await jobs.add_job(tx, DISCARD, keys[0], keys, now + registry.rules.discard_seconds * SECOND)
     return len(ended), total
 
 
@@ -196,7 +260,9 @@ async def _keepers(tx: Tx, place: Place) -> list[str]:
     return found
 
 
-async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collected:
+async def _forget(tx: Tx, registry: Registry, pin: EndedPin, keys: list[str]) -> Collected:
+    """Forget a digest in its repository; `keys` are added where bytes lie that nobody names any more."""
+    now = registry.clock.now()
     kinds = await collect.list_kinds(tx, pin.repository, pin.digest)
     await collect.remove_member(tx, pin.repository, pin.digest)
     total = Collected()
@@ -212,19 +278,11 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collec
     if "blob" in kinds:
         freed = 0
         if not await collect.list_homes(tx, pin.digest, "blob", 1):
-            freed = await _free(tx, registry, pin.digest, now)
+            freed = await collect.find_blob_size(tx, pin.digest)
+            keys += [piece.key for piece in await blobs.list_locations(tx, pin.digest)]
+            await collect.remove_blob(tx, pin.digest)
         total += Collected(blobs=1, freed_bytes=freed)
     return total
-
-
-async def _free(tx: Tx, registry: Registry, digest: Digest, now: int) -> int:
-    size = await collect.find_blob_size(tx, digest)
-    keys = [piece.key for piece in await blobs.list_locations(tx, digest)]
-    await collect.remove_blob(tx, digest)
-    if keys:
-        # Readers that were told where the bytes lie have this long to open them.
-        await jobs.add_job(tx, DISCARD, keys[0], keys, now + registry.rules.discard_seconds * SECOND)
-    return size
 
 
 async def _foresee(tx: Tx, place: Place, now: int, gone: set[Place]) -> tuple[Collected, list[str]] | None:

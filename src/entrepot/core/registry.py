@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -63,6 +64,18 @@ class Rules(msgspec.Struct, frozen=True):
     audit_keep_days: int = 400
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job is: so many of so many (0: not known how many), and what it counts besides."""
+
+    done: int
+    total: int = 0
+    counts: dict[str, int] = {}
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody asks outside a job."""
+
+
 @dataclass(slots=True)
 class Uses:
     """When this process last saw which credential, by id, and when it last wrote that down (microseconds)."""
@@ -90,6 +103,7 @@ class Registry:
     audit: AuditLog = field(default_factory=AuditLog)
     audit_key: AuditKey = field(default_factory=AuditKey)
     recall: Recall | None = None
+    report: Callable[[Progress], None] = _unheard
     abilities: Abilities = field(init=False)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,8 @@ EntrepotError
 │   ├── RoleUnknown
 │   ├── PlanUnknown
 │   ├── InvitationUnknown
-│   └── CredentialUnknown
+│   ├── CredentialUnknown
+│   └── JobUnknown
 ├── Unmet
 │   └── ManifestBlobUnknown
 ├── Conflict
@@ -149,6 +150,10 @@ class InvitationUnknown(Unknown):
 
 class CredentialUnknown(Unknown):
     """The account has no such secret."""
+
+
+class JobUnknown(Unknown):
+    """No such job waits, runs or was given up."""
 
 
 class Unmet(EntrepotError):

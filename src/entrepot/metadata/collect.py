@@ -156,15 +156,31 @@ async def remove_blob(tx: Tx, digest: str) -> None:
     await tx.execute("delete from blob where digest = $1", digest)
 
 
-async def list_members_after(tx: Tx, after: tuple[int, str], limit: int) -> list[tuple[int, str]]:
-    """(repository, digest) of all that repositories know, a page after one of them."""
-    rows = await tx.all(
-        "select distinct repository, digest from member where (repository, digest) > ($1, $2) "
-        "order by repository, digest limit $3",
-        *after,
-        limit,
-    )
-    return [(row[0], row[1]) for row in rows]
+# Whether a tag or a pin keeps it, or a manifest that a tag or a pin keeps names it: nearly everything, one look each.
+_MARK: Final = (
+    "select p.repository, p.digest, ("
+    "exists (select 1 from tag t where t.repository = p.repository and t.digest = p.digest) or "
+    "exists (select 1 from pin n where n.repository = p.repository and n.digest = p.digest and n.until > $1) or "
+    "exists (select 1 from edge e join tag t on t.repository = p.repository and t.digest = e.parent "
+    "where e.child = p.digest and e.kind <> 'subject') or "
+    "exists (select 1 from edge e join pin n on n.repository = p.repository and n.digest = e.parent and n.until > $1 "
+    "where e.child = p.digest and e.kind <> 'subject')) "
+    "from (select distinct repository, digest from member where (repository, digest) > ($2, $3) "
+    "order by repository, digest limit $4) p order by p.repository, p.digest"
+)
+
+
+async def mark_members_after(
+    tx: Tx, after: tuple[int, str], now: int, limit: int
+) -> list[tuple[tuple[int, str], bool]]:
+    """(repository, digest) of all that repositories know, a page after one, and whether each is plainly kept."""
+    return [((row[0], row[1]), bool(row[2])) for row in await tx.all(_MARK, now, *after, limit)]
+
+
+async def count_members(tx: Tx) -> int:
+    """How much repositories know, all in all."""
+    row = await tx.one("select count(*) from member")
+    return int(row[0]) if row else 0
 
 
 async def find_repository_name(tx: Tx, repository: int) -> str:

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, Literal
+
 import msgspec
 
 from entrepot.domain.json import render_json
 from entrepot.ports.database import Tx
 
+JobState = Literal["pending", "running", "dead"]
+STATES: Final[tuple[JobState, ...]] = ("pending", "running", "dead")
+
 
 class JobRow(msgspec.Struct, frozen=True):
-    """A claimed job; `payload` is JSON, `attempts` counts this one."""
+    """A claimed job; `payload` is JSON, `attempts` counts this one, `run_at` is when it was due."""
 
     id: int
     kind: str
     key: str
     payload: str
     attempts: int
+    run_at: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who takes how many jobs: those that were due from `since` until `now`; with `kind`, only those of it.
+
+    `since` spares a claim what was done already: beside a long snapshot, PostgreSQL keeps the rows of all of it.
+    """
+
+    worker: str
+    now: int
+    lease_until: int
+    limit: int
+    since: int = 0
+    kind: str = ""
 
 
 async def add_job(tx: Tx, kind: str, key: str, payload: object, run_at: int) -> None:
@@ -30,31 +51,46 @@ async def add_job(tx: Tx, kind: str, key: str, payload: object, run_at: int) -> 
     )
 
 
-async def hasten_job(tx: Tx, kind: str, run_at: int) -> None:
-    """Let a job that waits for its time run by then; queue it where it neither waits nor runs."""
-    await tx.execute(
-        "update job set run_at = $1 where kind = $2 and key = '' and state = 'pending' and run_at > $1", run_at, kind
-    )
+async def ensure_job(tx: Tx, kind: str, run_at: int) -> None:
+    """Queue a job without a key unless one of its kind waits or runs."""
     await tx.execute(
         "insert into job (kind, key, payload, run_at, created_at) "
         "select $1, '', '{}', cast($2 as bigint), cast($2 as bigint) "
-        "where not exists (select 1 from job where kind = $1 and key = '' and state in ('pending', 'running'))",
+        "where not exists (select 1 from job where kind = $1 and key = '' and state in ('pending', 'running')) "
+        "on conflict (kind, key) where state = 'pending' do nothing",
         kind,
         run_at,
     )
 
 
-async def claim_jobs(tx: Tx, worker: str, now: int, lease_until: int, limit: int) -> list[JobRow]:
-    """Take due jobs, the oldest first, until the lease ends."""
-    rows = await tx.all(
-        "update job set state = 'running', worker = $1, lease_until = $2, attempts = attempts + 1 where id in ("
-        "select id from job where state = 'pending' and run_at <= $3 order by run_at, id limit $4 /*skip locked*/) "
-        "returning id, kind, key, payload, attempts",
-        worker,
-        lease_until,
-        now,
-        limit,
+async def hasten_job(tx: Tx, kind: str, run_at: int) -> None:
+    """Let a job that waits for its time run by then; queue it where it neither waits nor runs."""
+    await tx.execute(
+        "update job set run_at = $1 where kind = $2 and key = '' and state = 'pending' and run_at > $1", run_at, kind
     )
+    await ensure_job(tx, kind, run_at)
+
+
+_CLAIM: Final = (
+    "update job set state = 'running', worker = $1, lease_until = $2, attempts = attempts + 1, started_at = $3, "
+    "stop_asked = 0, progress = '' where id in ("
+    "select id from job where state = 'pending' and {due} "
+    "limit $5 /*skip locked*/) returning id, kind, key, payload, attempts, run_at"
+)
+_CLAIM_ANY: Final = _CLAIM.format(due="run_at <= $3 and run_at >= $4 order by run_at, id")
+# In these words no planner can take the index by time, and read all that waits of other kinds.
+_CLAIM_KIND: Final = _CLAIM.format(
+    due="(kind, run_at) <= ($6, $3) and (kind, run_at) >= ($6, $4) order by kind, run_at, id"
+)
+
+
+async def claim_jobs(tx: Tx, claim: Claim) -> list[JobRow]:
+    """Take due jobs, the oldest first, until the lease ends."""
+    question = (claim.worker, claim.lease_until, claim.now, claim.since, claim.limit)
+    if claim.kind:
+        rows = await tx.all(_CLAIM_KIND, *question, claim.kind)
+    else:
+        rows = await tx.all(_CLAIM_ANY, *question)
     return [JobRow(*row) for row in rows]
 
 
@@ -65,18 +101,52 @@ async def extend_lease(tx: Tx, job: int, worker: str, lease_until: int) -> bool:
     )
 
 
+async def beat(tx: Tx, job: int, worker: str, progress: str, lease_until: int) -> bool | None:
+    """Go on holding a job and tell how far it is: whether it shall stop; None if somebody else has taken it."""
+    rows = await tx.all(
+        "update job set lease_until = $1, progress = $2 where id = $3 and worker = $4 and state = 'running' "
+        "returning stop_asked",
+        lease_until,
+        progress,
+        job,
+        worker,
+    )
+    return bool(rows[0][0]) if rows else None
+
+
 async def finish_job(tx: Tx, job: int) -> None:
     """A job that is done leaves the table: what it did is in the events."""
     await tx.execute("delete from job where id = $1", job)
 
 
+async def finish_jobs(tx: Tx, worker: str, wanted: Sequence[int]) -> set[int]:
+    """The same for many that a worker still holds; which those were."""
+    slots = ", ".join(f"${number}" for number in range(2, len(wanted) + 2))
+    sql = f"delete from job where worker = $1 and state = 'running' and id in ({slots}) returning id"
+    return {row[0] for row in await tx.all(sql, worker, *wanted)}
+
+
 async def retry_job(tx: Tx, job: int, error: str, run_at: int) -> None:
     """Try again later, unless an equal job has been queued meanwhile."""
+    await _requeue(tx, job, "error = $1, run_at = $2", error, run_at)
+
+
+async def release_job(tx: Tx, job: int, run_at: int) -> None:
+    """Let go of a job that was not done, as if it had never been taken."""
+    await _requeue(tx, job, "attempts = attempts - $1, run_at = $2", 1, run_at)
+
+
+async def renew_job(tx: Tx, job: int, run_at: int) -> None:
+    """Try a job again with as many attempts as a new one has."""
+    await _requeue(tx, job, "attempts = $1, run_at = $2, ended_at = null", 0, run_at)
+
+
+async def _requeue(tx: Tx, job: int, change: str, value: object, run_at: int) -> None:
     changed = await tx.execute(
-        "update job set state = 'pending', worker = null, lease_until = null, error = $1, run_at = $2 "
+        f"update job set state = 'pending', worker = null, lease_until = null, started_at = null, {change} "
         "where id = $3 and not exists (select 1 from job other join job mine on mine.id = $3 "
-        "where other.state = 'pending' and other.kind = mine.kind and other.key = mine.key)",
-        error,
+        "where other.state = 'pending' and other.kind = mine.kind and other.key = mine.key and other.id <> mine.id)",
+        value,
         run_at,
         job,
     )
@@ -86,43 +156,78 @@ async def retry_job(tx: Tx, job: int, error: str, run_at: int) -> None:
 
 async def bury_job(tx: Tx, job: int, error: str, now: int) -> None:
     """Give up on a job; it stays as a dead letter for people to look at."""
-    await tx.execute("update job set state = 'dead', error = $1, ended_at = $2 where id = $3", error, now, job)
-
-
-async def list_expired(tx: Tx, now: int, limit: int) -> list[JobRow]:
-    """Jobs whose worker has died."""
-    rows = await tx.all(
-        "select id, kind, key, payload, attempts from job "
-        "where state = 'running' and lease_until < $1 order by lease_until limit $2",
+    await tx.execute(
+        "update job set state = 'dead', worker = null, lease_until = null, error = $1, ended_at = $2 where id = $3",
+        error,
         now,
+        job,
+    )
+
+
+async def ask_to_stop(tx: Tx, job: int) -> None:
+    """Let the worker of a running job hear, at its next heartbeat, that it is to stop."""
+    await tx.execute("update job set stop_asked = 1 where id = $1 and state = 'running'", job)
+
+
+async def list_expired(tx: Tx, now: int, limit: int, since: int = 0) -> list[JobRow]:
+    """Jobs whose worker has died: whose lease ended from `since` until now."""
+    rows = await tx.all(
+        "select id, kind, key, payload, attempts, run_at from job "
+        "where state = 'running' and lease_until < $1 and lease_until >= $2 order by lease_until limit $3",
+        now,
+        since,
         limit,
     )
     return [JobRow(*row) for row in rows]
 
 
-async def count_jobs(tx: Tx) -> dict[str, int]:
-    """How many jobs there are in each state."""
-    return {row[0]: row[1] for row in await tx.all("select state, count(*) from job group by state")}
+async def count_jobs(tx: Tx, most: int = 100_000) -> dict[str, int]:
+    """How many jobs there are in each state that has any, each counted up to `most`."""
+    counts = {}
+    for state in STATES:
+        # The state is in the text, and not bound, for the indexes of one state.
+        row = await tx.one(f"select count(*) from (select 1 from job where state = '{state}' limit $1) counted", most)
+        if row and row[0]:
+            counts[str(state)] = int(row[0])
+    return counts
 
 
-class DeadJobRow(msgspec.Struct, frozen=True):
-    """A job that was given up; times are microseconds since 1970."""
+class JobDetailRow(msgspec.Struct, frozen=True):
+    """A job without what it carries; times are microseconds since 1970, `progress` is JSON or empty."""
 
     id: int
     kind: str
     key: str
+    state: str
     attempts: int
+    worker: str | None
+    progress: str
     error: str
+    stop_asked: int
+    run_at: int
     created_at: int
-    ended_at: int
+    started_at: int | None
+    ended_at: int | None
 
 
-async def list_dead_jobs(tx: Tx, after: int, limit: int) -> list[DeadJobRow]:
-    """Jobs that were given up, the oldest first, a page after the id `after`."""
-    rows = await tx.all(
-        "select id, kind, key, attempts, error, created_at, coalesce(ended_at, created_at) from job "
-        "where state = 'dead' and id > $1 order by id limit $2",
-        after,
-        limit,
-    )
-    return [DeadJobRow(*row) for row in rows]
+_DETAIL: Final = (
+    "select id, kind, key, state, attempts, worker, progress, error, stop_asked, run_at, created_at, started_at, "
+    "ended_at from job "
+)
+
+
+async def find_job(tx: Tx, job: int) -> JobDetailRow | None:
+    """One job."""
+    row = await tx.one(f"{_DETAIL}where id = $1", job)
+    return None if row is None else JobDetailRow(*row)
+
+
+async def list_jobs(tx: Tx, wanted: tuple[JobState | None, str], after: int, limit: int) -> list[JobDetailRow]:
+    """Jobs of a state and of a kind (None and "" are any), the oldest first, a page after the id `after`."""
+    state, kind = wanted
+    # The state is one of three words: see `count_jobs`.
+    of_state = f"state = '{state}' and " if state else ""
+    of_kind = "and kind = $3 " if kind else ""
+    sql = f"{_DETAIL}where {of_state}id > $1 {of_kind}order by id limit $2"
+    rows = await tx.all(sql, after, limit, *([kind] if kind else []))
+    return [JobDetailRow(*row) for row in rows]

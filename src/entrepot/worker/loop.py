@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import time
@@ -16,8 +17,9 @@ import structlog
 from entrepot.app import open_forwarder, open_registry
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_forward import forward
+from entrepot.core.crew import Outcome
 from entrepot.core.follow import Follower
-from entrepot.core.jobs import Outcome, run_due, schedule_recurring
+from entrepot.core.jobs import open_crew, schedule_recurring
 from entrepot.core.registry import Registry
 from entrepot.core.scrub import Pacer, Scrubber
 from entrepot.domain.errors import EntrepotError
@@ -52,20 +54,20 @@ async def _run_until(registry: Registry, stop: asyncio.Event) -> None:
     log = structlog.get_logger()
     follower = Follower(registry)
     await follower.start()
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    crew = open_crew(registry, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
     while not stop.is_set():
         try:
             for event in await follower.read():
                 _tell(log, event)
-            outcomes = await run_due(registry, name)
+            _tell_outcomes(log, await crew.step(PAUSE_SECONDS))
             await flush_audit(registry)
         except EntrepotError as error:
             log.warning("jobs wait", reason=error.message)
-            outcomes = []
-        for outcome in outcomes:
-            _tell_outcome(log, outcome)
-        if not outcomes:
             await _sleep(stop)
+        if crew.is_idle:
+            await _sleep(stop)
+    with suppress(EntrepotError):
+        _tell_outcomes(log, await crew.stop())
     with suppress(EntrepotError):
         await flush_audit(registry, is_last=True)
 
@@ -117,12 +119,13 @@ def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:
     log.info(event.kind, actor=event.actor, subject=event.subject, number=event.place.id, detail=detail)
 
 
-def _tell_outcome(log: structlog.types.FilteringBoundLogger, outcome: Outcome) -> None:
-    if outcome.flaw is not None:
-        kind = outcome.job.kind
-        log.error("job failed", kind=kind, reason=outcome.error, gave_up=outcome.is_dead, exc_info=outcome.flaw)
-    elif outcome.error:
-        log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
+def _tell_outcomes(log: structlog.types.FilteringBoundLogger, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.flaw is not None:
+            kind = outcome.job.kind
+            log.error("job failed", kind=kind, reason=outcome.error, gave_up=outcome.is_dead, exc_info=outcome.flaw)
+        elif outcome.error:
+            log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float = PAUSE_SECONDS) -> None:

@@ -1,0 +1,108 @@
+"""What was deleted, until its time is over, and bringing it back with the tags that went with it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from entrepot.core.decide import require
+from entrepot.core.listing import Page
+from entrepot.core.push import move_tag
+from entrepot.core.registry import DAY, SECOND, Act, Registry
+from entrepot.core.repositories import get_repository
+from entrepot.domain.access import Action, Caller
+from entrepot.domain.digests import Digest
+from entrepot.domain.errors import ManifestUnknown
+from entrepot.domain.events import Event, EventKind
+from entrepot.domain.names import RepositoryName, Tag
+from entrepot.metadata import events, pins, repositories, tags, trash
+from entrepot.metadata.namespaces import get_untagged_days
+from entrepot.metadata.tags import Move
+from entrepot.metadata.trash import TrashRow
+from entrepot.ports.database import Tx
+
+VIA: Final = "restore"
+
+
+class Trashed(msgspec.Struct, frozen=True):
+    """Something that can be brought back, and the tags that would come with it unless they point elsewhere by then."""
+
+    row: TrashRow
+    tags: tuple[Tag, ...]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What was brought back, as what, and the tags that point at it again."""
+
+    digest: Digest
+    kinds: tuple[str, ...]
+    tags: tuple[Tag, ...]
+
+
+async def list_trash(registry: Registry, repository: RepositoryName, page: Page) -> tuple[list[Trashed], str | None]:
+    """What was deleted and can be brought back, a page by digest, and after which one the next begins.
+
+    Raises NameUnknown.
+    """
+    now = registry.clock.now()
+
+    async def collect(tx: Tx) -> list[Trashed]:
+        known = await get_repository(tx, repository)
+        rows = await trash.list_trash(tx, known, now, page.after, page.limit + 1)
+        return [
+            Trashed(row, tuple(await trash.list_lost_tags(tx, known, Digest(row.digest), row.deleted_at)))
+            for row in rows
+        ]
+
+    found = await registry.database.read(collect)
+    return found[: page.limit], found[page.limit - 1].row.digest if len(found) > page.limit else None
+
+
+async def restore(registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest) -> Restored:
+    """Bring back what was deleted, with the tags that went with it; those that point elsewhere by now stay there.
+
+    Raises NameUnknown, Denied, and ManifestUnknown where the trash has no such digest.
+    """
+    act = msgspec.structs.replace(registry.act(caller), via=VIA)
+    require(caller, act.snapshot, Action.DELETE, repository)
+
+    async def record(tx: Tx) -> Restored:
+        known = await get_repository(tx, repository)
+        deleted = await trash.list_deleted(tx, known, digest, act.now)
+        if not deleted:
+            raise ManifestUnknown(
+                "the trash of this repository has no such digest; push it again", name=repository, reference=digest
+            )
+        back: list[Tag] = []
+        for kind, at in deleted:
+            await repositories.put_member(tx, known, digest, kind, act.now)
+            if kind == "manifest":
+                back = await _point_again(tx, act, (known, repository), digest, at)
+            else:
+                until = act.now + act.rules.promise_seconds * SECOND
+                await pins.put_pin(tx, known, digest, ("upload", ""), until)
+            what: EventKind = "manifest.restored" if kind == "manifest" else "blob.restored"
+            detail: dict[str, object] = {"digest": digest, "tags": list(back)}
+            await events.add_event(tx, Event(what, act.actor, repository, detail), act.now, act.by)
+        # What keeps it now is the tags, or the pins that were put here.
+        await pins.end_pins(tx, known, digest, "trash", act.now)
+        return Restored(digest, tuple(kind for kind, _ in deleted), tuple(back))
+
+    return await registry.database.transact(record)
+
+
+async def _point_again(
+    tx: Tx, act: Act, place: tuple[int, RepositoryName], digest: Digest, deleted_at: int
+) -> list[Tag]:
+    known, name = place
+    back = []
+    for tag in await trash.list_lost_tags(tx, known, digest, deleted_at):
+        if await tags.find_tag_digest(tx, known, tag) is None:
+            require(act.caller, act.snapshot, Action.TAG_CREATE, f"{name}:{tag}")
+            await move_tag(tx, act, known, name, Move(tag, None, digest, act.actor, act.via))
+            back.append(tag)
+    if not back:
+        days = await get_untagged_days(tx, known)
+        await pins.put_pin(tx, known, digest, ("untagged", ""), act.now + days * DAY)
+    return back

@@ -1,0 +1,66 @@
+"""`entrepot jobs`, `entrepot trash` and what `serve --no-jobs` leaves to `entrepot worker`."""
+
+from __future__ import annotations
+
+import http.client
+import pathlib
+import signal
+import subprocess
+import time
+
+from tests.cli.caller import Caller, push
+from tests.faults.pusher import BASIC
+from tests.support.images import image
+from tests.support.server import Server
+
+LIMIT_SECONDS = 60
+
+
+def test_jobs_are_listed_shown_and_moved(admin: Caller, server: Server) -> None:
+    """By kind and state, with their ids; one that waits is retried and cancelled, one that is not there is told."""
+    del server
+    (job,) = admin.ask("jobs", "list", "--kind", "credential.forget", "--state", "pending")
+    assert "credential.forget" in admin.run("jobs", "list", "--kind", "credential.forget")
+    number = str(job["id"])
+    assert "kind: credential.forget" in admin.run("jobs", "show", number)
+    assert admin.ask("jobs", "show", number)["id"] == job["id"]
+    assert admin.run("jobs", "cancel", number) == f"job {number} cancelled\n"
+    (again,) = admin.ask("jobs", "list", "--kind", "credential.forget")
+    assert again["id"] != job["id"]
+    assert admin.ask("jobs", "retry", str(again["id"])) == {"retried": again["id"]}
+    assert "no such job" in admin.fail("jobs", "show", number)
+
+
+def test_what_was_deleted_is_brought_back(admin: Caller, server: Server) -> None:
+    """A deleted image is listed and restored with its tag; what names no digest is told how to write it."""
+    pushed = image((b"deleted by mistake",))
+    push(server, "trash/app", pushed, "v1")
+    connection = http.client.HTTPConnection(server.host)
+    connection.request("DELETE", f"/v2/trash/app/manifests/{pushed.digest}", headers={"Authorization": BASIC})
+    assert connection.getresponse().status == 202
+    connection.close()
+    (found,) = admin.ask("trash", "list", "trash/app")
+    assert (found["digest"], found["tags"]) == (pushed.digest, ["v1"])
+    assert pushed.digest in admin.run("trash", "list", "trash/app")
+    told = admin.run("trash", "restore", f"trash/app@{pushed.digest}")
+    assert told == f"manifest trash/app@{pushed.digest} is back with the tags v1\n"
+    assert admin.ask("tag", "list", "trash/app")[0]["digest"] == pushed.digest
+    assert "sha256" in admin.fail("trash", "restore", "trash/app:v1")
+    assert "no such digest" in admin.fail("trash", "restore", f"trash/app@{pushed.digest}")
+
+
+def test_jobs_run_apart(tmp_path: pathlib.Path) -> None:
+    """`serve --no-jobs` does none; an `entrepot worker` beside it does them, and ends when it is told to."""
+    data = tmp_path / "data"
+    with Server(data, arguments=("--no-jobs",)) as server:
+        caller = Caller(tmp_path)
+        assert caller.ask("jobs", "list", "--data", str(data)) == []
+        worker = subprocess.Popen(server.command("worker", "--data", str(data)), stderr=subprocess.DEVNULL)
+        try:
+            limit = time.monotonic() + LIMIT_SECONDS
+            while not any(job["kind"] == "audit.seal" for job in caller.ask("jobs", "list", "--data", str(data))):
+                assert time.monotonic() < limit
+                time.sleep(0.2)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(LIMIT_SECONDS) == 0

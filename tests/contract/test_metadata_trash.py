@@ -1,0 +1,63 @@
+"""What was deleted and can be brought back, on both engines."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from entrepot.domain.names import Tag
+from entrepot.metadata import pins, repositories, tags, trash
+from entrepot.metadata.repositories import MemberKind
+from entrepot.metadata.trash import TrashRow
+from tests.contract.engines import Held
+from tests.contract.rows import NOW, OTHER, add_repository, digest
+
+
+def put(held: Held, repository: int, content: object, kind: MemberKind, until: int) -> None:
+    """Something that was deleted at NOW and is kept as trash until then."""
+    held.transact(partial(repositories.put_member, repository=repository, digest=digest(content), kind=kind, now=1))
+    held.transact(
+        partial(repositories.delete_member, repository=repository, digest=digest(content), kind=kind, now=NOW)
+    )
+    held.transact(partial(pins.put_pin, repository=repository, digest=digest(content), pin=("trash", ""), until=until))
+
+
+def test_the_trash_is_listed(held: Held) -> None:
+    """What its pin keeps, in this repository, by pages; what is both kinds once; what was pushed again not at all."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    for content in ("one", "two", "both", "again"):
+        put(held, known, content, "manifest", NOW + 9)
+    put(held, known, "both", "blob", NOW + 9)
+    put(held, known, "ended", "manifest", NOW)
+    put(held, other, "elsewhere", "manifest", NOW + 9)
+    held.transact(partial(repositories.put_member, repository=known, digest=digest("again"), kind="manifest", now=NOW))
+    held.execute(
+        "insert into manifest (digest, media_type, raw, created_at) values ($1, $2, $3, $4)",
+        *(digest("one"), "x/y", b"{}", NOW),
+    )
+    wanted = sorted(digest(content) for content in ("one", "two", "both"))
+    found = held.read(lambda tx: trash.list_trash(tx, known, NOW, "", 9))
+    assert [row.digest for row in found] == wanted
+    assert TrashRow(digest("one"), "manifest", NOW, NOW + 9, "x/y", 2) in found
+    assert {row.kind for row in found} == {"manifest"}
+    assert held.read(lambda tx: trash.list_trash(tx, known, NOW, wanted[0], 1)) == [found[1]]
+    deleted = partial(trash.list_deleted, repository=known, now=NOW)
+    assert held.read(partial(deleted, digest=digest("both"))) == [("blob", NOW), ("manifest", NOW)]
+    assert held.read(partial(deleted, digest=digest("ended"))) == []
+    assert held.read(partial(deleted, digest=digest("again"))) == []
+
+
+def test_tags_that_went_with_a_manifest(held: Held) -> None:
+    """Those that were deleted at that very time, and not those that had left it before or moved elsewhere."""
+    known = add_repository(held)
+    moves = [
+        ("gone", digest("m"), None, NOW),
+        ("gone", digest("m"), None, NOW),
+        ("before", digest("m"), None, NOW - 1),
+        ("moved", digest("m"), digest("n"), NOW),
+        ("other", digest("n"), None, NOW),
+    ]
+    for name, old, new, at in moves:
+        held.transact(
+            partial(tags.add_tag_event, repository=known, move=tags.Move(Tag(name), old, new, "a", "b"), now=at)
+        )
+    assert held.read(lambda tx: trash.list_lost_tags(tx, known, digest("m"), NOW)) == ["gone"]
