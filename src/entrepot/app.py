@@ -46,7 +46,7 @@ from entrepot.ports.forwarder import Forwarder
 from entrepot.ports.mail import Mail
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Ldap, Rate, Settings, SettingsError, usable_cores
+from entrepot.settings import Ldap, Rate, Settings, SettingsError, Storage, usable_cores
 from entrepot.settings import Mail as MailSettings
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
@@ -59,6 +59,7 @@ from entrepot.wire.context import Context
 from entrepot.wire.face import Face
 from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
+from entrepot.wire.redirects import RedirectRules, Redirects
 
 POLL_SECONDS: Final = 1.0
 MOST_COUNTED: Final = 100_000
@@ -142,6 +143,20 @@ def _limiter(rate: Rate) -> Limiter | None:
     numbers = (rate.address_per_minute, rate.anonymous_per_minute, rate.identity_per_minute)
     rules = RateRules(*numbers, tuple(rate.exempt))
     return None if rules.is_off else Limiter(rules)
+
+
+def _redirects(registry: Registry, storage: Storage, addresses: Addresses) -> Redirects | None:
+    store = registry.abilities.signs
+    if store is None or storage.redirect == "never":
+        return None
+    rules = RedirectRules(
+        seconds=storage.redirect_seconds,
+        listeners=frozenset(storage.redirect_listeners),
+        networks=tuple(storage.redirect_networks),
+        streamed_networks=tuple(storage.stream_networks),
+        streamed_clients=tuple(storage.stream_clients),
+    )
+    return Redirects(store, rules, addresses)
 
 
 def _open_directory(ldap: Ldap) -> Directory | None:
@@ -323,7 +338,9 @@ class _Application:
             blob_bytes=settings.limits.blob_bytes,
         )
         addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies, _doors(settings))
-        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter)
+        redirects = _redirects(registry, settings.storage, addresses)
+        self._meter.redirects = redirects.counts if redirects else {}
+        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter, redirects)
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))

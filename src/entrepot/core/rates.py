@@ -7,8 +7,6 @@ limit, and what comes within a second, more than the limit says.
 from __future__ import annotations
 
 import heapq
-import ipaddress
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +14,7 @@ import msgspec
 
 from entrepot.core.registry import Registry
 from entrepot.domain.errors import TooMany
-from entrepot.domain.networks import network_of
+from entrepot.domain.networks import Networks, network_of
 from entrepot.domain.rates import Pace, Standing
 from entrepot.metadata import rates
 from entrepot.ports.database import Tx
@@ -54,7 +52,7 @@ class Limiter:
             "identity": rules.identity_per_minute,
         }
         self._paces = {kind: Pace(number, MINUTE) for kind, number in numbers.items() if number}
-        self._exempt = lru_cache(maxsize=4096)(_Networks(rules.exempt).holds)
+        self._exempt = lru_cache(maxsize=4096)(Networks(rules.exempt).holds)
         self._ahead: dict[str, int] = {}
         self._unsent: dict[str, int] = {}
 
@@ -97,18 +95,6 @@ class Limiter:
         for key, until in ahead.items():
             if key in self._ahead:
                 self._ahead[key] = until + self._unsent.get(key, 0)
-
-
-class _Networks:
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(text, strict=False) for text in texts]
-
-    def holds(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
 
 
 def _too_many(kind: str, pace: Pace, ahead: int, now: int) -> TooMany:

@@ -107,6 +107,14 @@ class ListsKeys(Protocol):
 
 
 @runtime_checkable
+class Signs(Protocol):
+    """A store that others may read from by themselves, with addresses that hold for a while."""
+
+    async def sign(self, key: str, seconds: int) -> str:
+        """An address by which whoever has it gets the bytes under a key for so long. Raises Unavailable."""
+
+
+@runtime_checkable
 class Forgets(Protocol):
     """A store that may lose, with the power or the machine, what it has written and not yet settled."""
 
@@ -121,6 +129,7 @@ class Abilities(msgspec.Struct, frozen=True):
     forgets: Forgets | None
     probes: Probes | None
     keys: ListsKeys | None
+    signs: Signs | None
 
     @classmethod
     def of(cls, store: BlobStore) -> Abilities:
@@ -130,4 +139,5 @@ class Abilities(msgspec.Struct, frozen=True):
             store if isinstance(store, Forgets) else None,
             store if isinstance(store, Probes) else None,
             store if isinstance(store, ListsKeys) else None,
+            store if isinstance(store, Signs) else None,
         )

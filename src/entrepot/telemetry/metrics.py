@@ -47,6 +47,7 @@ class Numbers(msgspec.Struct):
     `sign_ins`, by "way result", are browsers that somebody signed in with.
     `turned_away`, by "listener reason", are connections that never came to a request.
     `limited`, by kind, are requests refused by a lock or a rate.
+    `redirects`, by result, are pulls of blobs where clients may be sent to the store.
     """
 
     process: int
@@ -61,6 +62,7 @@ class Numbers(msgspec.Struct):
     turned_away: dict[str, int] = {}
     limited: dict[str, int] = {}
     audited: dict[str, int] = {}
+    redirects: dict[str, int] = {}
 
 
 class Meter:
@@ -79,6 +81,7 @@ class Meter:
         self.sign_ins: dict[tuple[str, str], int] = {}
         self.limited: dict[str, int] = {}
         self.audited: dict[str, int] = {}
+        self.redirects: dict[str, int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -117,6 +120,7 @@ class Meter:
             turned_away=self.turned_away,
             limited=self.limited,
             audited=self.audited,
+            redirects=self.redirects,
         )
 
     def _others(self) -> Iterator[Numbers]:
@@ -161,6 +165,7 @@ class _Families(Collector):
             sign_ins.add_metric(key.split(" "), number)
         yield sign_ins
         yield self._limited()
+        yield self._redirects()
         audited = CounterMetricFamily(
             "entrepot_audit", "What went into the audit log, or was lost", labels=["category"]
         )
@@ -187,6 +192,13 @@ class _Families(Collector):
         for kind, number in _sum(numbers.limited for numbers in self._everybody).items():
             limited.add_metric([kind], number)
         return limited
+
+    def _redirects(self) -> Metric:
+        text = "Pulls of blobs where clients may be sent to the store: redirected, or why not"
+        redirects = CounterMetricFamily("entrepot_redirects", text, labels=["result"])
+        for result, number in _sum(numbers.redirects for numbers in self._everybody).items():
+            redirects.add_metric([result], number)
+        return redirects
 
     def _requests(self) -> Iterator[Metric]:
         times = HistogramMetricFamily("entrepot_http_request_seconds", "Time to the end of the answer", labels=LABELS)

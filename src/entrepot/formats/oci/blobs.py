@@ -84,6 +84,8 @@ async def _respond(
     context: Context, request: Request, blob: StoredBlob, response: Response, span: tuple[int, int]
 ) -> Response:
     start, stop = span
+    if context.redirects is not None and (location := await context.redirects.location(request, blob)):
+        return _redirect(blob, location)
     response.headers.append((b"content-length", b"%d" % (stop - start)))
     files = context.registry.abilities.files
     if files is not None and len(blob.pieces) == 1 and _sends_files(request):
@@ -95,6 +97,22 @@ async def _respond(
     else:
         response.stream = content
     return response
+
+
+def _redirect(blob: StoredBlob, location: str) -> Response:
+    """307, whose address is for this client and this time: a range is asked for again there, as it was here."""
+    return Response(
+        307,
+        [
+            *HARMLESS,
+            (b"location", location.encode("ascii")),
+            (b"docker-content-digest", blob.digest.encode()),
+            (b"docker-distribution-api-version", b"registry/2.0"),
+            (b"cache-control", b"no-store"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"content-length", b"0"),
+        ],
+    )
 
 
 def _sends_files(request: Request) -> bool:
