@@ -6,19 +6,20 @@ import asyncio
 import http.client
 import os
 import pathlib
-import re
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 import requests
 
 from entrepot.domain.digests import Digest, digest_of
-from entrepot.storage.s3 import open_store
-from tests.support.seaweedfs import PUBLIC_HOST, SeaweedFs
+from entrepot.ports.store import Abilities
+from tests.contract.conftest import Bucket
+from tests.contract.test_blob_store import open_store
+from tests.support.seaweedfs import PUBLIC_HOST
 from tests.support.server import ADMIN_PASSWORD, Server
 
 REPOSITORY = "acme/app"
@@ -27,16 +28,16 @@ LIMIT_SECONDS = 20
 KIBIBYTE = 1 << 10
 
 
-def serve(tmp_path: pathlib.Path, seaweed: SeaweedFs, **storage: str) -> Server:
+def serve(tmp_path: pathlib.Path, bucket: Bucket, **storage: str) -> Server:
     """A server over a fresh place of the store."""
     environment = {f"ENTREPOT_STORAGE__{name.upper()}": value for name, value in storage.items()}
-    return Server(tmp_path / "data", environment={"ENTREPOT_STORAGE__URL": seaweed.public_url(), **environment})
+    return Server(tmp_path / "data", environment={"ENTREPOT_STORAGE__URL": bucket.public_url(), **environment})
 
 
 @pytest.fixture
-def server(tmp_path: pathlib.Path, seaweed: SeaweedFs) -> Iterator[Server]:
+def server(tmp_path: pathlib.Path, bucket: Bucket) -> Iterator[Server]:
     """Everybody is redirected."""
-    with serve(tmp_path, seaweed, redirect="always") as server:
+    with serve(tmp_path, bucket, redirect="always") as server:
         yield server
 
 
@@ -78,7 +79,7 @@ def test_bytes_come_from_the_store(server: Server) -> None:
     assert (part.status_code, part.content) == (206, LARGE[1000000:1000010])
     head = client.head(url, allow_redirects=True)
     assert (head.status_code, head.history, head.headers["content-length"]) == (200, [], str(len(LARGE)))
-    assert requests.get(answer.url.partition("?")[0], timeout=10).status_code == 403
+    assert requests.get(answer.url.partition("?")[0], timeout=10).status_code in {403, 404}
 
 
 def test_a_blob_in_chunks_is_streamed(server: Server) -> None:
@@ -95,9 +96,9 @@ def test_a_client_that_forwards_credentials_never_shows_them_to_the_store(server
         assert (answer.read(), answer.url) == (LARGE, request.full_url)
 
 
-def test_a_network_that_cannot_reach_the_store_is_streamed(tmp_path: pathlib.Path, seaweed: SeaweedFs) -> None:
+def test_a_network_that_cannot_reach_the_store_is_streamed(tmp_path: pathlib.Path, bucket: Bucket) -> None:
     """By its address; an address of the store would be of no use there."""
-    with serve(tmp_path, seaweed, redirect="rules", stream_networks="127.0.0.0/8") as server:
+    with serve(tmp_path, bucket, redirect="rules", stream_networks="127.0.0.0/8") as server:
         answer = session().get(blob_url(server, push(server, LARGE)))
         assert (answer.status_code, answer.content, answer.history) == (200, LARGE, [])
         counted(server, "network")
@@ -107,15 +108,16 @@ def test_no_address_is_written_down(server: Server) -> None:
     """Neither the access log nor the audit log nor the metrics have it; they say that there was a redirect."""
     digest = push(server, LARGE)
     location = session().get(blob_url(server, digest), allow_redirects=False).headers["location"]
-    signature = urlsplit(location).query.rpartition("=")[2]
-    assert re.fullmatch("[0-9a-f]{64}", signature)
+    query = dict(parse_qsl(urlsplit(location).query))
+    [signature] = [value for name, value in query.items() if name in {"X-Amz-Signature", "sig"}]
+    assert len(signature) >= 40
     found = counted(server, "redirected")
     audit = session().get(f"{server.url}/api/v1/audit").text
     server.stop()
     held = [path.read_bytes() for path in server.data.rglob("*") if path.is_file()]
     for text in (server.output().encode(), found.encode(), audit.encode(), *held):
-        assert signature.encode() not in text
-        assert b"X-Amz" not in text
+        for written in (signature, quote(signature, safe=""), "X-Amz", "sig="):
+            assert written.encode() not in text
     [line] = [line for line in server.output().splitlines() if digest in line and '"GET"' in line]
     assert '"status":307' in line
 
@@ -131,13 +133,15 @@ def counted(server: Server, result: str) -> str:
     raise AssertionError(found)
 
 
-def test_an_address_that_ends_ends_no_download(seaweed: SeaweedFs) -> None:
+def test_an_address_that_ends_ends_no_download(bucket: Bucket) -> None:
     """A download that has begun goes on; a new request with the address is refused, and a new address works."""
 
     async def sign() -> tuple[str, str]:
-        store = open_store(seaweed.public_url())
+        store = open_store(bucket.public_url())
         written = await store.write("prefix", body(64), "sha256")
-        return await store.sign(written.keys[0], 2), await store.sign(written.keys[0], 1200)
+        signs = Abilities.of(store).signs
+        assert signs is not None
+        return await signs.sign(written.keys[0], 2), await signs.sign(written.keys[0], 1200)
 
     short, long = asyncio.run(sign())
     with opened(short) as begun:

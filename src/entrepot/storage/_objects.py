@@ -37,8 +37,12 @@ READERS_BYTES: Final = 64 << 20
 WRITERS_BYTES: Final = 64 << 20
 CHUNK_BYTES: Final = 1 << 20
 ABORT_SECONDS: Final = 5
-# In the words of S3 and Google, and of Azure.
-NO_BUCKET: Final = ("<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>")
+# In the words of S3 and Google, and of Azure, whose batches of deletes have no code.
+NO_BUCKET: Final = (
+    "<Code>NoSuchBucket</Code>",
+    "<Code>ContainerNotFound</Code>",
+    "The specified container does not exist",
+)
 # A part must have passed in this time, whole; whoever waits longer has been told to come again.
 CLIENT: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
 # What the store tells whoever comes with a signed address: a browser saves it, and runs nothing of it.
