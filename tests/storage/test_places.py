@@ -76,8 +76,11 @@ def test_addresses_that_are_signed(
     """Of the provider, or of the public endpoint where there is one; nobody is asked for it."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    signs = Abilities.of(open_store(url)).signs
+    abilities = Abilities.of(open_store(url))
+    signs = abilities.signs
     assert signs is not None
+    assert (abilities.keys is None, abilities.files, abilities.forgets, abilities.probes) == (False, None, None, None)
+    assert abilities.chunks is not None
     assert run(signs.sign("key", 1800)).startswith(address)
 
 

@@ -122,6 +122,13 @@ class Forgets(Protocol):
         """Whether unsettled bytes under a key must still be those written: nothing has restarted since."""
 
 
+@runtime_checkable
+class WantsChunks(Protocol):
+    """A store where a chunk of an upload, which is a key of its own, had better have so many bytes."""
+
+    least_chunk_bytes: int
+
+
 class Abilities(msgspec.Struct, frozen=True):
     """Which of the extra abilities a store has; asked once at the start, because asking is slow."""
 
@@ -130,6 +137,7 @@ class Abilities(msgspec.Struct, frozen=True):
     probes: Probes | None
     keys: ListsKeys | None
     signs: Signs | None
+    chunks: WantsChunks | None
 
     @classmethod
     def of(cls, store: BlobStore) -> Abilities:
@@ -140,4 +148,5 @@ class Abilities(msgspec.Struct, frozen=True):
             store if isinstance(store, Probes) else None,
             store if isinstance(store, ListsKeys) else None,
             store if isinstance(store, Signs) else None,
+            store if isinstance(store, WantsChunks) else None,
         )

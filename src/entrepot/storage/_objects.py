@@ -30,6 +30,8 @@ Store: TypeAlias = S3Store | AzureStore | GCSStore
 # S3 takes 10,000 parts of at least 5 MiB: with 8 MiB an object may have 78 GiB.
 PART_BYTES: Final = 8 << 20
 PARTS_AT_ONCE: Final = 2
+# What S3 takes as a part at least, and so what its clients and servers are made for.
+LEAST_CHUNK_BYTES: Final = 5 << 20
 BATCH_BYTES: Final = 1 << 20
 SMALLEST_READ: Final = 256 << 10
 LARGEST_READ: Final = 8 << 20
@@ -51,10 +53,13 @@ RETRY: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": timedelta(second
 
 
 class ObjectStore:
-    """The port BlobStore over a bucket, with the abilities ListsKeys and Signs. What it has acknowledged is durable.
+    """The port BlobStore over a bucket, with the abilities ListsKeys, Signs and WantsChunks.
 
+    What it has acknowledged is durable.
     `signer` is the same place as clients reach it.
     """
+
+    least_chunk_bytes = LEAST_CHUNK_BYTES
 
     def __init__(self, store: Store, signer: Store) -> None:
         self._store = store

@@ -95,7 +95,8 @@ async def _respond(
     if stop - start <= SMALL_BYTES:
         response.body = b"".join([chunk async for chunk in content])
     else:
-        response.stream = content
+        # A store that fails before the first byte has an answer of its own: 503 or 404, and no broken connection.
+        response.stream = _led(await anext(content), content)
     return response
 
 
@@ -117,6 +118,13 @@ def _redirect(blob: StoredBlob, location: str) -> Response:
 
 def _sends_files(request: Request) -> bool:
     return "http.response.zerocopysend" in (request.scope.get("extensions") or {})
+
+
+async def _led(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    del first
+    async for chunk in rest:
+        yield chunk
 
 
 async def _read(store: BlobStore, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:
