@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -56,8 +56,8 @@ class Redirects:
         location = None
         if not reason:
             location = await self._store.sign(blob.pieces[0].key, self._rules.seconds)
-            if self._is_exposed(request, urlsplit(location).hostname or ""):
-                reason, location = "host", None
+            reason = self._objection(request, urlsplit(location))
+            location = None if reason else location
         self.counts[reason or "redirected"] = self.counts.get(reason or "redirected", 0) + 1
         return location
 
@@ -81,12 +81,14 @@ class Redirects:
         is_near = not self._rules.networks or self._near.holds(address)
         return is_near and not self._far.holds(address)
 
-    def _is_exposed(self, request: Request, store: str) -> bool:
-        """Whether the client would take its credentials along, by the rule of most clients."""
-        if request.header(b"authorization") is None:
-            return False
-        hosts = (self._addresses.base(request), f"//{request.text_header(b'host')}")
-        return any(is_below(store, _host(url)) for url in hosts)
+    def _objection(self, request: Request, store: SplitResult) -> str:
+        """What speaks against an address: TLS would end there, or credentials follow by the rule of most clients."""
+        base = self._addresses.base(request)
+        if base.startswith("https:") and store.scheme != "https":
+            return "scheme"
+        hosts = (_host(base), _host(f"//{request.text_header(b'host')}"))
+        is_near = any(is_below(store.hostname or "", host) for host in hosts)
+        return "host" if is_near and request.header(b"authorization") is not None else ""
 
 
 def _host(url: str) -> str:

@@ -24,17 +24,18 @@ STORE = "store.example"
 class SigningStore(MemoryStore):
     """A store in memory that says where its keys are, as if somebody listened there."""
 
-    def __init__(self, host: str = STORE) -> None:
+    def __init__(self, host: str = STORE, scheme: str = "https") -> None:
         super().__init__()
         self.host = host
+        self.scheme = scheme
 
     async def sign(self, key: str, seconds: int) -> str:
-        return f"https://{self.host}/bucket/{key}?expires={seconds}&signature=s3cr3t"
+        return f"{self.scheme}://{self.host}/bucket/{key}?expires={seconds}&signature=s3cr3t"
 
 
-def open_world(rules: RedirectRules, host: str = STORE) -> World:
+def open_world(rules: RedirectRules, host: str = STORE, scheme: str = "https") -> World:
     """A world whose store signs, with a large and a small blob in a private repository."""
-    store = SigningStore(host)
+    store = SigningStore(host, scheme)
     world = World(wrap_store=lambda _: store, redirect_rules=rules)
     world.store = store
     for content in (LARGE, SMALL):
@@ -180,6 +181,17 @@ def test_credentials_do_not_follow_to_a_store_of_the_same_name(registry: str, st
     with open_world(RedirectRules(), store) as world:
         assert get(world.client("alice"), host=registry).status == status
         assert counts(world) == {"host" if status == 200 else "redirected": 1}
+
+
+@pytest.mark.parametrize(
+    ("registry", "store", "status"),
+    [("https", "https", 307), ("http", "https", 307), ("http", "http", 307), ("https", "http", 200)],
+)
+def test_nobody_is_sent_from_https_to_http(registry: str, store: str, status: int) -> None:
+    """What was private on its way here is private on its way from the store."""
+    with open_world(RedirectRules(), scheme=store) as world:
+        assert get(world.client("alice").with_scope(scheme=registry)).status == status
+        assert counts(world) == {"scheme" if status == 200 else "redirected": 1}
 
 
 def test_who_has_no_credentials_has_none_to_lose() -> None:
