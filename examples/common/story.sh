@@ -7,13 +7,20 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$top/.venv/bin:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-$story.XXXXXX")
 server=
+# Processes that a story started besides the server.
+others=()
 
 finish() {
-    local code=$?
+    local code=$? other
     if [ -n "$server" ]; then
         kill "$server" 2>/dev/null || true
         wait "$server" 2>/dev/null || true
     fi
+    for other in "${others[@]}"; do
+        # At once: what they hold is thrown away, too.
+        kill -KILL "$other" 2>/dev/null || true
+        wait "$other" 2>/dev/null || true
+    done
     if [ "$code" != 0 ]; then
         printf '%s: FAILED with %s; the server said:\n' "$story" "$code" >&2
         tail -n 20 "$work/server.log" >&2 2>/dev/null || true
@@ -38,10 +45,13 @@ need() {
     }
 }
 
+# A loopback port that nobody listens on at this moment.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
 start_server() {
     need curl curl
     local port
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    port=$(free_port)
     host=127.0.0.1:$port
     password=a-password-for-$story
     say "a registry on $host with its data in $work/data"

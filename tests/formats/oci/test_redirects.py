@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrepot.domain.digests import digest_of
+from entrepot.domain.errors import Unavailable
 from entrepot.metadata import blobs
 from entrepot.ports.store import Piece
 from entrepot.storage.memory import MemoryStore
@@ -192,6 +193,17 @@ def test_nobody_is_sent_from_https_to_http(registry: str, store: str, status: in
     with open_world(RedirectRules(), scheme=store) as world:
         assert get(world.client("alice").with_scope(scheme=registry)).status == status
         assert counts(world) == {"scheme" if status == 200 else "redirected": 1}
+
+
+def test_a_store_that_cannot_sign(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials for an address there are none to read with either: the client is told to come again."""
+
+    async def fail(key: str, seconds: int) -> str:
+        raise Unavailable("the object store is away or refuses")
+
+    monkeypatch.setattr(world.store, "sign", fail)
+    answer = get(world.client("alice"))
+    assert (answer.status, "retry-after" in answer, "location" in answer) == (503, True, False)
 
 
 def test_who_has_no_credentials_has_none_to_lose() -> None:
