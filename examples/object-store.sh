@@ -19,14 +19,17 @@ for name in master.port volume.port s3.port.grpc filer.port.grpc master.port.grp
 done
 say "an S3 server on 127.0.0.1:$s3 with a bucket"
 mkdir "$work/store"
-weed server -dir="$work/store" -filer -s3 -s3.config="$work/s3.json" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-    -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=50 "${ports[@]}" >"$work/store.log" 2>&1 &
-others+=($!)
-for _ in $(seq 600); do
-    curl --silent --fail --request POST --output "$work/made" "http://127.0.0.1:$filer/buckets/blobs/" &&
-        curl --silent --output "$work/made" "http://127.0.0.1:$s3/" && break
-    sleep 0.1
-done
+(
+    weed server -dir="$work/store" -filer -s3 -s3.config="$work/s3.json" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+        -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=50 "${ports[@]}" >"$work/store.log" 2>&1 &
+    # Asked to end it takes its time, and has nothing to keep.
+    trap "kill -KILL $!" TERM
+    wait
+) &
+helpers+=($!)
+curl --silent --retry 60 --retry-delay 1 --retry-all-errors --output "$work/made" "http://127.0.0.1:$s3/"
+curl --silent --retry 60 --retry-delay 1 --retry-all-errors --fail --request POST --output "$work/made" \
+    "http://127.0.0.1:$filer/buckets/blobs/"
 
 # Clients know the store by another name than the registry, or their credentials would follow them there.
 export ENTREPOT_STORAGE__URL="s3://blobs/entrepot?endpoint=http://127.0.0.1:$s3&public_endpoint=http://localhost:$s3"

@@ -7,25 +7,21 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$top/.venv/bin:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-$story.XXXXXX")
 server=
-# Processes that a story started besides the server.
-others=()
+# What a story starts and makes besides: ended and removed with the rest.
+helpers=()
+folders=()
 
 finish() {
-    local code=$? other
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    for other in "${others[@]}"; do
-        # At once: what they hold is thrown away, too.
-        kill -KILL "$other" 2>/dev/null || true
-        wait "$other" 2>/dev/null || true
+    local code=$?
+    for process in $server "${helpers[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
     done
     if [ "$code" != 0 ]; then
         printf '%s: FAILED with %s; the server said:\n' "$story" "$code" >&2
-        tail -n 20 "$work/server.log" >&2 2>/dev/null || true
+        tail -n 20 "$work"/server*.log >&2 2>/dev/null || true
     fi
-    rm -rf "$work"
+    rm -rf "$work" "${folders[@]}"
     exit "$code"
 }
 trap finish EXIT
@@ -45,7 +41,6 @@ need() {
     }
 }
 
-# A loopback port that nobody listens on at this moment.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 start_server() {
