@@ -27,8 +27,11 @@ from entrepot.core.audit_seal import get_last_root
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
+from entrepot.core.pull_meter import PullMeter
+from entrepot.core.pulls import exchange_pulls
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.registry import SECOND, Registry, Rules
+from entrepot.core.scrub import look
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
@@ -44,10 +47,13 @@ from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
 from entrepot.ports.forwarder import Forwarder
 from entrepot.ports.mail import Mail
+from entrepot.ports.source import Source
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
 from entrepot.settings import Ldap, Rate, Settings, SettingsError, Storage, usable_cores
 from entrepot.settings import Mail as MailSettings
+from entrepot.sources.folder import FolderSource
+from entrepot.sources.objects import ObjectsSource
 from entrepot.telemetry.directory import ObservedDirectory
 from entrepot.telemetry.logs import configure_logs
 from entrepot.telemetry.metrics import Meter
@@ -100,6 +106,8 @@ def _rules(settings: Settings) -> Rules:
         history_digests=settings.keep.history_digests,
         trash_days=settings.keep.trash_days,
         grace_seconds=settings.keep.grace_seconds,
+        scrub_bytes_per_second=settings.scrub.bytes_per_second,
+        scrub_days=settings.scrub.days,
         create_accounts=settings.ldap.create_accounts,
         private_addresses=settings.federation.private_addresses,
         lockout_failures=settings.auth.lockout_failures,
@@ -210,6 +218,21 @@ def _optional_edges(settings: Settings) -> frozenset[EdgeKind]:
     return frozenset(indexes | images)
 
 
+def open_source(url: str, username: str = "", password: str = "", ca: str = "") -> Source:
+    """A place to take lost bytes from: `https://REGISTRY[/PATH]`, `file:///FOLDER` or what a store can be.
+
+    Raises Unavailable, for a mistyped one too.
+    """
+    scheme = url.partition("://")[0]
+    if scheme in {"http", "https"}:
+        from entrepot.sources.registry import Access, RegistrySource  # noqa: PLC0415 - its HTTP client is large
+
+        return RegistrySource(url, Access(username, password, ca))
+    if scheme == "file":
+        return FolderSource(url)
+    return ObjectsSource(url, _adapter("storage", url).open_store(url))
+
+
 @asynccontextmanager
 async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     """The registry that the settings describe, ready and closed afterwards. Raises Unavailable."""
@@ -232,7 +255,7 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
         await policy.refresh()
         ports = (database, store, clock, hasher, policy, _rules(settings), directory)
         trust, key = Trust(outside, providers), AuditKey(lambda: read_audit_key(settings))
-        yield Registry(*ports, trust=trust, mail=mail, audit_key=key)
+        yield Registry(*ports, trust=trust, mail=mail, audit_key=key, pulls=PullMeter(settings.rate.exempt))
     finally:
         await outside.close()
         await providers.close()
@@ -314,6 +337,7 @@ class _Application:
                     await store_denials(registry, denials)
                     await flush_uses(registry, is_last=True)
                     await flush_audit(registry, is_last=True)
+                    await exchange_pulls(registry)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -358,6 +382,8 @@ class _Application:
         codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
         root = await get_last_root(registry)
         sealed = {"last": (now - root.at) / SECOND} if root else {}
+        integrity = await look(registry)
+        oldest = {} if integrity.oldest is None else {"oldest": (now - integrity.oldest) / SECOND}
         return self._meter.render(
             {
                 "entrepot_people": (
@@ -365,6 +391,23 @@ class _Application:
                     {"second-factors": float(factors), "mail-codes": float(codes)},
                 ),
                 "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
+                "entrepot_scrub_read_bytes": (
+                    "Bytes that were read again in the background, by all replicas since the first start",
+                    {"read": float(integrity.scrub.read_bytes)},
+                ),
+                "entrepot_scrub_blobs": (
+                    "Blobs that were read again in the background, and those of them found damaged or unreadable",
+                    {
+                        "read": float(integrity.scrub.read_blobs),
+                        "damaged": float(integrity.scrub.damaged_blobs),
+                        "unreadable": float(integrity.scrub.unreadable_blobs),
+                    },
+                ),
+                "entrepot_scrub_oldest_seconds": ("Time since the blob verified the longest ago was", oldest),
+                "entrepot_blobs_damaged": (
+                    "Blobs that are served to nobody, counted up to 100,000",
+                    {"now": float(integrity.damaged)},
+                ),
                 "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
                 "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
                 "entrepot_credentials": (
@@ -389,6 +432,7 @@ class _Application:
                 await flush_uses(registry)
                 await flush_audit(registry)
                 await store_locks(registry)
+                await exchange_pulls(registry)
                 if self._limiter is not None:
                     await exchange_rates(registry, self._limiter)
             except EntrepotError as error:

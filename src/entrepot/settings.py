@@ -211,6 +211,13 @@ class Keep(Section, frozen=True):
     grace_seconds: int = 3600
 
 
+class Scrub(Section, frozen=True):
+    """Reading all blobs again in the background. See docs/integrity.md."""
+
+    bytes_per_second: int = 10 << 20
+    days: int = 30
+
+
 class Audit(Section, frozen=True):
     """The log of who did what. See docs/audit.md."""
 
@@ -246,6 +253,7 @@ class Settings(Section, frozen=True):
     ldap: Ldap = Ldap()
     federation: Federation = Federation()
     keep: Keep = Keep()
+    scrub: Scrub = Scrub()
     audit: Audit = Audit()
     log: Log = Log()
 
@@ -432,8 +440,6 @@ def _require_rates(rate: Rate) -> None:
     for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
         if getattr(rate, key) < 0:
             raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
-    if rate.exempt and not (rate.address_per_minute or rate.anonymous_per_minute or rate.identity_per_minute):
-        raise SettingsError("rate.exempt is from limits, and there is none: set rate.address_per_minute or another one")
 
 
 def _require_storage(settings: Settings) -> None:
@@ -565,9 +571,14 @@ def _require_sense(settings: Settings) -> None:
         ("auth.sign_on_hours", settings.auth.sign_on_hours),
         ("auth.lockout_seconds", settings.auth.lockout_seconds),
         ("audit.days_in_database", settings.audit.days_in_database),
+        ("scrub.days", settings.scrub.days),
     ):
         if value < 1:
             raise SettingsError(f"{path} must be at least 1, not {value}")
+    if settings.scrub.bytes_per_second < 0:
+        raise SettingsError(
+            f"scrub.bytes_per_second is a number of bytes, or 0 for none, not {settings.scrub.bytes_per_second}"
+        )
     if settings.auth.lockout_failures < 0:
         raise SettingsError(
             f"auth.lockout_failures is a number of wrong passwords, or 0 for any, not {settings.auth.lockout_failures}"

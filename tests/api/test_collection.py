@@ -39,6 +39,8 @@ def test_what_is_let_go_is_planned_and_freed(door: Door) -> None:
     assert door.send("admin", "POST", "/collection", {})["waiting"] == planned["waiting"]
     collect(door)
     assert len(door.events("manifest.collected")) == planned["manifests"]
+    told = door.send("admin", "GET", "/audit?kind=manifest.collected")["records"]
+    assert {(record["actor"], record["method"]) for record in told} == {("registry", "system")}
     assert door.send("admin", "GET", "/collection")["waiting"] == 0
     assert keys(door) < before
     reader = door.world.client("carol")

@@ -47,6 +47,10 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("POST", "/roles", {"name": "ci", "actions": ["pull"]}),
     ("PATCH", "/roles/reader", {"actions": ["pull"]}),
     ("DELETE", "/roles/reader", None),
+    ("PUT", "/plans/free", {"pulls": 100, "window_seconds": 21_600}),
+    ("DELETE", "/plans/free", None),
+    ("PUT", "/owners/bob/plan", {"plan": "free"}),
+    ("DELETE", "/owners/bob/plan", None),
     ("GET", "/issuers", None),
     ("POST", "/issuers", {"name": "ci", "url": "https://ci.example", "audiences": ["registry.test"]}),
     ("GET", "/issuers/ci", None),
@@ -59,6 +63,9 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("POST", "/issuer-trials", {"token": "x"}),
     ("GET", "/collection", None),
     ("POST", "/collection", {}),
+    ("GET", "/integrity", None),
+    ("GET", "/integrity/damaged", None),
+    ("POST", "/integrity/scrub", {}),
     ("GET", "/jobs", None),
     ("GET", "/jobs/dead", None),
     ("GET", "/signing-keys", None),
@@ -87,6 +94,7 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("DELETE", "/service-accounts/robot$ci/secrets/1", None),
 ]
 OPEN = ["/namespaces", "/repositories", "/whoami", "/organisations", "/invitations", "/roles", "/roles/reader"]
+OPEN += ["/plans", "/pull-usage"]
 
 
 @pytest.mark.parametrize(("method", "path"), READS)
@@ -236,6 +244,8 @@ def test_every_endpoint_is_in_this_table() -> None:
     assert [row for row in left if not elsewhere.match(row[1])] == [
         ("POST", "/namespaces"),
         ("POST", "/login-password"),
-        # Whose session it is decides: test_sessions.py.
+        # Whose session it is decides: test_sessions.py; whose plan: test_plans.py.
         ("DELETE", "/sessions/{session}"),
+        ("GET", "/plans/{plan}"),
+        ("GET", "/owners/{owner}/plan"),
     ]

@@ -61,6 +61,37 @@ def test_an_invitation_is_withdrawn(company: Door) -> None:
     assert company.events("invitation.withdrawn") == [("alice", "acme", {"user": "bob"})]
 
 
+def test_an_invitation_ends_with_the_right_to_invite(company: Door) -> None:
+    """Of somebody who is no owner any more, is disabled, or is gone, nobody accepts one; an owner's other one holds."""
+    company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "owner"})
+    for end in (
+        ("alice", "PUT", f"{ACME}/members/carol", {"role": "member"}),
+        ("alice", "DELETE", f"{ACME}/members/carol", None),
+        ("admin", "DELETE", "/users/carol", None),
+    ):
+        company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "owner"})
+        company.send("carol", "PUT", f"{ACME}/invitations/bob", {"role": "owner"})
+        company.send(*end)
+        refused = company.ask("bob", "POST", "/invitations/acme/accept")
+        assert (refused.status, refused.code) == (404, "INVITATION_UNKNOWN")
+        assert "ask an owner for another invitation" in refused.json["errors"][0]["message"]
+    company.world.clock.advance(seconds=1)
+    company.send("admin", "POST", "/users", {"name": "carol", "password": "carol-password"})
+    company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "owner"})
+    assert company.ask("bob", "POST", "/invitations/acme/accept").code == "INVITATION_UNKNOWN"
+    assert company.send("carol", "PUT", f"{ACME}/invitations/bob", {})["invited_by"] == "carol"
+    assert company.send("bob", "POST", "/invitations/acme/accept")["role"] == "member"
+
+
+def test_whoever_has_the_files_may_invite(company: Door) -> None:
+    """An invitation that was made beside the server, by somebody without an account, is accepted."""
+    company.send("alice", "PUT", f"{ACME}/invitations/bob", {})
+    company.world.run(
+        company.world.sqlite.transact(lambda tx: tx.execute("update invitation set invited_by = $1", "local:root"))
+    )
+    assert company.send("bob", "POST", "/invitations/acme/accept")["role"] == "member"
+
+
 def test_an_invitation_expires(company: Door) -> None:
     """It holds for 14 days, and not a moment more; the next one that is made clears it away."""
     company.send("alice", "PUT", f"{ACME}/invitations/bob", {})

@@ -151,6 +151,8 @@ def test_recovery_codes_are_good_once(door: Door) -> None:
     assert log_in(door, first.upper().replace("-", " ")) == (200, "")
     assert log_in(door, first) == (401, "CODE_NEEDED")
     assert door.events("user.totp.recovered") == [("bob", "bob", {"left": 9})]
+    recorded = door.world.rows("select account, address, method from audit where action = 'user.totp.recovered'")
+    assert recorded == [(door.world.ids["bob"], "198.51.100.7", "password-and-code")]
     bearer = f"Bearer {token_of(door, carried)}"
     proof = {"password": password_of("bob"), "code": carried.code()}
     answer = door.ask("", "POST", f"{BOB}/recovery-codes", proof, authorization=bearer)

@@ -21,6 +21,7 @@ LAYERS = [
     "db",
     "authn",
     "notify",
+    "sources",
     "telemetry",
 ]
 

@@ -16,17 +16,19 @@ from tests.support.server import ADMIN_PASSWORD
 from tests.support.world import basic, push_blob, put_manifest
 
 REPOSITORY = "acme/app"
-# A server that says no, and a table that cannot be written because it is not where it was.
+# A server that says no, a table that cannot be written because it is not where it was, and rows that are refused.
 AWAY = (
     (
         "create function away() returns trigger language plpgsql as $$ begin raise exception 'away'; end $$",
         "create trigger away before insert on audit for each row execute function away()",
     ),
     ("alter table audit rename to audit_away",),
+    ("alter table audit add constraint away check (actor = 'nobody') not valid",),
 )
 BACK = (
     ("drop trigger away on audit",),
     ("alter table audit_away rename to audit",),
+    ("alter table audit drop constraint away",),
 )
 
 
@@ -38,7 +40,7 @@ async def execute(url: str, statements: tuple[str, ...]) -> None:
     await database.close()
 
 
-@pytest.mark.parametrize(("away", "back"), list(zip(AWAY, BACK, strict=True)), ids=["trigger", "gone"])
+@pytest.mark.parametrize(("away", "back"), list(zip(AWAY, BACK, strict=True)), ids=["trigger", "gone", "check"])
 def test_a_change_that_cannot_be_recorded_does_not_happen(
     postgresql_urls: PostgresqlUrls, tmp_path: pathlib.Path, away: tuple[str, ...], back: tuple[str, ...]
 ) -> None:

@@ -7,13 +7,15 @@ import hashlib
 import importlib
 import os
 import pathlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 import pytest
 
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown
-from entrepot.ports.store import BlobStore, ListsKeys, LocalFiles, Written
+from entrepot.ports.store import BlobStore, ListsKeys, ListsStored, LocalFiles, Written
+from entrepot.storage.memory import MemoryStore
 
 PREFIX = "0123456789abcdef0123456789abcdef"
 MEBIBYTE = 1 << 20
@@ -252,5 +254,25 @@ def test_keys_are_listed(tell: Tell) -> None:
         if isinstance(store, ListsKeys):
             listing = store.keys()
             assert {key async for key in listing} == {key for each in written for key in each.keys}
+
+    tell(story)
+
+
+def test_what_is_stored_tells_its_size_and_age(tell: Tell) -> None:
+    """Each key is listed once with the size of what was written, at the time at which it was."""
+
+    async def story(store: BlobStore) -> None:
+        if isinstance(store, MemoryStore):
+            return
+        # Without it nobody finds what crashes leave.
+        assert isinstance(store, ListsStored)
+        assert [each async for each in store.stored()] == []
+        began = time.time() - 5
+        written = [await store.write(PREFIX, chunks(b"x" * number), "sha256") for number in (1, 70_000)]
+        found = {each.key: each async for each in store.stored()}
+        assert {key: each.size for key, each in found.items()} == {each.keys[0]: each.size for each in written}
+        assert all(began <= each.written_at / 1_000_000 <= time.time() + 5 for each in found.values())
+        await store.delete(written[0].keys)
+        assert [each.key async for each in store.stored()] == written[1].keys
 
     tell(story)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -295,3 +296,17 @@ def test_each_migration_is_a_transaction_of_its_own(urls: Urls, monkeypatch: pyt
 
 async def _open(url: str) -> None:
     await open_database(url)
+
+
+def test_a_check_that_somebody_added_is_no_fault_of_the_request(held: Held) -> None:
+    """A row that a constraint of the operator's own refuses is not written, as where a trigger says no."""
+    held.transact(lambda tx: tx.execute("create table narrow (number bigint not null check (number > 0))"))
+    with pytest.raises(Unavailable):
+        held.transact(lambda tx: tx.execute("insert into narrow (number) values ($1)", 0))
+    assert held.transact(lambda tx: tx.execute("insert into narrow (number) values ($1)", 1)) == 1
+    assert held.rows("select number from narrow") == [(1,)]
+
+
+def test_no_migration_makes_a_check() -> None:
+    """No value that a request brings can fail a constraint of ours: what is refused is refused by those who read it."""
+    assert [each.name for each in migrate.list_migrations({}) if re.search(r"\bcheck\s*\(", each.sql)] == []

@@ -11,7 +11,7 @@ from entrepot.domain.digests import Digest
 from entrepot.domain.manifest import Manifest, parse_manifest
 from entrepot.domain.media_types import IMAGE_MANIFEST
 from entrepot.domain.names import RepositoryName, Tag
-from entrepot.metadata import blobs, manifests, pins, repositories, tags, uploads
+from entrepot.metadata import blobs, integrity, manifests, pins, repositories, tags, uploads
 from entrepot.metadata.blobs import StoredBlob
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.metadata.tags import Move, TagDetailRow, TagEventRow, TagRow
@@ -100,10 +100,10 @@ def test_blobs_are_listed_in_pages(held: Held) -> None:
     known = add_repository(held)
     for number in range(5):
         add_blob(held, known, digest(number), [Piece(str(number), number)])
-    first = held.read(lambda tx: blobs.list_blobs(tx, "", 3))
-    rest = held.read(lambda tx: blobs.list_blobs(tx, first[-1][0], 3))
-    assert [row[0] for row in [*first, *rest]] == sorted(digest(number) for number in range(5))
-    assert {row[1:] for row in [*first, *rest]} == {(number, "good") for number in range(5)}
+    first = held.read(lambda tx: integrity.list_blobs_by_digest(tx, "", 3))
+    rest = held.read(lambda tx: integrity.list_blobs_by_digest(tx, first[-1].digest, 3))
+    assert [row.digest for row in [*first, *rest]] == sorted(digest(number) for number in range(5))
+    assert {(row.size, row.verified_at) for row in [*first, *rest]} == {(number, NOW) for number in range(5)}
 
 
 def test_manifests_are_found_by_tag_and_digest(held: Held) -> None:

@@ -39,7 +39,7 @@ def test_accounts_of_a_directory(held: Held) -> None:
     held.transact(lambda tx: accounts.add_account(tx, "ann", "hash", is_admin=False, now=NOW))
     erin = held.transact(lambda tx: directory.add_linked(tx, "erin", "uuid", NOW))
     assert held.read(lambda tx: directory.find_linked(tx, "erin")) == LinkedRow(
-        erin, "erin", "uuid", is_disabled=False, gone_at=None
+        erin, "erin", "uuid", is_disabled=False, gone_at=None, credentials_since=NOW
     )
     assert held.read(lambda tx: directory.find_linked(tx, "ann")) is None
     sources = [(row.name, row.source) for row in held.read(lambda tx: accounts.list_accounts(tx, "", 9))]
@@ -64,7 +64,7 @@ def test_accounts_go_and_come_back(held: Held) -> None:
     erin = held.transact(lambda tx: directory.add_linked(tx, "erin", "", NOW))
     held.transact(lambda tx: directory.set_gone(tx, erin, NOW + 5))
     assert held.read(lambda tx: directory.find_linked(tx, "erin")) == LinkedRow(
-        erin, "erin", "", is_disabled=True, gone_at=NOW + 5
+        erin, "erin", "", is_disabled=True, gone_at=NOW + 5, credentials_since=NOW + 5
     )
     held.transact(lambda tx: directory.set_back(tx, erin))
     account = held.read(policy.get_policy).accounts[erin]

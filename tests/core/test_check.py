@@ -11,9 +11,10 @@ from typing import TypeVar
 import pytest
 
 from entrepot.core import check as module
+from entrepot.core import pages as paging
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_archive import archive
-from entrepot.core.check import Report, check, total_bytes
+from entrepot.core.check import How, Report, check, total_bytes
 from entrepot.core.registry import Rules
 from entrepot.domain.digests import Digest, digest_of
 from entrepot.domain.errors import Unavailable
@@ -37,7 +38,7 @@ def look(world: World, *, is_deep: bool = False) -> Report:
     def notice(kind: str, number: int) -> None:
         noticed[kind] += number
 
-    report = world.run(check(world.registry, is_deep=is_deep, notice=notice))
+    report = world.run(check(world.registry, How(share=float(is_deep)), notice))
     assert noticed["blobs"] == report.blobs
     return report
 
@@ -295,7 +296,7 @@ def test_a_blob_that_moves_while_it_is_read_is_judged_again() -> None:
 def test_findings_are_bounded(broken: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit they are only counted; and a registry of more than a page is walked to its end."""
     monkeypatch.setattr(module, "MOST_LISTED", 1)
-    monkeypatch.setattr(module, "PAGE", 1)
+    monkeypatch.setattr(paging, "PAGE", 1)
     broken.store.content.clear()
     report = look(broken)
     assert (report.found, len(report.findings), report.blobs) == (2, 1, 2)
@@ -310,7 +311,7 @@ def test_a_check_runs_beside_a_push(broken: World) -> None:
             client.exchange("POST", f"/v2/priv/app/blobs/uploads/?digest={digest_of(b'%d' % number)}", b"%d" % number)
             for number in range(20)
         ]
-        checked = asyncio.ensure_future(check(broken.registry, is_deep=True, notice=lambda kind, number: None))
+        checked = asyncio.ensure_future(check(broken.registry, How(share=1.0), lambda kind, number: None))
         answers = await asyncio.gather(*pushes)
         assert {answer.status for answer in answers} == {201}
         return await checked

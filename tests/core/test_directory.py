@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from entrepot.core.accounts import NewAccount, PasswordChange, add_account, change_password
+from entrepot.core.directory import check_accounts
 from entrepot.core.identify import log_in, refresh_identity
 from entrepot.core.registry import Rules
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import Identity
+from entrepot.domain.directory import Person
 from entrepot.domain.errors import AlreadyExists, Conflict, Denied, Unauthenticated, Unavailable
 from entrepot.metadata import accounts, directory, grants, namespaces, policy
 from entrepot.metadata.directory import LinkedRow
@@ -385,3 +387,49 @@ def test_unknown_and_wrong_cost_and_look_the_same(fake: FakeDirectory, monkeypat
         assert len(seen) == 1
         ((status, _, statements, count),) = seen
         assert (status, statements, count) == (401, 2, 1)
+
+
+class Slow(FakeDirectory):
+    """A directory whose answer about a password takes so long that something happens meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+        self.is_slow = False
+
+    async def log_in(self, name: str, password: str) -> Person | None:
+        person = await super().log_in(name, password)
+        if self.is_slow:
+            self.is_slow = False
+            await self.meanwhile()
+        return person
+
+
+@pytest.mark.parametrize("name", ["erin", "Erin"])
+def test_a_proof_of_before_somebody_was_gone_makes_nothing_that_lasts(name: str) -> None:
+    """Whoever was gone from the directory while their password was proved there has to prove it again."""
+
+    async def leave_and_return() -> None:
+        there = fake.people.pop("erin")
+        world.clock.advance(seconds=1)
+        await check_accounts(world.registry)
+        fake.people["erin"] = there
+
+    fake = Slow(leave_and_return)
+    fake.put("erin", DEVS, number="1")
+    with World(directory=fake) as world:
+        add_teams(world)
+        client = world.client().with_headers(authorization=basic(name, "erin-secret"))
+        offline = "/token?service=registry.test&offline_token=true"
+        assert client.request("GET", offline).status == 200
+        fake.is_slow = True
+        world.restart()
+        client = world.client().with_headers(authorization=basic(name, "erin-secret"))
+        answer = client.request("GET", offline)
+        assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+        assert "changed at this moment" in answer.json["errors"][0]["message"]
+        world.restart()
+        client = world.client().with_headers(authorization=basic(name, "erin-secret"))
+        assert client.request("GET", offline).status == 200
+        methods = world.rows("select distinct actor, method from audit where action = 'user.disabled'")
+        assert methods == [("ldap:directory", "system")]

@@ -105,7 +105,6 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         ("[listeners.a]\naddress = 'h:1'\npublic_url = 'registry'", {}, "listeners.a.public_url is http"),
         ("[tls]\nauto = true\n[listeners.main]\ntls = 'off'", {}, "tls.auto is for no listener"),
         ("[tls]\nauto = true\n[listeners.main]\ncertificate = 'x'\nkey = 'y'", {}, "tls.auto is for no listener"),
-        ("[rate]\nexempt = ['10.0.0.0/8']", {}, "rate.exempt is from limits"),
         ("[listeners.Private]\naddress = 'h:1'", {}, "listeners.Private: a name"),
         ("[listeners.local]\naddress = 'h:1'", {}, "listeners.local: a name"),
         ("[listeners.a]", {}, r"listeners.a.address must be"),
@@ -178,7 +177,7 @@ def test_public_addresses(tmp_path: pathlib.Path, url: str) -> None:
 
 def test_what_belongs_together_is_taken(tmp_path: pathlib.Path) -> None:
     """A header with its form, networks that no limit counts, and a certificate for one listener of several."""
-    rest = "client_certificate_format = 'pem'\n[rate]\nexempt = ['10.0.0.0/8']\nidentity_per_minute = 1\n"
+    rest = "client_certificate_format = 'pem'\n[rate]\nexempt = ['10.0.0.0/8']\n"
     tls = "[tls]\nauto = true\n[listeners.main]\ntls = 'off'\n[listeners.a]\naddress = 'h:1'"
     found = settings(tmp_path, f"{PROXIED}'X-Client_Cert'\n{rest}{tls}")
     assert (found.server.client_certificate_format, found.rate.exempt) == ("pem", ["10.0.0.0/8"])

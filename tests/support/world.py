@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 import pathlib
 import shutil
@@ -56,6 +57,17 @@ USERS = ("admin", "alice", "bob", "carol")
 def new_folder() -> str:
     """A temporary folder, in memory where the machine has such a place: syncing it is free there."""
     return tempfile.mkdtemp(prefix="entrepot-test-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
+
+
+@functools.cache
+def _empty_database() -> dict[str, bytes]:
+    """The files of a database that has its tables and nothing else: a copy is made sooner than the tables are."""
+    folder = pathlib.Path(new_folder())
+    try:
+        asyncio.run(SqliteDatabase(folder / "entrepot.db").close())
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+    finally:
+        shutil.rmtree(folder)
 
 
 def password_of(user: str) -> str:
@@ -103,6 +115,8 @@ class World:
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
+        for name, content in _empty_database().items():
+            (pathlib.Path(self.folder) / name).write_bytes(content)
         self.open()
         self.run(self._populate())
         self.restart()

@@ -67,6 +67,8 @@ def test_metrics_count_requests_and_rows(client: Client) -> None:
     text = client.request("GET", "/metrics").body.decode()
     assert 'route="/v2/{name}/manifests/{reference}"' in text
     assert 'entrepot_uploads{kind="open"} 1.0' in text
+    assert 'entrepot_blobs_damaged{kind="now"} 0.0' in text
+    assert 'entrepot_scrub_blobs{kind="damaged"} 0.0' in text
     assert "secret-name" not in text
 
 

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar.datastructures import State
 from litestar.params import JSONBody, QueryParameter
 
 from entrepot.api.grants import NewGrant
-from entrepot.api.request import InPath, TheCaller, TheRegistry
+from entrepot.api.request import InPath, TheCaller, TheDenials, TheRegistry
 from entrepot.api.types import ACTIONS, Answer, Document, time_of
 from entrepot.core import explain
 from entrepot.core.denials import get_denial
@@ -107,8 +106,8 @@ async def list_able(registry: TheRegistry, caller: TheCaller, action: Word, reso
     return AllAble([Able(each.who, list(each.through)) for each in found])
 
 
-async def get_refusal(registry: TheRegistry, caller: TheCaller, denial: InPath, state: State) -> Denial:
+async def get_refusal(registry: TheRegistry, caller: TheCaller, denial: InPath, denials: TheDenials) -> Denial:
     """A refusal by the id that came with it."""
-    row = await get_denial(registry, state.context.denials, caller, denial)
+    row = await get_denial(registry, denials, caller, denial)
     times = time_of(row.first_at), time_of(row.last_at)
     return Denial(row.id, row.actor, row.action, row.resource, row.address, list(row.reasons), row.count, *times)

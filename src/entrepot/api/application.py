@@ -1,7 +1,11 @@
-"""The management API as a Litestar application: the route table behind the guard, with one door for errors."""
+"""The management API as a Litestar application: the route table behind the guard, with one door for errors.
+
+It knows no registry: each request brings along the one it is for, so that one application serves all of a process.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final, cast
 
@@ -14,12 +18,13 @@ from litestar.handlers import HTTPRouteHandler
 
 from entrepot.api.audit import provide_wanted, provide_within
 from entrepot.api.errors import HEADERS, render_domain, render_framework
-from entrepot.api.face import PREFIX, Authenticate
+from entrepot.api.face import PREFIX
 from entrepot.api.guard import admit
 from entrepot.api.openapi import CONFIG, describe, operation_id
 from entrepot.api.request import (
     ApiRequest,
     provide_caller,
+    provide_denials,
     provide_ids,
     provide_names,
     provide_registry,
@@ -27,20 +32,21 @@ from entrepot.api.request import (
 )
 from entrepot.api.routes import ENDPOINTS, Endpoint
 from entrepot.domain.errors import EntrepotError
-from entrepot.wire.context import Context
 from entrepot.wire.messages import Application
 
 PARAMETER: Final = re.compile(r"{(\w+)}")
 
 
-def build(context: Context, who: Authenticate) -> Application:
-    """The application. `who` finds the caller of a request."""
+@functools.cache
+def build() -> Application:
+    """The application, which is built once."""
     router = Router(
         path=PREFIX,
         route_handlers=[*(_handler(endpoint) for endpoint in ENDPOINTS), _schema_handler()],
         guards=[admit],
         dependencies={
             "registry": Provide(provide_registry, sync_to_thread=False),
+            "denials": Provide(provide_denials, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "names": Provide(provide_names, sync_to_thread=False),
             "wanted": Provide(provide_wanted, sync_to_thread=False),
@@ -52,7 +58,7 @@ def build(context: Context, who: Authenticate) -> Application:
     )
     application = Litestar(
         route_handlers=[router],
-        state=State({"context": context, "who": who, "methods_of": _methods_of}),
+        state=State({"methods_of": _methods_of}),
         exception_handlers={
             EntrepotError: render_domain,
             HTTPException: render_framework,

@@ -14,6 +14,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from entrepot.api.face import CONTEXT
 from entrepot.domain import errors as domain
 from entrepot.domain.access import ANONYMOUS
 from entrepot.wire.context import Context
@@ -37,6 +38,7 @@ TABLE: Final[Table] = {
     domain.OrganisationUnknown: Entry("ORGANISATION_UNKNOWN", 404),
     domain.TeamUnknown: Entry("TEAM_UNKNOWN", 404),
     domain.RoleUnknown: Entry("ROLE_UNKNOWN", 404),
+    domain.PlanUnknown: Entry("PLAN_UNKNOWN", 404),
     domain.InvitationUnknown: Entry("INVITATION_UNKNOWN", 404),
     domain.CredentialUnknown: Entry("CREDENTIAL_UNKNOWN", 404),
     domain.Unmet: Entry("UNMET", 409),
@@ -83,9 +85,9 @@ class Problems(msgspec.Struct):
 
 def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) -> Response[Problems]:
     """An error of the domain with its status and the headers that belong to it."""
-    context: Context = request.app.state.context
     entry = find_entry(TABLE, error)
     scope = cast("Scope", request.scope)
+    context: Context = scope[CONTEXT]
     wire = WireRequest(scope, cast("Receive", request.receive))
     wire.caller = scope.get(WHO, ANONYMOUS)
     if isinstance(error, domain.Denied):

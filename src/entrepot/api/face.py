@@ -23,6 +23,9 @@ PREFIX: Final = "/api/v1"
 # Documents that list many things; who may send them is judged before the body is read.
 LARGE: Final = (f"{PREFIX}/policy", f"{PREFIX}/policy/plan")
 NOTES: Final = ("entrepot.route", "entrepot.caller")
+# What a request brings along in its scope: the registry's context, and who finds its caller.
+CONTEXT: Final = "entrepot.context"
+AUTHENTICATE: Final = "entrepot.authenticate"
 
 Authenticate = Callable[[Context, bytes | None, str], Awaitable[Caller]]
 
@@ -44,6 +47,7 @@ class ApiFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application or await self._build()
         inner = {**scope, "method": "GET" if scope["method"] == "HEAD" else scope["method"], "path": rewrite(scope)}
+        inner |= {CONTEXT: self._context, AUTHENTICATE: self._who}
         if self._context.limiter is not None:
             send = telling(inner, send)
         if scope["method"] == "HEAD":
@@ -62,7 +66,7 @@ class ApiFace:
         async with self._building:
             if self._application is None:
                 module = await asyncio.to_thread(import_module, "entrepot.api.application")
-                application: Application = await asyncio.to_thread(module.build, self._context, self._who)
+                application: Application = await asyncio.to_thread(module.build)
                 self._application = application
             return self._application
 

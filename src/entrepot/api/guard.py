@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 from msgspec.structs import replace
 
 from entrepot.api.errors import CHALLENGE, WHO
-from entrepot.api.face import NOTES, PREFIX
+from entrepot.api.face import AUTHENTICATE, CONTEXT, NOTES, PREFIX
 from entrepot.api.paths import restore
 from entrepot.core.decide import decide, refusal
 from entrepot.core.identify import by_certificate
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
-from entrepot.core.policy import Policy
 from entrepot.core.repositories import unknown_name
 from entrepot.core.sign_in import Shown, authenticate_with
 from entrepot.domain.access import SCOPE_WORD, Action, Caller
@@ -32,6 +30,7 @@ from entrepot.domain.errors import (
 from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.audited import claim_of, entered, watch
+from entrepot.wire.context import Context
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
 from entrepot.wire.rates import limit_address, limit_caller
@@ -79,22 +78,22 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         return
     subject = _subject(connection)
     scope[CHALLENGE] = _challenge(needs, subject.resource)
-    state = connection.app.state
-    policy: Policy = state.context.registry.policy
-    request, limiter = Request(scope, cast("Receive", connection.receive)), state.context.limiter
+    context: Context = scope[CONTEXT]
+    policy = context.registry.policy
+    request, limiter = Request(scope, cast("Receive", connection.receive)), context.limiter
     if limiter is not None:
-        limit_address(state.context, limiter, request)
+        limit_address(context, limiter, request)
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
-    address, header = state.context.addresses.client(request), request.header(b"authorization")
-    proving = _find_caller(state, scope, handler.opt["path"], address)
-    caller = await watch(state.context, request, claim_of(header), proving)
-    caller = replace(caller, origin=state.context.addresses.origin(request, state.context.registry.clock.now()))
-    caller = by_certificate(state.context.registry, state.context.genuine, caller)
+    address, header = context.addresses.client(request), request.header(b"authorization")
+    proving = _find_caller(context, scope, handler.opt["path"], address)
+    caller = await watch(context, request, claim_of(header), proving)
+    caller = replace(caller, origin=context.addresses.origin(request, context.registry.clock.now()))
+    caller = by_certificate(context.registry, context.genuine, caller)
     if caller.is_fresh:
-        entered(state.context, request, caller)
+        entered(context, request, caller)
     if limiter is not None:
-        limit_caller(state.context, limiter, request, caller)
+        limit_caller(context, limiter, request, caller)
     scope[WHO] = caller
     needs = _or_other(policy.snapshot, caller, (needs, handler.opt["or_needs"]), subject)
     if caller.identity is not None:
@@ -103,17 +102,17 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         judge(policy.snapshot, caller, needs, subject)
     except (Unauthenticated, Denied, NameUnknown) as error:
         decision = decide(policy.snapshot, caller.identity, needs, subject.asked, caller.origin)
-        raise remember(state.context, caller, (needs, subject.asked), (error, decision.reasons)) from None
+        raise remember(context, caller, (needs, subject.asked), (error, decision.reasons)) from None
 
 
-async def _find_caller(state: State, scope: Scope, path: str, address: str) -> Caller:
+async def _find_caller(context: Context, scope: Scope, path: str, address: str) -> Caller:
     headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
     header, code = headers.get(b"authorization"), headers.get(ONE_TIME_CODE, b"").decode("latin-1")
     if header is not None and (code or path in ENROLMENT):
         return await authenticate_with(
-            state.context.registry, state.context.genuine, Shown(header, code, address, path in ENROLMENT)
+            context.registry, context.genuine, Shown(header, code, address, path in ENROLMENT)
         )
-    caller: Caller = await state.who(state.context, header, address)
+    caller: Caller = await scope[AUTHENTICATE](context, header, address)
     return caller
 
 

@@ -11,15 +11,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from entrepot.api.errors import WHO, explain
-from entrepot.api.face import PREFIX
+from entrepot.api.face import CONTEXT, PREFIX
 from entrepot.api.guard import scope_of
 from entrepot.api.paths import restore
+from entrepot.core.denials import DenialLog
 from entrepot.core.listing import Page
 from entrepot.core.registry import Registry
 from entrepot.core.teams import TeamName
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.names import LONGEST_NAMESPACE
+from entrepot.wire.context import Context
 from entrepot.wire.paging import render_link
 
 T = TypeVar("T")
@@ -117,8 +119,14 @@ def provide_team(organisation: InPath, team: InPath) -> TeamName:
 
 def provide_registry(request: AnyRequest) -> Registry:
     """The registry that verbs take."""
-    registry: Registry = request.app.state.context.registry
-    return registry
+    context: Context = scope_of(request)[CONTEXT]
+    return context.registry
+
+
+def provide_denials(request: AnyRequest) -> DenialLog:
+    """What this process refused and has not written yet."""
+    context: Context = scope_of(request)[CONTEXT]
+    return context.denials
 
 
 def provide_caller(request: AnyRequest) -> Caller:
@@ -128,6 +136,7 @@ def provide_caller(request: AnyRequest) -> Caller:
 
 
 TheRegistry = NamedDependency[Registry]
+TheDenials = NamedDependency[DenialLog]
 TheCaller = NamedDependency[Caller]
 Names = NamedDependency[Listing[str]]
 Ids = NamedDependency[Listing[int]]

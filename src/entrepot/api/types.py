@@ -36,7 +36,7 @@ def _described(pattern: str, longest: int, text: str) -> msgspec.Meta:
 Name = Annotated[
     str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a user, organisation or namespace.")
 ]
-Label = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a team or role.")]
+Label = Annotated[str, _described(NAMESPACE.pattern, LONGEST_NAMESPACE, "The name of a team, a role or a plan.")]
 Description = Annotated[
     str, _described("[^\\u0000-\\u001f\\u007f]*", LONGEST_DESCRIPTION, "What people should know of it, in one line.")
 ]

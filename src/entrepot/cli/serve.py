@@ -6,7 +6,6 @@ import os
 import pathlib
 import socket
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 
 from entrepot.cli.common import Config, Data, load_settings
 from entrepot.cli.listeners import Place, find_places, open_sockets, prepare
+from entrepot.cli.metrics_folder import open_metrics_folder
 from entrepot.cli.places import Lease, raise_open_files, require_local_folder
 from entrepot.lifeline import die_with_parent
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
@@ -45,8 +45,8 @@ def serve(
     lease = Lease(settings.data_path)
     lease.acquire()
     try:
-        with tempfile.TemporaryDirectory(prefix="entrepot-metrics-") as metrics:
-            code = _serve(settings, (sockets, lease), config, pathlib.Path(metrics))
+        with open_metrics_folder() as metrics:
+            code = _serve(settings, (sockets, lease), config, metrics)
     finally:
         lease.release()
     sys.exit(code)

@@ -16,7 +16,7 @@ import msgspec
 from entrepot import __version__
 from entrepot.core.audit_log import AuditLog
 from entrepot.core.registry import Registry
-from entrepot.domain.audit import NOBODY, REGISTRY, STARTED, Category, Head, Linked, Record, link, new_record
+from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Linked, Record, link, new_record
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.domain.policy import AccountPolicy
@@ -83,7 +83,7 @@ async def _begin(tx: Tx, head: Head | None, broken: Head | None, now: int) -> He
         "after": [broken.chain, broken.sequence, broken.hash] if broken else None,
         "root": [root.number, root.hash] if root else None,
     }
-    first = new_record(Category.AUDIT, STARTED, now, (REGISTRY, NOBODY))
+    first = new_record(Category.AUDIT, STARTED, now, (REGISTRY, SYSTEM))
     first = msgspec.structs.replace(first, detail=render_json(detail).decode())
     new, previous = link(Head(secrets.token_hex(8)), first)
     await audit_records.add_linked(tx, [(first, new, previous)])

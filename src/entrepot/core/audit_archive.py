@@ -12,7 +12,7 @@ import msgspec
 from entrepot.core.audit import flush_audit
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD
-from entrepot.domain.audit import DAY, NOBODY, REGISTRY, Category, Linked, Run, new_record, runs_of
+from entrepot.domain.audit import DAY, REGISTRY, SYSTEM, Category, Linked, Run, new_record, runs_of
 from entrepot.domain.errors import BlobUnknown, Conflict, Unavailable
 from entrepot.domain.json import render_json
 from entrepot.metadata import audit_records, audit_segments, jobs
@@ -137,7 +137,7 @@ async def _expire(registry: Registry, before: int) -> None:
 async def _remove(tx: Tx, registry: Registry, row: SegmentRow) -> None:
     now = registry.clock.now()
     detail = {"segment": row.id, "day": row.new.day, "records": row.new.records}
-    removal = new_record(Category.AUDIT, REMOVED, now, (REGISTRY, NOBODY), str(row.id))
+    removal = new_record(Category.AUDIT, REMOVED, now, (REGISTRY, SYSTEM), str(row.id))
     await audit_segments.set_removed(tx, row.id, now)
     await audit_records.add_record(tx, msgspec.structs.replace(removal, detail=render_json(detail).decode()))
     keys = [key for key, _ in _pieces_of(row)]

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from entrepot.domain.audit import OTHERS, Category, Head, Record
+from entrepot.domain.audit import OTHERS, REGISTRY, SYSTEM, Category, Head, Record
 
 SECOND: Final = 1_000_000
 FOLD_SECONDS: Final = 10
@@ -149,11 +149,11 @@ class AuditLog:
             now,
             Category.AUDIT,
             "gap",
-            "registry",
+            REGISTRY,
             0,
             "",
             "",
-            "",
+            SYSTEM.method,
             is_allowed=True,
             reasons=(),
             count=count,

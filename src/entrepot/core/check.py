@@ -1,73 +1,93 @@
-"""Checking that what is named is there: beside a live server, by pages, in bounded memory.
+"""Checking that what is named is there, and whole: beside a live server, by pages, in bounded memory; and mending it.
 
 What a shallow check finds it reports. A deep one also reads every byte, and takes blobs whose bytes are not
 what their digest says out of service (quarantine), so that nobody is served them and a new push heals them.
+A repair looks for the right bytes elsewhere: in files that nothing names, then in the sources it is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final, Literal, TypeVar
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal
 
 import msgspec
 
+from entrepot.core.heal import Remedy, find_remedy, heal
+from entrepot.core.judge import BlobKind, Judged, Pace, judge
+from entrepot.core.orphans import Keys, Orphans, find_orphans
+from entrepot.core.pages import pages
 from entrepot.core.registry import Registry
-from entrepot.domain.digests import Digest, digest_of, new_hash
-from entrepot.domain.errors import (
-    BlobUnknown,
-    Damaged,
-    ManifestInvalid,
-    Unavailable,
-)
-from entrepot.domain.events import Event
+from entrepot.domain.digests import Digest, digest_of
+from entrepot.domain.errors import ManifestInvalid
 from entrepot.domain.manifest import parse_manifest
-from entrepot.metadata import audit, audit_segments, blobs, events, repositories
-from entrepot.metadata.audit import AuditedBlob, AuditedMember
+from entrepot.metadata import audit, integrity, repositories
+from entrepot.metadata.audit import AuditedMember
+from entrepot.metadata.integrity import DueBlob
 from entrepot.ports.database import Tx
-from entrepot.ports.store import ListsKeys
+from entrepot.ports.source import Source
 
-PAGE: Final = 500
 MOST_LISTED: Final = 10_000
+MOST_TAGS: Final = 100
 HOMES: Final = 5
 ACTOR: Final = "entrepot check"
 
-Kind = Literal[
-    "tag.dangling",
-    "member.dangling",
-    "manifest.incomplete",
-    "manifest.damaged",
-    "blob.unlocated",
-    "blob.missing",
-    "blob.short",
-    "blob.damaged",
-    "blob.unreadable",
-]
+Kind = Literal["tag.dangling", "member.dangling", "manifest.incomplete", "manifest.damaged"] | BlobKind
 Notice = Callable[[str, int], None]
-K = TypeVar("K")
-R = TypeVar("R")
-Query = Callable[[Tx, K, int], Coroutine[Any, Any, list[R]]]
+
+
+class How(msgspec.Struct, frozen=True):
+    """What to look at and what to do about it.
+
+    `share` of the blobs and manifests is read whole: 0 none, 1 all. Of them only those are that were verified before
+    `verified_before` (microseconds). `at_once` blobs are looked at together. `only` names the subjects of an earlier
+    report: nothing else is looked at, changed or deleted. `sources` may have the bytes of what is broken.
+    """
+
+    share: float = 0.0
+    verified_before: int | None = None
+    at_once: int = 4
+    is_repair: bool = False
+    only: frozenset[str] | None = None
+    sources: Sequence[Source] = ()
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether everything is read whole, unless it was a short while ago."""
+        return self.share >= 1
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something named that is not there, or not as it was pushed. `repositories` are some of those that know it."""
+    """Something named that is not there, or not as it was pushed.
+
+    `repositories` are some of those that know it, `tags` those that cannot be pulled whole, 100 at most. `remedy` is
+    where its bytes seem to be; `refusals` say why they are not to be had elsewhere.
+    """
 
     kind: Kind
     subject: str
     problem: str
     repositories: list[str] = []
     quarantined: bool = False
+    tags: list[str] = []
+    remedy: str = ""
+    refusals: list[str] = []
 
 
-class Keys(msgspec.Struct):
-    """What lies in the store, by who names it: information, since bytes without a name harm nobody."""
+class Repaired(msgspec.Struct, frozen=True):
+    """A blob whose bytes were taken from elsewhere; what was wrong with it, and where they were."""
 
-    held: int = 0
-    uploading: int = 0
-    unreferenced: int = 0
+    subject: str
+    kind: Kind
+    source: str
 
 
 class Report(msgspec.Struct):
-    """What a check saw. `findings` beyond the first 10,000 are only counted."""
+    """What a check saw. `findings` and `repaired` beyond the first 10,000 are only counted.
+
+    `found` is what is still wrong, `mended` what a repair has put right; `blobs_read` were read whole.
+    """
 
     is_deep: bool
     tags: int = 0
@@ -75,10 +95,15 @@ class Report(msgspec.Struct):
     manifests: int = 0
     blobs: int = 0
     blob_bytes: int = 0
+    blobs_read: int = 0
+    bytes_read: int = 0
     found: int = 0
+    mended: int = 0
     findings: list[Finding] = msgspec.field(default_factory=list)
+    repaired: list[Repaired] = msgspec.field(default_factory=list)
     healed: list[str] = msgspec.field(default_factory=list)
     keys: Keys | None = None
+    removable: list[str] = msgspec.field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
         """Note a finding."""
@@ -86,19 +111,32 @@ class Report(msgspec.Struct):
         if len(self.findings) < MOST_LISTED:
             self.findings.append(finding)
 
+    def add_repaired(self, repaired: Repaired) -> None:
+        """Note what was put right."""
+        self.mended += 1
+        if len(self.repaired) < MOST_LISTED:
+            self.repaired.append(repaired)
 
-async def check(registry: Registry, *, is_deep: bool, notice: Notice) -> Report:
+
+async def check(registry: Registry, how: How, notice: Notice) -> Report:
     """Look at everything that is named; `notice` hears of ("bytes", n) read and ("blobs", n) looked at.
 
-    Raises Unavailable when the database cannot be reached.
+    Raises Unavailable when the database cannot be reached, StorageFull when a repair finds no room.
     """
-    report = Report(is_deep)
-    await _check_tags(registry, report)
-    await _check_members(registry, report)
-    await _check_manifests(registry, report)
-    await _check_blobs(registry, report, notice)
-    if registry.abilities.keys is not None:
-        report.keys = await _count_keys(registry, registry.abilities.keys)
+    report = Report(how.is_deep)
+    if how.only is None:
+        await _check_tags(registry, report)
+        await _check_members(registry, report)
+        await _check_manifests(registry, report, how)
+    stored = registry.abilities.stored
+    orphans = await find_orphans(registry, stored) if stored is not None else None
+    await _Blobs(registry, report, how, (notice, orphans)).check()
+    if orphans is not None:
+        if how.is_repair:
+            await orphans.remove(ACTOR, how.only)
+        else:
+            report.removable = orphans.list_removable(MOST_LISTED)
+        report.keys = orphans.keys
     return report
 
 
@@ -108,7 +146,7 @@ async def total_bytes(registry: Registry) -> int:
 
 
 async def _check_tags(registry: Registry, report: Report) -> None:
-    async for page in _pages(registry, audit.list_tags, (0, ""), lambda tag: (tag.repository, tag.name)):
+    async for page in pages(registry, audit.list_tags, (0, ""), lambda tag: (tag.repository, tag.name)):
         report.tags += len(page)
         for tag in page:
             if not tag.has_manifest or not tag.has_member:
@@ -119,7 +157,7 @@ async def _check_tags(registry: Registry, report: Report) -> None:
 
 async def _check_members(registry: Registry, report: Report) -> None:
     start = (0, "", "")
-    async for page in _pages(registry, audit.list_members, start, lambda row: (row.repository, row.digest, row.kind)):
+    async for page in pages(registry, audit.list_members, start, lambda row: (row.repository, row.digest, row.kind)):
         report.members += len(page)
         for member in page:
             subject = f"{member.repository_name}@{member.digest}"
@@ -148,10 +186,12 @@ async def _missing(registry: Registry, member: AuditedMember) -> list[str]:
     return [child for child in unknown if child in needed]
 
 
-async def _check_manifests(registry: Registry, report: Report) -> None:
-    async for page in _pages(registry, audit.list_manifests, "", str):
+async def _check_manifests(registry: Registry, report: Report, how: How) -> None:
+    async for page in pages(registry, audit.list_manifests, "", str):
         report.manifests += len(page)
-        for digest in page if report.is_deep else ():
+        for digest in page:
+            if not _is_chosen(how.share):
+                continue
             problem = await _prove_manifest(registry, Digest(digest))
             if problem:
                 report.add(Finding("manifest.damaged", digest, problem, await _homes(registry, Digest(digest))))
@@ -175,158 +215,90 @@ async def _prove_manifest(registry: Registry, digest: Digest) -> str:
     return f"the graph lacks its edges to {', '.join(lost)}" if lost else ""
 
 
-async def _check_blobs(registry: Registry, report: Report, notice: Notice) -> None:
-    async for page in _pages(registry, blobs.list_blobs, "", lambda row: str(row[0])):
-        for digest, size, _ in page:
-            report.blobs += 1
-            report.blob_bytes += size
-            await _check_blob(registry, report, digest, notice)
-            notice("blobs", 1)
+def _is_chosen(share: float) -> bool:
+    return share >= 1 or random.random() < share  # noqa: S311 - which ones are looked at is no secret
 
 
-async def _check_blob(registry: Registry, report: Report, digest: Digest, notice: Notice) -> None:
-    """Judge a blob as it is; one that was healed, moved or collected while it was read is judged again."""
-    while blob := await registry.database.read(lambda tx: audit.find_blob(tx, digest)):
-        kind, problem = await _examine(registry, digest, blob, notice if report.is_deep else None)
-        if kind is None and blob.is_good:
+class _Blobs:
+    """The walk over all blobs, several at once; memory is that of a page."""
+
+    def __init__(self, registry: Registry, report: Report, how: How, rest: tuple[Notice, Orphans | None]) -> None:
+        self._registry = registry
+        self._report = report
+        self._how = how
+        self._notice, orphans = rest
+        self._sources = [*([orphans] if orphans is not None else []), *how.sources]
+        self._verified: list[Digest] = []
+
+    async def check(self) -> None:
+        """Look at each blob, and mend what is broken if that is wanted."""
+        if self._how.only is not None:
+            await self._check_page([DueBlob(Digest(each), 0, 0) for each in sorted(self._how.only) if ":" in each])
             return
-        is_certain = report.is_deep and kind != "blob.unreadable"
-        if not await _settle_state(registry, digest, blob, problem if is_certain else None):
-            continue
-        if kind is None and is_certain:
-            report.healed.append(digest)
+        async for page in pages(self._registry, integrity.list_blobs_by_digest, "", lambda row: str(row.digest)):
+            await self._check_page(page)
+
+    async def _check_page(self, page: list[DueBlob]) -> None:
+        turns = iter(page)
+        workers = [asyncio.ensure_future(self._take_turns(turns)) for _ in range(self._how.at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await self._note_verified()
+
+    async def _take_turns(self, turns: Iterator[DueBlob]) -> None:
+        for blob in turns:
+            await self._check_blob(blob)
+            self._notice("blobs", 1)
+
+    async def _check_blob(self, blob: DueBlob) -> None:
+        report, how = self._report, self._how
+        is_due = how.verified_before is None or blob.verified_at < how.verified_before
+        pace: Pace | None = self._pace if is_due and _is_chosen(how.share) else None
+        while judged := await judge(self._registry, blob.digest, ACTOR, pace):
+            if judged.kind is None or await self._treat(blob.digest, judged.kind, judged):
+                break
+        if judged is None:
             return
-        if kind is None:
-            kind, problem = "blob.damaged", "found damaged before and not served since; push its bytes again to heal it"
-        homes = await _homes(registry, digest)
-        report.add(Finding(kind, digest, problem, homes, quarantined=is_certain or not blob.is_good))
-        return
+        report.blobs += 1
+        report.blob_bytes += judged.blob.size
+        report.blobs_read += pace is not None
+        if judged.kind is None and pace is not None:
+            self._verified.append(blob.digest)
+        if judged.is_revived:
+            report.healed.append(blob.digest)
 
-
-async def _examine(
-    registry: Registry, digest: Digest, blob: AuditedBlob, notice: Notice | None
-) -> tuple[Kind | None, str]:
-    if not blob.pieces:
-        return "blob.unlocated", "nothing says where its bytes lie"
-    held = sum(piece.size for piece in blob.pieces)
-    if held != blob.size:
-        return "blob.short", f"its locations hold {held} bytes of {blob.size}"
-    return await _read(registry, digest, blob, notice)
-
-
-async def _read(
-    registry: Registry, digest: Digest, blob: AuditedBlob, notice: Notice | None
-) -> tuple[Kind | None, str]:
-    try:
-        if notice is None:
-            await _touch(registry, blob)
-            return None, ""
-        found = await _hash(registry, blob, digest.algorithm, notice)
-    except Damaged as error:
-        return "blob.short", f"{error.message}: {_places(blob)}"
-    except BlobUnknown as error:
-        return "blob.missing", f"{error.message}: {_places(blob)}"
-    except Unavailable as error:
-        return "blob.unreadable", f"{error.message} ({error.detail.get('reason', '')}): {_places(blob)}"
-    return (None, "") if found == digest else ("blob.damaged", f"its bytes have the digest {found}: {_places(blob)}")
-
-
-async def _touch(registry: Registry, blob: AuditedBlob) -> None:
-    for piece in blob.pieces:
-        async for _ in registry.store.read(piece.key, max(0, piece.size - 1), piece.size):
-            pass
-
-
-async def _hash(registry: Registry, blob: AuditedBlob, algorithm: str, notice: Notice) -> Digest:
-    state = new_hash(algorithm)
-    for piece in blob.pieces:
-        async for chunk in registry.store.read(piece.key, 0, piece.size):
-            state.update(chunk)
-            notice("bytes", len(chunk))
-    return Digest(f"{algorithm}:{state.hexdigest()}")
-
-
-async def _settle_state(registry: Registry, digest: Digest, blob: AuditedBlob, problem: str | None) -> bool:
-    """Put down what was found, if the blob is still the one that was read; whether it is.
-
-    None for `problem` changes nothing, an empty one puts a blob back into service.
-    """
-    now = registry.clock.now()
-
-    async def record(tx: Tx) -> bool:
-        if await audit.find_blob(tx, digest) != blob:
-            return False
-        if problem and blob.is_good:
-            await blobs.set_damaged(tx, digest)
-            await events.add_event(tx, Event("blob.damaged", ACTOR, digest, {"problem": problem}), now)
-        elif problem == "" and not blob.is_good:
-            await blobs.replace_locations(tx, digest, blob.pieces)
-            await events.add_event(tx, Event("blob.healed", ACTOR, digest), now)
+    async def _treat(self, digest: Digest, kind: Kind, judged: Judged) -> bool:
+        """Mend what is broken, or tell of it; False where somebody has changed it meanwhile: it is judged again."""
+        remedy = Remedy()
+        if self._how.is_repair:
+            remedy = await heal(self._registry, (digest, ACTOR), judged.blob, self._sources)
+            if remedy.source:
+                if remedy.is_done:
+                    self._report.add_repaired(Repaired(digest, kind, remedy.source))
+                return remedy.is_done
+        elif self._sources:
+            remedy = await find_remedy(self._registry, digest, judged.blob, self._sources)
+        tags = await self._registry.database.read(lambda tx: integrity.list_broken_tags(tx, digest, MOST_TAGS))
+        homes = await _homes(self._registry, digest)
+        # That no file without a name has them is the usual case.
+        refusals = [each for each in remedy.refusals if not each.startswith(Orphans.name)]
+        self._report.add(Finding(kind, digest, judged.problem, homes, judged.is_aside, tags, remedy.source, refusals))
         return True
 
-    if problem is None:
-        return await registry.database.read(lambda tx: audit.find_blob(tx, digest)) == blob
-    return await registry.database.transact(record)
+    async def _pace(self, amount: int) -> None:
+        self._report.bytes_read += amount
+        self._notice("bytes", amount)
 
-
-def _places(blob: AuditedBlob) -> str:
-    return ", ".join(piece.key for piece in blob.pieces)
+    async def _note_verified(self) -> None:
+        # So that a check that was broken off goes on where it was, and the scrub does not read the same again.
+        verified, self._verified = self._verified, []
+        if verified:
+            now = self._registry.clock.now()
+            await self._registry.database.transact(lambda tx: integrity.set_verified(tx, verified, now))
 
 
 async def _homes(registry: Registry, digest: Digest) -> list[str]:
     return await registry.database.read(lambda tx: repositories.find_home(tx, digest, HOMES))
-
-
-async def _count_keys(registry: Registry, store: ListsKeys) -> Keys:
-    """Sort what the store holds into named, being uploaded, and named by nobody.
-
-    Names are read before the listing and, for what seems to have none, once more after it: what a push wrote
-    and named meanwhile is not counted as left over. Of a name only its hash is held in memory.
-    """
-    named: set[int] = set()
-    async for page in _named_keys(registry):
-        named.update(hash(key) for key in page)
-    counts = Keys()
-    nameless: set[str] = set()
-    async for key in store.keys():
-        counts.held += 1
-        if hash(key) not in named:
-            nameless.add(key)
-    del named
-    uploads = await _list_uploads(registry) if nameless else set()
-    if nameless:
-        async for page in _named_keys(registry):
-            nameless.difference_update(page)
-    counts.uploading = sum(_prefix(key) in uploads for key in nameless)
-    counts.unreferenced = len(nameless) - counts.uploading
-    return counts
-
-
-def _prefix(key: str) -> str:
-    return key.rpartition("/")[2].partition(".")[0]
-
-
-async def _list_uploads(registry: Registry) -> set[str]:
-    return {upload async for page in _pages(registry, audit.list_uploads, "", str) for upload in page}
-
-
-async def _named_keys(registry: Registry) -> AsyncIterator[list[str]]:
-    for query in (audit.list_location_keys, audit.list_segment_keys):
-        async for rows in _pages(registry, query, ("", -1), lambda row: (row[0], row[1])):
-            yield [row[2] for row in rows]
-    async for parts in _pages(registry, audit_segments.list_segment_pieces, 0, lambda part: part[0]):
-        yield [key for _, pieces in parts for key, _ in msgspec.json.decode(pieces, type=list[tuple[str, int]])]
-    async for jobs in _pages(registry, audit.list_discards, 0, lambda job: job[0]):
-        for _, payload in jobs:
-            yield msgspec.json.decode(payload, type=list[str])
-
-
-async def _pages(registry: Registry, query: Query[K, R], start: K, key: Callable[[R], K]) -> AsyncIterator[list[R]]:
-    after = start
-
-    async def look(tx: Tx) -> list[R]:
-        return await query(tx, after, PAGE)
-
-    while page := await registry.database.read(look):
-        yield page
-        after = key(page[-1])

@@ -19,6 +19,7 @@ from entrepot.core.accounts import require_admin
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD
 from entrepot.domain.access import Caller
+from entrepot.domain.audit import REGISTRY, SYSTEM
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
@@ -206,7 +207,7 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, now: int) -> Collec
         if not await collect.list_homes(tx, pin.digest, "manifest", 1):
             await collect.remove_manifest(tx, pin.digest)
         name = await collect.find_repository_name(tx, pin.repository)
-        await events.add_event(tx, Event("manifest.collected", "registry", name, {"digest": pin.digest}), now)
+        await events.add_event(tx, Event("manifest.collected", REGISTRY, name, {"digest": pin.digest}), now, SYSTEM)
         total += Collected(manifests=1)
     if "blob" in kinds:
         freed = 0

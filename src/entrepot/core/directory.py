@@ -14,6 +14,7 @@ import msgspec
 from entrepot.core.accounts import require_free
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Identity
+from entrepot.domain.audit import SYSTEM
 from entrepot.domain.directory import LDAP, Group, Person
 from entrepot.domain.errors import AlreadyExists, Denied, NameInvalid, TooMany, Unavailable
 from entrepot.domain.events import Event
@@ -51,12 +52,15 @@ def find_directory(registry: Registry, account: AccountRow | None, name: str) ->
     return None if is_ours or "$" in name or "\0" in name else registry.directory
 
 
-async def prove(registry: Registry, where: Directory, name: str, password: str) -> Identity | None:
+async def prove(
+    registry: Registry, where: Directory, pair: tuple[str, str], before: AccountRow | None
+) -> tuple[Identity, int] | None:
     """The identity of a name and password of the directory, its account made or brought up to date; None if not theirs.
 
-    Raises Unavailable while the directory is away, and Denied for somebody who cannot have an account here.
+    With it since when its credentials are good, as `before` said it, the account before the directory was asked. Raises
+    Unavailable while the directory is away, and Denied for somebody who cannot have an account here.
     """
-    person = await where.log_in(name, password)
+    person = await where.log_in(*pair)
     if person is None or person.is_disabled:
         return None
     linked = await registry.database.read(lambda tx: _find_settled(tx, person))
@@ -64,7 +68,8 @@ async def prove(registry: Registry, where: Directory, name: str, password: str) 
         linked = await _settle(registry, person)
     if linked.is_disabled:
         raise Denied("the directory knows you, and your account here is disabled", user=person.name)
-    return Identity(linked.id, linked.name)
+    known = before if before is not None and before.id == linked.id else linked
+    return Identity(linked.id, linked.name), known.credentials_since
 
 
 async def require_not_theirs(registry: Registry, name: str) -> None:
@@ -151,7 +156,7 @@ async def _make(tx: Tx, person: Person, now: int, *, may_make: bool) -> LinkedRo
         ) from None
     number = await directory.add_linked(tx, person.name, person.id, now)
     await _note(tx, Event("user.created", ACTOR, person.name, {"administrator": False, "source": LDAP}), now)
-    return LinkedRow(number, person.name, person.id, is_disabled=False, gone_at=None)
+    return LinkedRow(number, person.name, person.id, is_disabled=False, gone_at=None, credentials_since=now)
 
 
 def _is_same(row: LinkedRow, person: Person) -> bool:
@@ -225,4 +230,4 @@ async def _apply(tx: Tx, row: LinkedRow, change: _Change, now: int, source: str 
 
 async def _note(tx: Tx, event: Event, now: int) -> None:
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, event, now)
+    await events.add_event(tx, event, now, SYSTEM)

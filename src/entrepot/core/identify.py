@@ -204,12 +204,15 @@ async def log_in(registry: Registry, cache: tokens.GenuineCache, name: str, pass
 
 async def _prove(registry: Registry, name: str, password: str) -> Caller:
     # No database holds a NUL in a text, and PostgreSQL refuses to be asked for one.
-    account = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name))
+    # Directories take names in any letters, and have the account of the small ones.
+    known = None if "\0" in name else await registry.database.read(lambda tx: accounts.find_account(tx, name.lower()))
+    account = known if known is not None and known.name == name else None
     where = find_directory(registry, account, name)
     if where is not None:
-        identity = await prove(registry, where, name, password)
-        if identity is not None:
-            return Caller(identity, None, method=BY_DIRECTORY, is_fresh=True)
+        proved = await prove(registry, where, (name, password), known)
+        if proved is not None:
+            identity, since = proved
+            return Caller(identity, None, method=BY_DIRECTORY, is_fresh=True, since=since)
         # Costs here what a wrong password of a local account does.
         account = None
     is_right = await registry.hasher.verify(account.password_hash if account else "", password)

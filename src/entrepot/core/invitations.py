@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from entrepot.core.changes import account_of, note, require_admitted
-from entrepot.core.decide import require
+from entrepot.core.decide import decide, require
 from entrepot.core.listing import Page, cut
 from entrepot.core.organisations import admit, get_organisation_row, get_user
 from entrepot.core.registry import DAY, Registry
-from entrepot.domain.access import Action, Caller
+from entrepot.domain.access import LOCAL, Action, Caller, Identity
 from entrepot.domain.errors import Conflict, InvitationUnknown
 from entrepot.domain.events import Event
 from entrepot.domain.policy import Membership
-from entrepot.metadata import invitations, organisations
+from entrepot.metadata import accounts, invitations, organisations
 from entrepot.metadata.invitations import InvitationRow, NewInvitationRow
 from entrepot.metadata.organisations import MemberRow
 from entrepot.ports.database import Tx
@@ -88,6 +88,12 @@ async def withdraw(registry: Registry, caller: Caller, organisation: str, user: 
 async def accept(registry: Registry, caller: Caller, organisation: str) -> MemberRow:
     """Join, as what one was invited as. Raises InvitationUnknown, InsufficientScope."""
     require_admitted(caller, Action.ORGANISATION_READ, organisation)
+    found = await registry.database.read(lambda tx: _get(tx, organisation, account_of(caller), registry.clock.now()))
+    if not await may_still_invite(registry, found.invited_by, found.invited_at, organisation):
+        raise InvitationUnknown(
+            "whoever invited you may not invite anybody any more; ask an owner for another invitation",
+            organisation=organisation,
+        )
     act = registry.act(caller)
 
     async def record(tx: Tx) -> MemberRow:
@@ -116,6 +122,24 @@ async def decline(registry: Registry, caller: Caller, organisation: str) -> None
 
     await registry.database.transact(record)
     await registry.policy.refresh()
+
+
+async def may_still_invite(registry: Registry, inviter: str, invited_at: int, organisation: str) -> bool:
+    """Whether whoever invited somebody might still do it: an invitation ends with the right to invite.
+
+    Without an organisation it is one to the registry.
+    """
+    if inviter.startswith(f"{LOCAL}:"):
+        # Whoever has the files of the machine, which is no account.
+        return True
+    await registry.policy.refresh()
+    account = await registry.database.read(lambda tx: accounts.find_account(tx, inviter))
+    if account is None or account.created_at > invited_at:
+        # Gone, and the name perhaps somebody else's by now.
+        return False
+    action = Action.ORGANISATION_ADMIN if organisation else Action.ADMIN
+    identity = Identity(account.id, account.name)
+    return decide(registry.policy.snapshot, identity, action, organisation).allowed
 
 
 async def _get(tx: Tx, organisation: str, account: int, now: int) -> InvitationRow:

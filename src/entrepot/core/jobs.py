@@ -21,6 +21,7 @@ from entrepot.core.join import join_pieces
 from entrepot.core.letters import send_letter
 from entrepot.core.locked import expire_attempts
 from entrepot.core.mailing import SEND, forget_mail
+from entrepot.core.pulls import expire_windows
 from entrepot.core.rates import expire_rates
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sessions import forget_sessions
@@ -134,10 +135,11 @@ async def forget_old_sessions(registry: Registry, payload: str) -> None:
 
 
 async def forget_attempts(registry: Registry, payload: str) -> None:
-    """Forget wrong passwords of long ago, and who is near no rate limit any more."""
+    """Forget wrong passwords of long ago, who is near no rate limit any more, and windows of pulls that are over."""
     del payload
     await expire_attempts(registry)
     await expire_rates(registry)
+    await expire_windows(registry)
 
 
 async def seal_audit(registry: Registry, payload: str) -> None:

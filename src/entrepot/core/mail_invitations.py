@@ -8,17 +8,17 @@ import msgspec
 
 from entrepot.core.accounts import require_admin
 from entrepot.core.changes import note
-from entrepot.core.decide import decide, require
-from entrepot.core.invitations import INVITATION_DAYS
+from entrepot.core.decide import require
+from entrepot.core.invitations import INVITATION_DAYS, may_still_invite
 from entrepot.core.mailing import Order, count_known, order_mail, require_mail
 from entrepot.core.organisations import get_organisation_row
 from entrepot.core.registry import DAY, Registry
-from entrepot.domain.access import Action, Caller, Identity
+from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import Conflict, Denied, InvitationUnknown
 from entrepot.domain.events import Event
 from entrepot.domain.mail import fold_address, make_mail_code, parse_address
 from entrepot.domain.policy import Membership
-from entrepot.metadata import accounts, mail_codes
+from entrepot.metadata import mail_codes
 from entrepot.metadata.mail_codes import CodeRow
 from entrepot.ports.database import Tx
 
@@ -95,14 +95,7 @@ async def withdraw_mail(registry: Registry, caller: Caller, number: str) -> None
 
 async def is_entitled(registry: Registry, row: CodeRow) -> bool:
     """Whether whoever sent an invitation might still send it: it ends with the right to invite."""
-    await registry.policy.refresh()
-    inviter = await registry.database.read(lambda tx: accounts.find_account(tx, row.created_by))
-    if inviter is None or inviter.created_at > row.created_at:
-        # Gone, and the name perhaps somebody else's by now.
-        return False
-    organisation = row.subject.partition(" ")[0]
-    action = Action.ORGANISATION_ADMIN if organisation else Action.ADMIN
-    return decide(registry.policy.snapshot, Identity(inviter.id, inviter.name), action, organisation).allowed
+    return await may_still_invite(registry, row.created_by, row.created_at, row.subject.partition(" ")[0])
 
 
 def _require_keeper(registry: Registry, caller: Caller, organisation: str) -> None:

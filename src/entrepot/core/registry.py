@@ -11,6 +11,7 @@ from entrepot.core.audit_key import AuditKey
 from entrepot.core.audit_log import AuditLog
 from entrepot.core.lockouts import Lockouts
 from entrepot.core.policy import Policy
+from entrepot.core.pull_meter import PullMeter
 from entrepot.core.trust import Trust
 from entrepot.domain.access import MAIN, Caller
 from entrepot.domain.audit import By
@@ -45,6 +46,8 @@ class Rules(msgspec.Struct, frozen=True):
     trash_days: int = 7
     discard_seconds: int = 60
     grace_seconds: int = 3600
+    scrub_bytes_per_second: int = 10 << 20
+    scrub_days: int = 30
     create_accounts: bool = True
     private_addresses: bool = False
     require_totp: Literal["off", "administrators", "everyone"] = "off"
@@ -82,6 +85,7 @@ class Registry:
     trust: Trust = field(default_factory=Trust)
     mail: Mail | None = None
     lockouts: Lockouts = field(default_factory=Lockouts)
+    pulls: PullMeter = field(default_factory=PullMeter)
     audit: AuditLog = field(default_factory=AuditLog)
     audit_key: AuditKey = field(default_factory=AuditKey)
     abilities: Abilities = field(init=False)

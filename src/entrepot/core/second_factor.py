@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from entrepot.core.registry import SECOND, Rules
-from entrepot.domain.audit import NOBODY, By
+from entrepot.domain.audit import By
 from entrepot.domain.errors import CodeNeeded, EnrolmentNeeded
 from entrepot.domain.events import Event
 from entrepot.domain.totp import CODE, find_step, fold_code
@@ -96,7 +96,7 @@ async def spend(tx: Tx, token_key: bytes, row: TotpRow, code: str, now: int) -> 
     return "wrong"
 
 
-async def note_recovered(tx: Tx, account: tuple[int, str], now: int, by: By = NOBODY) -> None:
+async def note_recovered(tx: Tx, account: tuple[int, str], now: int, by: By) -> None:
     """Remember that an account (its id and name) has used a recovery code up, and how many it has left."""
     number, name = account
     left = await totp.count_recovery_codes(tx, number)

@@ -13,6 +13,7 @@ from entrepot.core.registry import Registry
 from entrepot.core.second_factor import Verdict, note_recovered, require_right, spend
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import Caller, Identity
+from entrepot.domain.audit import By
 from entrepot.domain.errors import CodeNeeded, EnrolmentNeeded
 from entrepot.domain.names import FEDERATED
 from entrepot.domain.secrets import is_secret
@@ -53,7 +54,7 @@ async def sign_in(registry: Registry, cache: GenuineCache, typed: Typed) -> Call
         if not typed.code:
             raise
         since = error.since
-    identity = await _spend(registry, typed.name, typed.code, since)
+    identity = await _spend(registry, typed, since)
     await settle(registry, typed.name, typed.address)
     return Caller(identity, None, method=BY_CODE, is_fresh=True, since=since)
 
@@ -77,18 +78,19 @@ async def authenticate_with(registry: Registry, cache: GenuineCache, shown: Show
     return Caller(identity, None, method=BY_PASSWORD, is_fresh=True, since=since)
 
 
-async def _spend(registry: Registry, name: str, code: str, since: int) -> Identity:
+async def _spend(registry: Registry, typed: Typed, since: int) -> Identity:
     now, key = registry.clock.now(), registry.policy.token_key
 
     async def record(tx: Tx) -> tuple[Identity, Verdict]:
-        identity = await _identity(tx, name, since)
+        identity = await _identity(tx, typed.name, since)
         row = await totp.find_totp(tx, identity.account)
         if row is None or row.confirmed_at is None:
             # Switched off this very moment.
             return identity, "right"
-        verdict = await spend(tx, key, row, code, now)
+        verdict = await spend(tx, key, row, typed.code, now)
         if verdict == "recovered":
-            await note_recovered(tx, (identity.account, name), now)
+            by = By(identity.account, typed.address, BY_CODE)
+            await note_recovered(tx, (identity.account, typed.name), now, by)
         return identity, verdict
 
     identity, verdict = await registry.database.transact(record)

@@ -15,7 +15,7 @@ from entrepot.core.registry import SECOND, Registry
 from entrepot.core.sealed import seal, unseal
 from entrepot.core.sessions import HOUR
 from entrepot.core.sign_on import REFRESH, believe, follow_groups, linked_row, lose_account, open_secret
-from entrepot.domain.audit import NOBODY
+from entrepot.domain.audit import SYSTEM
 from entrepot.domain.errors import Denied, Unauthenticated, Unavailable
 from entrepot.domain.sign_on import Claimed, Provider, require_allowed
 from entrepot.metadata import policy, sessions, sign_on
@@ -113,7 +113,7 @@ async def _lose(registry: Registry, provider: Provider, link: LinkRow, reason: s
             return
         await set_memberships(tx, linked_row(link), (), provider.source, now)
         await sessions.remove_sessions_by(tx, link.account, provider.id)
-        await lose_account(tx, link, (provider.source, NOBODY), reason, now)
+        await lose_account(tx, link, (provider.source, SYSTEM), reason, now)
         await policy.bump_policy_version(tx)
 
     await registry.database.transact(record)

@@ -18,6 +18,7 @@ from entrepot.core.accounts import require_admin
 from entrepot.core.keyring import HALF, encode
 from entrepot.core.registry import DAY, SECOND, Act, Registry, Rules
 from entrepot.domain.access import ANONYMOUS, Caller
+from entrepot.domain.audit import SYSTEM, By
 from entrepot.domain.events import Event
 from entrepot.domain.json import render_json
 from entrepot.metadata import events, policy, signing_keys
@@ -70,7 +71,7 @@ async def rotate(registry: Registry, caller: Caller, *, is_revoking: bool) -> Ke
             await _revoke(tx, act, live)
         elif live and live[-1].signs_from > act.now:
             return await _hasten(tx, act, live)
-        await _add(tx, act.actor, made, act)
+        await _add(tx, (act.actor, act.by), made, act)
         return _view([*([] if is_revoking else live), made], made, act.now)
 
     view = await registry.database.transact(record)
@@ -89,10 +90,10 @@ async def keep_keys(registry: Registry) -> None:
     async def record(tx: Tx) -> None:
         held = await signing_keys.list_keys(tx)
         if _is_due(held, act):
-            await _add(tx, ACTOR, made, act)
+            await _add(tx, (ACTOR, SYSTEM), made, act)
         for key in _expired(held, act):
             await signing_keys.remove_key(tx, key.kid)
-            await events.add_event(tx, Event("key.removed", ACTOR, key.kid), act.now, act.by)
+            await events.add_event(tx, Event("key.removed", ACTOR, key.kid), act.now, SYSTEM)
         await policy.bump_policy_version(tx)
 
     await registry.database.transact(record)
@@ -128,10 +129,11 @@ def make_key(now: int, signs_from: int) -> KeyRow:
     )
 
 
-async def _add(tx: Tx, actor: str, key: KeyRow, act: Act) -> None:
+async def _add(tx: Tx, who: tuple[str, By], key: KeyRow, act: Act) -> None:
     await signing_keys.add_key(tx, key)
     await policy.bump_policy_version(tx)
-    await events.add_event(tx, Event("key.made", actor, key.kid, _from(key)), act.now, act.by)
+    actor, by = who
+    await events.add_event(tx, Event("key.made", actor, key.kid, _from(key)), act.now, by)
 
 
 def _from(key: KeyRow) -> dict[str, object]:

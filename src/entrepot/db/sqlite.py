@@ -37,6 +37,7 @@ BUSY_PAUSE_SECONDS: Final = 0.0005
 PAGE_CACHE_KIB: Final = 8192
 STATEMENT_CACHE: Final = 256
 AWAY: Final = (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError)
+ADDED: Final = frozenset({apsw.SQLITE_CONSTRAINT_TRIGGER, apsw.SQLITE_CONSTRAINT_CHECK})
 TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 _Item = tuple[Work[Any], "asyncio.Future[Any]", bool]
@@ -286,9 +287,10 @@ def _translate(error: BaseException) -> BaseException:
 
 
 def _is_refused(error: apsw.Error) -> bool:
-    # A trigger that says no, or a table that is gone: nothing that the request could do about it.
-    is_trigger = getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER
-    return is_trigger or (isinstance(error, apsw.SQLError) and str(error).startswith("no such table"))
+    # A trigger or a check that says no, or a table that is gone: nothing that the request could do about it, for no
+    # migration makes one.
+    is_added = getattr(error, "extendedresult", 0) in ADDED
+    return is_added or (isinstance(error, apsw.SQLError) and str(error).startswith("no such table"))
 
 
 def _connect(path: pathlib.Path) -> apsw.Connection:

@@ -62,6 +62,8 @@ class By(msgspec.Struct, frozen=True):
 
 
 NOBODY: Final = By()
+# What the registry does by itself: its jobs, and what it follows from elsewhere.
+SYSTEM: Final = By(method="system")
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ EntrepotError
 │   ├── OrganisationUnknown
 │   ├── TeamUnknown
 │   ├── RoleUnknown
+│   ├── PlanUnknown
 │   ├── InvitationUnknown
 │   └── CredentialUnknown
 ├── Unmet
@@ -136,6 +137,10 @@ class TeamUnknown(Unknown):
 
 class RoleUnknown(Unknown):
     """No such role."""
+
+
+class PlanUnknown(Unknown):
+    """There is no such plan."""
 
 
 class InvitationUnknown(Unknown):

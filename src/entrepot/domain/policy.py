@@ -9,6 +9,8 @@ import msgspec
 from entrepot.domain.access import Action, Decision, Identity, Visibility
 from entrepot.domain.grants import EVERYONE, SIGNED_IN, Grant, Subject
 from entrepot.domain.patterns import is_pattern, literal_prefix
+from entrepot.domain.plans import Plan, PlanBook
+from entrepot.domain.services import PREFIX
 
 AccountKind = Literal["user", "organisation", "service"]
 Membership = Literal["owner", "member"]
@@ -86,6 +88,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     `organisations` are found by name, `memberships` are the organisations of an account, those it owns among them.
     `has_conditions` says that some grant or namespace looks at the request, `elsewhere` which namespaces answer only on
     certain listeners; `certificates` are the accounts that client certificates belong to, by the name in them.
+    `plans` is None where nobody's pulls are limited.
     What is worked out of them for one identity is kept beside them.
     """
 
@@ -102,6 +105,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     certificates: dict[str, int] = {}
     organisations: dict[str, int] = {}
     memberships: dict[int, frozenset[int]] = {}
+    plans: PlanBook | None = None
     compiled: dict[int, Rights] = msgspec.field(default_factory=dict)
 
     def find_account(self, account: int) -> AccountPolicy | None:
@@ -133,6 +137,16 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Which of the organisations of an owner have a name that begins a namespace's, the nearest first."""
         names = [name for name in self.owned_by(account) if namespace.startswith(f"{name}-")]
         return sorted(names, key=len, reverse=True)
+
+    def payer_of(self, identity: Identity) -> int:
+        """The account that bears what somebody pulls: the owner of its namespace for a service account."""
+        namespace, plus, _ = identity.name.removeprefix(PREFIX).partition("+")
+        policy = self.namespaces.get(namespace) if plus else None
+        return identity.account if policy is None or policy.owner is None else policy.owner
+
+    def plan_of(self, account: int) -> Plan | None:
+        """What limits the pulls that an account bears; None where nothing does."""
+        return self.plans.find(account, self.memberships.get(account, ())) if self.plans else None
 
     def rights_of(self, identity: Identity | None) -> Rights:
         """The grants that concern an identity; None, and whoever may not act, has what everyone has."""

@@ -46,12 +46,16 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What clients are told of a limit: how many in how many seconds, how many are left, and when all are again."""
+    """What clients are told of a limit: how many in how many seconds, how many are left, and when all are again.
+
+    `source` is whose limit it is, an address or the name of an account, for a limit on pulls.
+    """
 
     limit: int
     window_seconds: int
     remaining: int
     reset_seconds: int
+    source: str = ""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """In the form of Docker Hub, which tools read."""
@@ -61,4 +65,6 @@ class Standing(msgspec.Struct, frozen=True):
             ("ratelimit-remaining", f"{self.remaining}{window}"),
             ("ratelimit-reset", str(self.reset_seconds)),
         ]
+        if self.source:
+            pairs.append(("docker-ratelimit-source", self.source))
         return [(name.encode(), value.encode()) for name, value in pairs]

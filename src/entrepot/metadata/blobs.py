@@ -53,9 +53,10 @@ async def find_state(tx: Tx, digest: Digest) -> str | None:
 
 
 async def add_blob(tx: Tx, digest: Digest, pieces: Sequence[Piece], now: int) -> None:
-    """New bytes and where they lie."""
+    """New bytes and where they lie; they were hashed as they came, which is their first verification."""
     await tx.execute(
-        "insert into blob (digest, size, created_at) values ($1, $2, $3) on conflict (digest) do nothing",
+        "insert into blob (digest, size, created_at, verified_at) values ($1, $2, $3, $3) "
+        "on conflict (digest) do nothing",
         digest,
         sum(piece.size for piece in pieces),
         now,
@@ -81,12 +82,6 @@ async def list_locations(tx: Tx, digest: Digest) -> list[Piece]:
 async def set_damaged(tx: Tx, digest: Digest) -> None:
     """Serve a blob no more until somebody pushes its bytes again."""
     await tx.execute("update blob set state = 'damaged' where digest = $1", digest)
-
-
-async def list_blobs(tx: Tx, after: str, limit: int) -> list[tuple[Digest, int, str]]:
-    """(digest, size, state) of blobs in order, a page after `after`."""
-    rows = await tx.all("select digest, size, state from blob where digest > $1 order by digest limit $2", after, limit)
-    return [(Digest(row[0]), row[1], row[2]) for row in rows]
 
 
 async def _add_locations(tx: Tx, digest: Digest, pieces: Sequence[Piece]) -> None:

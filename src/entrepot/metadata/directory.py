@@ -16,6 +16,7 @@ class LinkedRow(msgspec.Struct, frozen=True):
     external: str
     is_disabled: bool
     gone_at: int | None
+    credentials_since: int = 0
 
 
 class MembershipRow(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class MembershipRow(msgspec.Struct, frozen=True):
     source: str
 
 
-_SELECT = "select id, name, external, is_disabled, gone_at from account where source = 'ldap'"
+_SELECT = "select id, name, external, is_disabled, gone_at, credentials_since from account where source = 'ldap'"
 
 
 async def find_linked(tx: Tx, name: str) -> LinkedRow | None:
@@ -121,4 +122,4 @@ async def remove_from_organisation(tx: Tx, organisation: int, account: int, sour
 
 
 def _linked(row: Row) -> LinkedRow:
-    return LinkedRow(row[0], row[1], row[2], bool(row[3]), row[4])
+    return LinkedRow(row[0], row[1], row[2], bool(row[3]), row[4], row[5])

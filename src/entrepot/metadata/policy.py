@@ -8,6 +8,7 @@ from entrepot.domain.access import Action
 from entrepot.domain.grants import ROLES, Conditions, Grant, Subject
 from entrepot.domain.policy import AccountPolicy, NamespacePolicy, PolicySnapshot
 from entrepot.metadata.namespaces import read_listeners
+from entrepot.metadata.plans import get_book
 from entrepot.ports.database import Row, Tx
 
 _GRANTS = 'select id, subject_kind, subject, effect, role, actions, resource, tags, conditions from "grant" order by id'
@@ -65,6 +66,7 @@ async def get_policy(tx: Tx) -> PolicySnapshot:
         memberships=await _sets(tx, "select account, organisation from organisation_member"),
         owners=await _sets(tx, "select organisation, account from organisation_member where role = 'owner'"),
         revoked=frozenset(row[0] for row in await tx.all(_REVOKED, REMEMBERED)),
+        plans=await get_book(tx),
     )
 
 

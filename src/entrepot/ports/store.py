@@ -17,6 +17,14 @@ class Piece(msgspec.Struct, frozen=True):
     size: int
 
 
+class StoredKey(msgspec.Struct, frozen=True):
+    """A key as the store itself lists it: bytes under it, and when they were written (microseconds since 1970)."""
+
+    key: str
+    size: int
+    written_at: int
+
+
 class Written(msgspec.Struct, frozen=True):
     """What a write left behind: its pieces in order, and the digest of all of them together."""
 
@@ -115,6 +123,14 @@ class Signs(Protocol):
 
 
 @runtime_checkable
+class ListsStored(Protocol):
+    """A store that can tell of each key how large and how old it is; only a check of everything asks."""
+
+    def stored(self) -> AsyncIterator[StoredKey]:
+        """Every key, in no order; those written or deleted meanwhile may be among them. Raises Unavailable."""
+
+
+@runtime_checkable
 class Forgets(Protocol):
     """A store that may lose, with the power or the machine, what it has written and not yet settled."""
 
@@ -138,6 +154,7 @@ class Abilities(msgspec.Struct, frozen=True):
     keys: ListsKeys | None
     signs: Signs | None
     chunks: WantsChunks | None
+    stored: ListsStored | None
 
     @classmethod
     def of(cls, store: BlobStore) -> Abilities:
@@ -149,4 +166,5 @@ class Abilities(msgspec.Struct, frozen=True):
             store if isinstance(store, ListsKeys) else None,
             store if isinstance(store, Signs) else None,
             store if isinstance(store, WantsChunks) else None,
+            store if isinstance(store, ListsStored) else None,
         )

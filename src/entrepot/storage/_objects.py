@@ -18,7 +18,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from entrepot.domain.digests import Digest, new_hash
 from entrepot.domain.errors import BlobUnknown, Damaged, Unavailable
-from entrepot.ports.store import Piece, Written
+from entrepot.ports.store import Piece, StoredKey, Written
 
 if TYPE_CHECKING:
     # Only in the library's stubs.
@@ -53,7 +53,7 @@ RETRY: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": timedelta(second
 
 
 class ObjectStore:
-    """The port BlobStore over a bucket, with the abilities ListsKeys, Signs and WantsChunks.
+    """The port BlobStore over a bucket, with the abilities ListsKeys, ListsStored, Signs and WantsChunks.
 
     What it has acknowledged is durable.
     `signer` is the same place as clients reach it.
@@ -185,6 +185,13 @@ class ObjectStore:
             async for batch in listing:
                 for meta in batch:
                     yield meta["path"]
+
+    async def stored(self) -> AsyncIterator[StoredKey]:
+        listing = obstore.list(self._store, chunk_size=1000)
+        with telling(""):
+            async for batch in listing:
+                for meta in batch:
+                    yield StoredKey(meta["path"], meta["size"], int(meta["last_modified"].timestamp() * 1_000_000))
 
     async def sign(self, key: str, seconds: int) -> str:
         with telling(key):

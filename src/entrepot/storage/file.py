@@ -15,12 +15,13 @@ import secrets
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeGuard, TypeVar
 
 from entrepot.domain.digests import Digest, new_hash
 from entrepot.domain.errors import Damaged
-from entrepot.ports.store import Buffer, Piece, Pours, Written
+from entrepot.ports.store import Buffer, Piece, Pours, StoredKey, Written
 from entrepot.storage._settling import Settler, sync_folder, telling
 
 FOLDERS: Final = 256
@@ -35,7 +36,7 @@ R = TypeVar("R")
 
 
 class FileStore:
-    """The port BlobStore over a folder of the local disk, with the abilities LocalFiles, ListsKeys and Forgets."""
+    """The port BlobStore over a local folder, with LocalFiles, ListsKeys, ListsStored, Probes and Forgets."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = str(root.resolve())
@@ -125,6 +126,12 @@ class FileStore:
             folder = f"{number:02x}"
             for name in await self._submit(os.listdir, self.path_of(folder)):
                 yield f"{folder}/{name}"
+
+    async def stored(self) -> AsyncIterator[StoredKey]:
+        for number in range(FOLDERS):
+            folder = f"{number:02x}"
+            for each in await self._submit(_list_folder, self.path_of(folder), folder):
+                yield each
 
     def is_certain(self, key: str) -> bool:
         return key.rpartition(".")[2].startswith(self._run)
@@ -237,6 +244,17 @@ def _copy(paths: Sequence[str], writer: _Writer) -> None:
         finally:
             os.close(descriptor)
     writer.finish([])
+
+
+def _list_folder(path: str, folder: str) -> list[StoredKey]:
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            # A file may go between being listed and being looked at.
+            with suppress(FileNotFoundError):
+                about = entry.stat(follow_symlinks=False)
+                found.append(StoredKey(f"{folder}/{entry.name}", about.st_size, about.st_mtime_ns // 1000))
+    return found
 
 
 def _unlink(paths: Sequence[str]) -> None:

@@ -45,7 +45,7 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if self._context.limiter is not None:
+        if self._context.limiter is not None or self._context.registry.policy.snapshot.plans is not None:
             send = telling(scope, send)
         response = await self.answer(request)
         if response.status >= REFUSED and not request.is_read:

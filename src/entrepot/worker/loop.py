@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -18,12 +19,15 @@ from entrepot.core.audit_forward import forward
 from entrepot.core.follow import Follower
 from entrepot.core.jobs import Outcome, run_due, schedule_recurring
 from entrepot.core.registry import Registry
+from entrepot.core.scrub import Pacer, Scrubber
 from entrepot.domain.errors import EntrepotError
 from entrepot.metadata.events import EventRow
 from entrepot.ports.forwarder import Forwarder
 from entrepot.settings import Settings
 
 PAUSE_SECONDS: Final = 1.0
+SCRUB_PAUSE_SECONDS: Final = 5.0
+SCRUB_AWAY_SECONDS: Final = 60.0
 
 
 async def run_worker(settings: Settings) -> None:
@@ -35,7 +39,12 @@ async def run_worker(settings: Settings) -> None:
     async with open_registry(settings) as registry:
         await schedule_recurring(registry)
         forwarding = asyncio.create_task(_forward_until(registry, open_forwarder(settings), stop))
+        scrubbing = asyncio.create_task(_scrub_until(registry, stop))
         await _run_until(registry, stop)
+        # A blob may take hours: it is read again from its beginning by whoever is next.
+        scrubbing.cancel()
+        with suppress(asyncio.CancelledError):
+            await scrubbing
         await forwarding
 
 
@@ -81,6 +90,28 @@ async def _forward_until(registry: Registry, receiver: Forwarder | None, stop: a
     await receiver.close()
 
 
+async def _scrub_until(registry: Registry, stop: asyncio.Event) -> None:
+    """Beside the jobs, which do not wait while a large blob is read."""
+    rate = registry.rules.scrub_bytes_per_second
+    if not rate:
+        return
+    log = structlog.get_logger()
+    scrubber = Scrubber(registry, f"{socket.gethostname()}:{os.getpid()}", Pacer(rate, time.monotonic))
+    while not stop.is_set():
+        pause = SCRUB_PAUSE_SECONDS
+        try:
+            if await scrubber.run():
+                continue
+        except EntrepotError as error:
+            log.warning("the scrub waits", reason=error.message, cause=error.detail.get("reason"))
+            pause = SCRUB_AWAY_SECONDS
+        except Exception as error:
+            # A mistake of ours in one blob must not end the reading of all others.
+            log.exception("the scrub failed", error=str(error))
+            pause = SCRUB_AWAY_SECONDS
+        await _sleep(stop, pause)
+
+
 def _tell(log: structlog.types.FilteringBoundLogger, event: EventRow) -> None:
     detail = msgspec.json.decode(event.detail)
     log.info(event.kind, actor=event.actor, subject=event.subject, number=event.place.id, detail=detail)
@@ -94,9 +125,9 @@ def _tell_outcome(log: structlog.types.FilteringBoundLogger, outcome: Outcome) -
         log.warning("job failed", kind=outcome.job.kind, reason=outcome.error, gave_up=outcome.is_dead)
 
 
-async def _sleep(stop: asyncio.Event) -> None:
+async def _sleep(stop: asyncio.Event, seconds: float = PAUSE_SECONDS) -> None:
     try:
-        async with asyncio.timeout(PAUSE_SECONDS):
+        async with asyncio.timeout(seconds):
             await stop.wait()
     except TimeoutError:
         return

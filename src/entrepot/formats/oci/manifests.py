@@ -13,11 +13,13 @@ from entrepot.domain.digests import Digest
 from entrepot.domain.errors import ManifestUnknown, RequestInvalid, TagInvalid
 from entrepot.domain.media_types import without_parameters
 from entrepot.domain.names import Reference, Tag, parse_reference, parse_tag
+from entrepot.domain.plans import is_pull
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.wire.bodies import read
 from entrepot.wire.conditional import accepts, matches
 from entrepot.wire.context import Context
 from entrepot.wire.messages import HARMLESS, Headers, Request, Response, empty
+from entrepot.wire.pulls import limit_pull
 from entrepot.wire.routing import NAME
 
 MOST_TAGS: Final = 100
@@ -91,7 +93,10 @@ async def _respond(context: Context, request: Request, *, with_bytes: bool) -> R
         (b"etag", entity_tag.encode()),
     ]
     condition = request.text_header(b"if-none-match")
-    if condition and matches(condition, entity_tag):
+    is_held = bool(condition) and matches(condition, entity_tag)
+    if context.registry.policy.snapshot.plans is not None:
+        await limit_pull(context, request, is_pull=with_bytes and not is_held and is_pull(found.media_type, found.raw))
+    if is_held:
         return Response(304, headers)
     return Response(200, headers + _content(found), found.raw)
 

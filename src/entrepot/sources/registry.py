@@ -1,0 +1,142 @@
+"""Another registry as a source: any that speaks the OCI distribution API, asked for the blob by its digest.
+
+Repositories are asked by the names that they have here, below the path of the address if it has one. Challenges are
+answered as docker does: a token for `repository:NAME:pull`, anonymous or with the login, or Basic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from entrepot.domain.errors import BlobUnknown, Unavailable
+from entrepot.ports.source import Wanted
+
+CHUNK_BYTES: Final = 1 << 20
+ATTEMPTS: Final = 4
+LONGEST_WAIT_SECONDS: Final = 30.0
+TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
+PARAMETER: Final = re.compile(r'([a-z]+)="([^"]*)"')
+BUSY: Final = frozenset({429, 500, 502, 503, 504})
+NOT_HERE: Final = frozenset({400, 401, 403, 404, 405})
+
+
+class Access(msgspec.Struct, frozen=True):
+    """How to log in to a registry; `ca` is a PEM file to trust, empty for those of the system."""
+
+    username: str = ""
+    password: str = ""
+    ca: str = ""
+
+
+class RegistrySource:
+    """The port Source over another registry."""
+
+    def __init__(self, url: str, access: Access) -> None:
+        parts = urlsplit(url)
+        self.name = url.rstrip("/")
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._prefix = f"{parts.path.strip('/')}/" if parts.path.strip("/") else ""
+        self._basic = _basic(access)
+        self._ca = access.ca
+        self._session: aiohttp.ClientSession | None = None
+        self._authorizations: dict[str, str] = {}
+
+    async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        for repository in wanted.repositories:
+            name = self._prefix + repository
+            async with self._get(f"{self._origin}/v2/{name}/blobs/{wanted.digest}", name) as response:
+                if response.status != HTTPStatus.OK:
+                    continue
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                    yield chunk
+                return
+        raise BlobUnknown("the registry has no such blob", digest=wanted.digest)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def _get(self, url: str, name: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer of 200, or one that says that it is not there; a busy registry is asked again."""
+        try:
+            response = await self._ask(url, name)
+            try:
+                if response.status == HTTPStatus.OK or response.status in NOT_HERE:
+                    yield response
+                else:
+                    raise Unavailable(f"{self._origin} answers {response.status}")
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{self._origin} does not answer: {str(error) or type(error).__name__}") from error
+
+    async def _ask(self, url: str, name: str) -> aiohttp.ClientResponse:
+        response = await self._send(url, name)
+        if response.status == HTTPStatus.UNAUTHORIZED and await self._authorize(response, name):
+            response.close()
+            response = await self._send(url, name)
+        for attempt in range(1, ATTEMPTS):
+            if response.status not in BUSY:
+                break
+            asked = response.headers.get("retry-after", "")
+            response.close()
+            await asyncio.sleep(min(LONGEST_WAIT_SECONDS, float(asked) if asked.isdigit() else 0.5 * 2**attempt))
+            response = await self._send(url, name)
+        return response
+
+    async def _send(self, url: str, name: str) -> aiohttp.ClientResponse:
+        # A redirect to another origin, as to a bucket, goes without the header: the library takes it off.
+        headers = {"accept-encoding": "identity"}
+        if name in self._authorizations:
+            headers["authorization"] = self._authorizations[name]
+        return await self._open().get(url, headers=headers)
+
+    async def _authorize(self, response: aiohttp.ClientResponse, name: str) -> bool:
+        """Answer a challenge; whether asking again is worth it."""
+        scheme, _, rest = response.headers.get("www-authenticate", "").partition(" ")
+        if scheme.lower() == "basic" and self._basic:
+            return self._remember(name, self._basic)
+        about = dict(PARAMETER.findall(rest))
+        if scheme.lower() != "bearer" or "realm" not in about:
+            return False
+        if self._origin.startswith("https:") and not about["realm"].startswith("https:"):
+            # The login would go over the network as it is.
+            return False
+        query = {"scope": f"repository:{name}:pull", "service": about.get("service", "")}
+        headers = {"authorization": self._basic} if self._basic else {}
+        async with self._open().get(about["realm"], params=query, headers=headers) as answer:
+            document: Any = await answer.json(content_type=None) if answer.status == HTTPStatus.OK else {}
+        token = document.get("token") or document.get("access_token") or ""
+        return bool(token) and self._remember(name, f"Bearer {token}")
+
+    def _remember(self, name: str, authorization: str) -> bool:
+        is_other = self._authorizations.get(name) != authorization
+        self._authorizations[name] = authorization
+        return is_other
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trust: ssl.SSLContext | bool = ssl.create_default_context(cafile=self._ca) if self._ca else True
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trust, limit=16), timeout=TIMEOUT, auto_decompress=False
+            )
+        return self._session
+
+
+def _basic(access: Access) -> str:
+    if not access.username:
+        return ""
+    return f"Basic {base64.b64encode(f'{access.username}:{access.password}'.encode()).decode()}"

@@ -1,0 +1,1 @@
+"""Places to take lost bytes from, each as a repair uses it."""
