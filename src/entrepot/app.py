@@ -53,7 +53,7 @@ from entrepot.ports.mail import Mail
 from entrepot.ports.source import Source
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Ldap, Rate, Settings, SettingsError, usable_cores
+from entrepot.settings import Ldap, Rate, Settings, SettingsError, Storage, usable_cores
 from entrepot.settings import Mail as MailSettings
 from entrepot.sources.folder import FolderSource
 from entrepot.sources.objects import ObjectsSource
@@ -68,6 +68,7 @@ from entrepot.wire.context import Context
 from entrepot.wire.face import Face
 from entrepot.wire.messages import Application, Receive, Scope, Send
 from entrepot.wire.operations import Operations
+from entrepot.wire.redirects import RedirectRules, Redirects
 
 POLL_SECONDS: Final = 1.0
 # How long a request may wait for the database. Jobs and commands take what the adapter gives them: 30 seconds.
@@ -164,6 +165,20 @@ def _limiter(rate: Rate) -> Limiter | None:
     numbers = (rate.address_per_minute, rate.anonymous_per_minute, rate.identity_per_minute)
     rules = RateRules(*numbers, tuple(rate.exempt))
     return None if rules.is_off else Limiter(rules)
+
+
+def _redirects(registry: Registry, storage: Storage, addresses: Addresses) -> Redirects | None:
+    store = registry.abilities.signs
+    if store is None or storage.redirect == "never":
+        return None
+    rules = RedirectRules(
+        seconds=storage.redirect_seconds,
+        listeners=frozenset(storage.redirect_listeners),
+        networks=tuple(storage.redirect_networks),
+        streamed_networks=tuple(storage.stream_networks),
+        streamed_clients=tuple(storage.stream_clients),
+    )
+    return Redirects(store, rules, addresses)
 
 
 def _open_directory(ldap: Ldap) -> Directory | None:
@@ -402,7 +417,9 @@ class _Application:
             blob_bytes=settings.limits.blob_bytes,
         )
         addresses = Addresses(settings.server.public_url, settings.server.trusted_proxies, _doors(settings))
-        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter)
+        redirects = _redirects(registry, settings.storage, addresses)
+        self._meter.redirects = redirects.counts if redirects else {}
+        context = Context(registry, limits, addresses, GenuineCache(), denials, self._limiter, redirects)
         for grammar in formats.discover().values():
             face = Face(context, grammar)
             self._faces.update(dict.fromkeys(grammar.mounts, face))

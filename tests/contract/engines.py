@@ -23,7 +23,9 @@ def find_adapters(package: Any, entrance: str) -> list[str]:
 
 
 ENGINES = find_adapters(db, "open_database")
-STORES = find_adapters(storage, "open_store")
+# No server that speaks as Google does can be had for tests: docs/object-stores.md calls it untried.
+UNTRIED = {"gs"}
+STORES = [name for name in find_adapters(storage, "open_store") if name not in UNTRIED]
 
 
 async def open_database(url: str) -> Database:

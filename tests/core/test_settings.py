@@ -22,6 +22,7 @@ from entrepot.settings import (
 )
 
 LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
+BUCKET = "[storage]\nurl = 's3://bucket'\n"
 PROXIED = "[server]\ntrusted_proxies = ['10.0.0.2']\nclient_certificate_header = "
 MAIL = "[mail]\nurl = 'smtp://host'\nsender = 'registry@example.com'\n"
 
@@ -147,6 +148,15 @@ def test_what_the_client_reads_is_none_of_the_servers(tmp_path: pathlib.Path, na
         (f"{MAIL}[auth]\nregistration_domains = ['x.org']", {}, "auth.registration_domains"),
         ("", {"ENTREPOT_AUTH__REQUIRE_TOTP": "yes"}, "auth.require_totp"),
         ("[audit]\ndays_in_database = 0", {}, "audit.days_in_database"),
+        ("", {"ENTREPOT_STORAGE__REDIRECT": "sometimes"}, "storage.redirect"),
+        ("", {"ENTREPOT_STORAGE__REDIRECT": "always"}, "storage.redirect is for object stores"),
+        (f"{BUCKET}redirect = 'rules'", {}, "storage.redirect = .rules. and one of"),
+        (f"{BUCKET}redirect = 'always'\nstream_clients = ['x']", {}, "storage.redirect = .rules. and one of"),
+        (f"{BUCKET}redirect_networks = ['10.0.0.0/8']", {}, "storage.redirect = .rules. and one of"),
+        (f"{BUCKET}redirect = 'rules'\nredirect_networks = ['x']", {}, "storage.redirect_networks: 'x'"),
+        (f"{BUCKET}redirect = 'rules'\nstream_networks = ['x']", {}, "storage.stream_networks: 'x'"),
+        (f"{BUCKET}redirect = 'rules'\nredirect_listeners = ['x']", {}, "there is no listener 'x'"),
+        (f"{BUCKET}redirect = 'always'\nredirect_seconds = 60", {}, "storage.redirect_seconds is 1200 to 604800"),
         ("[audit]\ndays_in_database = 30\nkeep_days = 20", {}, "audit.keep_days"),
         ("[audit]\nsyslog = 'tcp://host'", {}, "audit.syslog"),
         ("[audit]\nsyslog = 'http://host:1'", {}, "audit.syslog"),
@@ -172,6 +182,22 @@ def test_what_belongs_together_is_taken(tmp_path: pathlib.Path) -> None:
     tls = "[tls]\nauto = true\n[listeners.main]\ntls = 'off'\n[listeners.a]\naddress = 'h:1'"
     found = settings(tmp_path, f"{PROXIED}'X-Client_Cert'\n{rest}{tls}")
     assert (found.server.client_certificate_format, found.rate.exempt) == ("pem", ["10.0.0.0/8"])
+
+
+def test_who_is_redirected(tmp_path: pathlib.Path) -> None:
+    """Nobody unless it is said; by lists, which the environment separates by commas."""
+    assert settings(tmp_path, BUCKET).storage.redirect == "never"
+    assert settings(tmp_path, f"{BUCKET}redirect = 'always'").storage.redirect_seconds == 1800
+    environment = {
+        "ENTREPOT_STORAGE__REDIRECT": "rules",
+        "ENTREPOT_STORAGE__REDIRECT_LISTENERS": "main",
+        "ENTREPOT_STORAGE__REDIRECT_NETWORKS": "10.0.0.0/8, ::1",
+        "ENTREPOT_STORAGE__STREAM_NETWORKS": "10.9.0.0/16",
+        "ENTREPOT_STORAGE__STREAM_CLIENTS": "old/1., odd",
+    }
+    found = settings(tmp_path, BUCKET, environment).storage
+    assert (found.redirect_listeners, found.redirect_networks) == (["main"], ["10.0.0.0/8", "::1"])
+    assert (found.stream_networks, found.stream_clients) == (["10.9.0.0/16"], ["old/1.", "odd"])
 
 
 def test_who_sends_mail(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entrepot.domain.networks import network_of
+from entrepot.domain.networks import Networks, network_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,21 @@ def test_networks_of_addresses(address: str, network: str) -> None:
 def test_wider_networks(address: str, network: str) -> None:
     """Of as many bits as are asked for, by the version of the address that a client really has."""
     assert network_of(address, 24, 48) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "is_held"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("2001:db8::7", True),
+        ("11.1.2.3", False),
+        ("2001:db9::7", False),
+        ("unknown", False),
+        ("", False),
+    ],
+)
+def test_lists_of_networks(address: str, is_held: bool) -> None:
+    """An address is held by its network, however it came; what is no address is held by none."""
+    assert Networks(["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"]).holds(address) is is_held
+    assert not Networks([]).holds(address)

@@ -21,6 +21,7 @@ from tests.support.server import free_port
 
 ACCESS, SECRET = "entrepot-tests", "a secret of the tests"
 BUCKET = "blobs"
+PUBLIC_HOST = "localhost"
 START_SECONDS = 60
 CONFLICT = 409
 IDENTITY = {"name": "tests", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}], "actions": ["Admin"]}
@@ -74,9 +75,18 @@ class SeaweedFs:
             else:
                 os.environ[name] = value
 
-    def fresh_url(self) -> str:
-        """A place in the bucket that holds nothing yet."""
-        return f"s3://{BUCKET}/{secrets.token_hex(8)}?endpoint=http://127.0.0.1:{self._s3}"
+    @property
+    def port(self) -> int:
+        """Where it speaks S3."""
+        return self._s3
+
+    def fresh_url(self, port: int = 0) -> str:
+        """A place in the bucket that holds nothing yet; with a port, by whatever passes its requests on."""
+        return f"s3://{BUCKET}/{secrets.token_hex(8)}?endpoint=http://127.0.0.1:{port or self._s3}"
+
+    def public_url(self) -> str:
+        """The same for clients that are redirected, by a name that is not the registry's."""
+        return f"{self.fresh_url()}&public_endpoint=http://{PUBLIC_HOST}:{self._s3}"
 
     def _has_bucket(self) -> bool:
         # A folder of the filer is a bucket.

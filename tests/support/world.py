@@ -44,6 +44,7 @@ from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
 from entrepot.wire.context import Context
 from entrepot.wire.face import Face
+from entrepot.wire.redirects import RedirectRules, Redirects
 from tests.support.asgi import Answer, Client
 from tests.support.clock import FrozenClock
 from tests.support.images import Image
@@ -98,6 +99,7 @@ class World:
         wrap_database: Callable[[Database], Database] | None = None,
         directory: Directory | None = None,
         mail: Mail | None = None,
+        redirect_rules: RedirectRules | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
         self.folder = new_folder()
@@ -109,6 +111,7 @@ class World:
         self.directory = directory
         self.outside = outside
         self.mail = mail
+        self.redirect_rules = redirect_rules
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
         self.ids: dict[str, int] = {}
@@ -123,9 +126,9 @@ class World:
         self.sqlite = SqliteDatabase(pathlib.Path(self.folder) / "entrepot.db")
         database = self._wrap_database(self.sqlite)
         self.registry = self.run(self._registry(database))
-        self.context = Context(
-            self.registry, self.limits, self.addresses, GenuineCache(), DenialLog(self.registry.policy.token_key)
-        )
+        store, denials = self.registry.abilities.signs, DenialLog(self.registry.policy.token_key)
+        redirects = Redirects(store, self.redirect_rules, self.addresses) if store and self.redirect_rules else None
+        self.context = Context(self.registry, self.limits, self.addresses, GenuineCache(), denials, redirects=redirects)
         self.face = Face(self.context, GRAMMAR)
 
     async def _registry(self, database: Database) -> Registry:

@@ -14,6 +14,7 @@ from entrepot.core.credentials import forget_credentials
 from entrepot.core.crew import Crew, Handler, Outcome, Trade
 from entrepot.core.denials import expire_denials
 from entrepot.core.directory import check_accounts
+from entrepot.core.join import join_pieces
 from entrepot.core.letters import send_letter
 from entrepot.core.locked import expire_attempts
 from entrepot.core.mailing import SEND, forget_mail
@@ -23,7 +24,7 @@ from entrepot.core.registry import Registry
 from entrepot.core.sessions import forget_sessions
 from entrepot.core.sign_on_follow import check_links
 from entrepot.core.signing_keys import keep_keys
-from entrepot.core.upload import DISCARD, expire_uploads
+from entrepot.core.upload import DISCARD, JOIN, expire_uploads
 from entrepot.metadata import jobs
 from entrepot.ports.database import Tx
 
@@ -140,6 +141,7 @@ async def audit_content(registry: Registry, payload: str) -> None:
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
+    JOIN: join_pieces,
     EXPIRE: expire,
     EXPIRE_DENIALS: forget_denials,
     KEYS: rotate_keys,

@@ -31,6 +31,9 @@ from entrepot.ports.database import T, Tx, Work
 from entrepot.ports.store import Buffer, Consume, Pours, Written
 
 DISCARD = "store.discard"
+JOIN = "blob.join"
+# Copying more would keep all other jobs waiting for too long: what is larger stays in its pieces.
+MOST_JOINED_BYTES = 4 << 30
 EXPIRY_BATCH = 100
 
 
@@ -321,6 +324,8 @@ async def _name(tx: Tx, act: Act, repository: RepositoryName, blob: Written) -> 
     else:
         await _discard(tx, act, await blobs.replace_locations(tx, blob.digest, blob.pieces))
         await events.add_event(tx, Event("blob.healed", act.actor, blob.digest), act.now, act.by)
+    if state != "good" and len(blob.pieces) > 1 and blob.size <= MOST_JOINED_BYTES:
+        await jobs.add_job(tx, JOIN, blob.digest, blob.digest, act.now)
     await _keep(tx, act, known, blob.digest)
 
 

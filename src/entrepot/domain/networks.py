@@ -1,4 +1,7 @@
-"""Where requests come from, as limits count it: one IPv4 address, or the /64 that one customer of IPv6 is given."""
+"""Where requests come from, as limits count it: one IPv4 address, or the /64 that one customer of IPv6 is given.
+
+And lists of networks that addresses are looked for in.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,29 @@ def network_of(address: str, ipv4: int = IPV4_PREFIX, ipv6: int = IPV6_PREFIX) -
 
     An IPv4 address that came in an IPv6 socket (`::ffff:192.0.2.7`) is the IPv4 address.
     """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    parsed = _parse(address)
+    if parsed is None:
         # A proxy may write `unknown` (RFC 7239); everybody it hides is one.
         return address[:64]
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     prefix = ipv4 if isinstance(parsed, ipaddress.IPv4Address) else ipv6
     return str(parsed if prefix == parsed.max_prefixlen else ipaddress.ip_network((parsed, prefix), strict=False))
 
 
 class Networks:
-    """Addresses and networks as somebody wrote them down."""
+    """Addresses and networks as settings name them; texts that are none raise ValueError."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._networks = [ipaddress.ip_network(text, strict=False) for text in texts]
 
     def holds(self, address: str) -> bool:
-        """Whether an address lies in one of them."""
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        """Whether one of them has the address in it; what is no address is in none."""
+        parsed = _parse(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed

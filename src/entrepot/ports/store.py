@@ -115,6 +115,14 @@ class ListsKeys(Protocol):
 
 
 @runtime_checkable
+class Signs(Protocol):
+    """A store that others may read from by themselves, with addresses that hold for a while."""
+
+    async def sign(self, key: str, seconds: int) -> str:
+        """An address by which whoever has it gets the bytes under a key for so long. Raises Unavailable."""
+
+
+@runtime_checkable
 class ListsStored(Protocol):
     """A store that can tell of each key how large and how old it is; only a check of everything asks."""
 
@@ -130,6 +138,13 @@ class Forgets(Protocol):
         """Whether unsettled bytes under a key must still be those written: nothing has restarted since."""
 
 
+@runtime_checkable
+class WantsChunks(Protocol):
+    """A store where a chunk of an upload, which is a key of its own, had better have so many bytes."""
+
+    least_chunk_bytes: int
+
+
 class Abilities(msgspec.Struct, frozen=True):
     """Which of the extra abilities a store has; asked once at the start, because asking is slow."""
 
@@ -137,7 +152,9 @@ class Abilities(msgspec.Struct, frozen=True):
     forgets: Forgets | None
     probes: Probes | None
     keys: ListsKeys | None
-    stored: ListsStored | None = None
+    signs: Signs | None
+    chunks: WantsChunks | None
+    stored: ListsStored | None
 
     @classmethod
     def of(cls, store: BlobStore) -> Abilities:
@@ -147,5 +164,7 @@ class Abilities(msgspec.Struct, frozen=True):
             store if isinstance(store, Forgets) else None,
             store if isinstance(store, Probes) else None,
             store if isinstance(store, ListsKeys) else None,
+            store if isinstance(store, Signs) else None,
+            store if isinstance(store, WantsChunks) else None,
             store if isinstance(store, ListsStored) else None,
         )

@@ -48,6 +48,7 @@ class Numbers(msgspec.Struct):
     `turned_away`, by "listener reason", are connections that never came to a request.
     `limited`, by kind, are requests refused by a lock or a rate. `remembered`, by kind, are reads of pulls that did
     without the database, and `database_away` says whether this process holds it to be away.
+    `redirects`, by result, are pulls of blobs where clients may be sent to the store.
     """
 
     process: int
@@ -64,6 +65,7 @@ class Numbers(msgspec.Struct):
     audited: dict[str, int] = {}
     remembered: dict[str, int] = {}
     database_away: int = 0
+    redirects: dict[str, int] = {}
 
 
 class Meter:
@@ -84,6 +86,7 @@ class Meter:
         self.audited: dict[str, int] = {}
         self.remembered: dict[str, int] = {}
         self.database_away = 0
+        self.redirects: dict[str, int] = {}
 
     def add(self, key: tuple[str, str, int], seconds: float, sent: int, received: int) -> None:
         """One answered request: `key` is (route, method, status)."""
@@ -124,6 +127,7 @@ class Meter:
             audited=self.audited,
             remembered=self.remembered,
             database_away=self.database_away,
+            redirects=self.redirects,
         )
 
     def _others(self) -> Iterator[Numbers]:
@@ -168,6 +172,7 @@ class _Families(Collector):
             sign_ins.add_metric(key.split(" "), number)
         yield sign_ins
         yield self._limited()
+        yield self._redirects()
         audited = CounterMetricFamily(
             "entrepot_audit", "What went into the audit log, or was lost", labels=["category"]
         )
@@ -205,6 +210,13 @@ class _Families(Collector):
         for kind, number in _sum(numbers.limited for numbers in self._everybody).items():
             limited.add_metric([kind], number)
         return limited
+
+    def _redirects(self) -> Metric:
+        text = "Pulls of blobs where clients may be sent to the store: redirected, or why not"
+        redirects = CounterMetricFamily("entrepot_redirects", text, labels=["result"])
+        for result, number in _sum(numbers.redirects for numbers in self._everybody).items():
+            redirects.add_metric([result], number)
+        return redirects
 
     def _requests(self) -> Iterator[Metric]:
         times = HistogramMetricFamily("entrepot_http_request_seconds", "Time to the end of the answer", labels=LABELS)

@@ -10,13 +10,14 @@ from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
+from entrepot.wire.redirects import Redirects
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """The registry with what only HTTP needs: limits of bodies, the address, what was found genuine or refused.
 
-    `limiter` is None where requests are not counted.
+    `limiter` is None where requests are not counted, `redirects` where every blob is streamed.
     """
 
     registry: Registry
@@ -25,3 +26,4 @@ class Context:
     genuine: GenuineCache
     denials: DenialLog
     limiter: Limiter | None = None
+    redirects: Redirects | None = None

@@ -187,6 +187,10 @@ def test_bytes_that_are_gone_are_never_answered(world: World, alice: Client) -> 
     large = bytes(100_000)
     digest = push_blob(alice, "priv/app", large)
     world.store.content.clear()
-    assert (get(alice).status, get(alice).code) == (404, "BLOB_UNKNOWN")
+    for lost in (DIGEST, digest):
+        assert (get(alice, lost).status, get(alice, lost).code) == (404, "BLOB_UNKNOWN")
+    world.store.content["kept"] = large[:70_000]
+    pieces = [Piece("kept", 70_000), Piece("lost", 30_000)]
+    world.transact(lambda tx: blobs.replace_locations(tx, digest, pieces))
     with pytest.raises(Exception, match="the stored bytes are gone"):
         get(alice, digest)

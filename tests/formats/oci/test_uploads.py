@@ -14,6 +14,7 @@ from entrepot.core.jobs import expire
 from entrepot.core.registry import Rules
 from entrepot.domain.digests import digest_of
 from entrepot.storage.file import open_store
+from entrepot.storage.memory import MemoryStore
 from entrepot.wire.bodies import Limits
 from tests.support.asgi import DISCONNECT, HOST, Answer, Client, Pause
 from tests.support.world import World, push_blob
@@ -58,9 +59,29 @@ def test_an_upload_begins(alice: Client, target: str) -> None:
     assert (answer.status, answer["range"]) == (202, "0-0")
     assert answer["location"] == f"http://{HOST}{START}{answer['docker-upload-uuid']}"
     assert answer["content-length"] == "0"
+    assert "oci-chunk-min-length" not in answer
     shown = alice.request("GET", answer["location"])
     assert (shown.status, shown["range"], shown["location"]) == (204, "0-0", answer["location"])
     assert alice.request("HEAD", answer["location"]).status == 204
+
+
+class ChunkyStore(MemoryStore):
+    """A store that had better get large chunks."""
+
+    least_chunk_bytes = 5 << 20
+
+
+def test_a_store_may_ask_for_large_chunks() -> None:
+    """Clients are told when an upload begins; whoever sends smaller ones is served all the same."""
+    store = ChunkyStore()
+    with World(wrap_store=lambda _: store) as world:
+        alice = world.client("alice")
+        answer = alice.request("POST", START)
+        assert (answer.status, answer["oci-chunk-min-length"]) == (202, "5242880")
+        location = alice.request("PATCH", answer["location"], CONTENT[:1])["location"]
+        location = alice.request("PATCH", location, CONTENT[1:])["location"]
+        require_created(alice.request("PUT", f"{location}?digest={DIGEST}"))
+        require_there(alice)
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])

@@ -85,6 +85,8 @@ async def _respond(
     context: Context, request: Request, blob: StoredBlob, response: Response, span: tuple[int, int]
 ) -> Response:
     start, stop = span
+    if context.redirects is not None and (location := await context.redirects.location(request, blob)):
+        return _redirect(blob, location)
     response.headers.append((b"content-length", b"%d" % (stop - start)))
     files = context.registry.abilities.files
     if files is not None and len(blob.pieces) == 1 and _sends_files(request):
@@ -94,12 +96,36 @@ async def _respond(
     if stop - start <= SMALL_BYTES:
         response.body = b"".join([chunk async for chunk in content])
     else:
-        response.stream = content
+        # A store that fails before the first byte has an answer of its own: 503 or 404, and no broken connection.
+        response.stream = _led(await anext(content), content)
     return response
+
+
+def _redirect(blob: StoredBlob, location: str) -> Response:
+    """307, whose address is for this client and this time: a range is asked for again there, as it was here."""
+    return Response(
+        307,
+        [
+            *HARMLESS,
+            (b"location", location.encode("ascii")),
+            (b"docker-content-digest", blob.digest.encode()),
+            (b"docker-distribution-api-version", b"registry/2.0"),
+            (b"cache-control", b"no-store"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"content-length", b"0"),
+        ],
+    )
 
 
 def _sends_files(request: Request) -> bool:
     return "http.response.zerocopysend" in (request.scope.get("extensions") or {})
+
+
+async def _led(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    del first
+    async for chunk in rest:
+        yield chunk
 
 
 async def _read(store: BlobStore, blob: StoredBlob, start: int, stop: int) -> AsyncIterator[bytes]:

@@ -34,7 +34,10 @@ async def start(context: Context, request: Request) -> Response:
         return _created(request, whole)
     algorithm = parse_algorithm(request.query_value("digest-algorithm") or DEFAULT_ALGORITHM)
     begun = await upload.start_upload(context.registry, request.caller, request.resource, algorithm)
-    return empty(202, *_state(context, request, begun.id, 0))
+    wants = context.registry.abilities.chunks
+    # Advice: smaller ones are taken, too.
+    least = [("oci-chunk-min-length", str(wants.least_chunk_bytes))] if wants else []
+    return empty(202, *_state(context, request, begun.id, 0), *least)
 
 
 async def append(context: Context, request: Request) -> Response:

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from entrepot.domain.errors import Unavailable
-from entrepot.storage.s3 import ObjectStore, open_store
-from tests.support.seaweedfs import BUCKET, SeaweedFs
+from entrepot.ports.store import BlobStore
+from tests.contract.conftest import Bucket
+from tests.contract.test_blob_store import open_store
 
 MEBIBYTE = 1 << 20
 UPLOADS, UPLOAD_MEBIBYTES, MOST_MEBIBYTES = 16, 32, 200
@@ -26,17 +27,17 @@ async def body(mebibytes: int, *, is_stalled: bool = False) -> AsyncIterator[byt
         await asyncio.Event().wait()
 
 
-async def read(store: ObjectStore, key: str) -> bytes:
+async def read(store: BlobStore, key: str) -> bytes:
     """The first byte."""
     return b"".join([chunk async for chunk in store.read(key, 0, 1)])
 
 
-def test_a_wrong_place_is_not_a_lost_blob(seaweed: SeaweedFs) -> None:
+def test_a_wrong_place_is_not_a_lost_blob(bucket: Bucket) -> None:
     """Where the bucket is missing, or holds nothing below the prefix, it says so, and no check takes that for loss."""
 
     async def story() -> None:
-        url = seaweed.fresh_url()
-        missing, empty = open_store(url.replace(BUCKET, "never-made")), open_store(url)
+        url = bucket.fresh_url()
+        missing, empty = open_store(url.replace("://blobs/", "://never-made/")), open_store(url)
         for store, told in ((missing, "no such bucket"), (empty, "holds nothing")):
             with pytest.raises(Unavailable, match=told):
                 await read(store, "key")
@@ -50,11 +51,11 @@ def test_a_wrong_place_is_not_a_lost_blob(seaweed: SeaweedFs) -> None:
 
 
 @pytest.mark.parametrize("mebibytes", [1, 20])
-def test_a_cancelled_upload_of_a_stalled_client_ends_at_once(seaweed: SeaweedFs, mebibytes: int) -> None:
+def test_a_cancelled_upload_of_a_stalled_client_ends_at_once(bucket: Bucket, mebibytes: int) -> None:
     """Whether one part or several are on their way: no task of it and no key are left."""
 
     async def story() -> None:
-        store = open_store(seaweed.fresh_url())
+        store = open_store(bucket.fresh_url())
         # The server makes room for its first objects before it answers anything.
         await store.delete((await store.write("warm", body(mebibytes), "sha256")).keys)
         writing = asyncio.ensure_future(store.write("stalled", body(mebibytes, is_stalled=True), "sha256"))
@@ -76,11 +77,11 @@ def resident_mebibytes() -> int:
     return int(found[1]) >> 10
 
 
-def test_uploads_at_once_hold_a_part_each(seaweed: SeaweedFs) -> None:
+def test_uploads_at_once_hold_a_part_each(bucket: Bucket) -> None:
     """Memory stays bounded by the parts that are on their way, however large the uploads are."""
 
     async def story() -> int:
-        store = open_store(seaweed.fresh_url())
+        store = open_store(bucket.fresh_url())
         await store.write("warm", body(20), "sha256")
         before = most = resident_mebibytes()
         writing = [
