@@ -234,6 +234,16 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the client went away")
 
+    async def flushed(self) -> None:
+        """Wait until the kernel has all that was written, so that others may write. Raises ConnectionResetError."""
+        if not self._transport.get_write_buffer_size():
+            return
+        self._transport.set_write_buffer_limits(0)
+        try:
+            await self.writable()
+        finally:
+            self._transport.set_write_buffer_limits()
+
     def channel(self) -> socket.socket:
         """The connection's socket once more, for a thread: to be closed by whoever asked.
 
