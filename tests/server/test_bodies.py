@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.server.applications import Files, Parts, Pouring
+from tests.server.applications import Answering, Files, Parts, Pouring
 from tests.server.conftest import LIMIT_SECONDS, Serve, Wire, request
 from tests.server.test_connection import eventually
 
@@ -194,6 +194,28 @@ def test_files_keep_their_place_behind_other_responses(serve: Serve, path: pathl
     time.sleep(0.3)
     wrong = [span for span in spans if wire.read().body != content[span[0] : sum(span)]]
     assert not wrong
+
+
+def test_answers_are_not_heaped_up(serve: Serve) -> None:
+    """Whoever asks on and on without taking what they were given gets no further answers until they do."""
+    application = Answering(2 * MIB)
+    wire = serve(application).connect()
+    wire.send(request("GET", "/") * 60)
+    eventually(lambda: application.count > 0)
+    time.sleep(1.0)
+    # The kernel's buffers hold some.
+    assert application.count < 20
+    assert {len(wire.read().body) for _ in range(60)} == {2 * MIB}
+
+
+def test_who_asks_and_takes_nothing_is_dropped(serve: Serve) -> None:
+    """Further requests do not make a client that stands still look alive."""
+    application = Answering(32 * MIB)
+    server = serve(application, write_seconds=0.5, header_seconds=60.0)
+    wire = server.connect()
+    wire.send(request("GET", "/") * 3)
+    eventually(lambda: application.count > 0)
+    eventually(lambda: not server.hub.connections)
 
 
 @pytest.mark.parametrize("count", [64 << 10, 128 << 10])

@@ -395,11 +395,15 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
-        self.deadline = math.inf
+        if not self.is_full:
+            self.deadline = math.inf
         self._task = self.loop.create_task(self._run(exchange))
 
     async def _run(self, exchange: Exchange) -> None:
         try:
+            if self.is_full:
+                # Whoever asks on and on without taking what they were given would fill the memory with answers.
+                await self.writable()
             await self.hub.application(exchange.scope, exchange.receive, exchange.send)
         except ConnectionResetError:
             if not exchange.is_gone:
