@@ -70,6 +70,19 @@ class Pouring:
         await send({"type": "http.response.body", "body": hashed.hexdigest().encode()})
 
 
+class Answering:
+    """Answers with as many bytes as it is made with; counts how often."""
+
+    def __init__(self, size: int) -> None:
+        self.body = bytes(size)
+        self.count = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.count += 1
+        await send(START)
+        await send({"type": "http.response.body", "body": self.body})
+
+
 class Files:
     """Sends spans of one file: the query is `offset-count`; remembers how each ended."""
 

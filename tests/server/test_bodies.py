@@ -6,11 +6,12 @@ import hashlib
 import http.client
 import itertools
 import pathlib
+import socket
 import time
 
 import pytest
 
-from tests.server.applications import Files, Parts, Pouring
+from tests.server.applications import Answering, Files, Parts, Pouring
 from tests.server.conftest import LIMIT_SECONDS, Serve, Wire, request
 from tests.server.test_connection import eventually
 
@@ -182,6 +183,51 @@ def test_files_are_sent(serve: Serve, path: pathlib.Path, offset: int, count: in
         assert (reply["content-length"], reply["x-from"]) == (str(count), "file")
         assert reply.body == content
     eventually(lambda: application.ends == [None, None])
+
+
+def test_files_keep_their_place_behind_other_responses(serve: Serve, path: pathlib.Path) -> None:
+    """What the client has yet to take of earlier responses stays before a file, whoever moves that."""
+    wire, content = serve(Files(path)).connect(), path.read_bytes()
+    spans = [(number, 120 << 10) for number in range(80)] + [(7, 3 * MIB), (5, 64 << 10), (3, 1000)]
+    wire.send(b"".join(request("GET", f"/?{offset}-{count}") for offset, count in spans))
+    # Until now nothing was read: the socket is full, and the rest waits in the server.
+    time.sleep(0.3)
+    wrong = [span for span in spans if wire.read().body != content[span[0] : sum(span)]]
+    assert not wrong
+
+
+def test_answers_are_not_heaped_up(serve: Serve) -> None:
+    """Whoever asks on and on without taking what they were given gets no further answers until they do."""
+    application = Answering(2 * MIB)
+    wire = serve(application).connect()
+    wire.send(request("GET", "/") * 60)
+    eventually(lambda: application.count > 0)
+    time.sleep(1.0)
+    # The kernel's buffers hold some.
+    assert application.count < 20
+    assert {len(wire.read().body) for _ in range(60)} == {2 * MIB}
+
+
+def test_who_asks_and_takes_nothing_is_dropped(serve: Serve) -> None:
+    """Further requests do not make a client that stands still look alive."""
+    application = Answering(32 * MIB)
+    server = serve(application, write_seconds=0.5, header_seconds=60.0)
+    wire = server.connect()
+    wire.send(request("GET", "/") * 3)
+    eventually(lambda: application.count > 0)
+    eventually(lambda: not server.hub.connections)
+
+
+@pytest.mark.parametrize("count", [64 << 10, 128 << 10])
+def test_small_files_go_on_where_the_socket_was_full(serve: Serve, path: pathlib.Path, count: int) -> None:
+    """A client that reads little by little gets all of a span that the socket did not take at once."""
+    server = serve(Files(path))
+    slow, content = server.connect(), path.read_bytes()
+    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for offset in range(20):
+        slow.send(request("GET", f"/?{offset}-{count}"))
+    wrong = [offset for offset in range(20) if slow.read().body != content[offset : offset + count]]
+    assert not wrong
 
 
 def test_many_take_files_at_once(serve: Serve, path: pathlib.Path) -> None:

@@ -192,10 +192,11 @@ async def _may_mount(tx: Tx, act: Act, home: RepositoryName, digest: Digest) -> 
 
 
 async def _progress(tx: Tx, repository: RepositoryName, upload: str) -> Progress:
-    row = await uploads.find_upload(tx, upload, repository)
-    if row is None:
+    found = await uploads.find_upload(tx, upload, repository)
+    if found is None:
         raise UploadUnknown("no such upload: it was finished, cancelled or has expired; start again", upload=upload)
-    return Progress(row, tuple(await uploads.list_segments(tx, upload)))
+    row, segments = found
+    return Progress(row, tuple(segments))
 
 
 def _require_order(progress: Progress, start: int | None) -> None:

@@ -223,7 +223,10 @@ def _run_batch(connection: apsw.Connection, tx: _Tx, works: list[_Item]) -> list
         failure = _translate(error)
         return [(future, None, failure) for _, future, _ in works]
     try:
-        outcomes = [_run_one(connection, tx, work, future) for work, future, _ in works]
+        if len(works) == 1:
+            outcomes = [_run_alone(tx, works[0])]
+        else:
+            outcomes = [_run_one(connection, tx, work, future) for work, future, _ in works]
         connection.execute("commit")
     except BaseException as error:  # noqa: BLE001 - whatever it was, every waiting caller is told
         # All is undone: a failed commit, or an error after which SQLite rolled back by itself (a full disk).
@@ -235,6 +238,12 @@ def _run_batch(connection: apsw.Connection, tx: _Tx, works: list[_Item]) -> list
         return outcomes
     # One of them was too much, not necessarily all: each on its own then.
     return [outcome for item in works for outcome in _run_batch(connection, tx, [item])]
+
+
+def _run_alone(tx: _Tx, item: _Item) -> _Outcome:
+    # Whoever has the transaction to themselves needs no savepoint: what they raise undoes all of it.
+    work, future, _ = item
+    return future, _drive(work(tx)), None
 
 
 def _run_one(connection: apsw.Connection, tx: _Tx, work: Work[Any], future: asyncio.Future[Any]) -> _Outcome:

@@ -234,6 +234,16 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the client went away")
 
+    async def flushed(self) -> None:
+        """Wait until the kernel has all that was written, so that others may write. Raises ConnectionResetError."""
+        if not self._transport.get_write_buffer_size():
+            return
+        self._transport.set_write_buffer_limits(0)
+        try:
+            await self.writable()
+        finally:
+            self._transport.set_write_buffer_limits()
+
     def channel(self) -> socket.socket:
         """The connection's socket once more, for a thread: to be closed by whoever asked.
 
@@ -385,11 +395,15 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
-        self.deadline = math.inf
+        if not self.is_full:
+            self.deadline = math.inf
         self._task = self.loop.create_task(self._run(exchange))
 
     async def _run(self, exchange: Exchange) -> None:
         try:
+            if self.is_full:
+                # Whoever asks on and on without taking what they were given would fill the memory with answers.
+                await self.writable()
             await self.hub.application(exchange.scope, exchange.receive, exchange.send)
         except ConnectionResetError:
             if not exchange.is_gone:

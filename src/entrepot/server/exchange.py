@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from entrepot.server.heads import BODILESS, CONTINUE, LAST_CHUNK, date_line, render_chunk, render_head
 from entrepot.server.pump import Consume
-from entrepot.server.sender import Transfer
+from entrepot.server.sender import Transfer, is_cached
 
 if TYPE_CHECKING:
     from entrepot.server.connection import Connection
     from entrepot.server.hub import Message, Scope
 
 MOST_BUFFERED: Final = 256 << 10
+# Up to here copying a file into the response is cheaper than to send it by a call of its own.
+TINY_FILE: Final = 16 << 10
+# Up to here it is not worth another thread, if it is in memory.
 SMALL_FILE: Final = 128 << 10
 WORTH_A_THREAD: Final = 64 << 10
 GONE: Final = "the client went away"
@@ -187,13 +190,16 @@ class Exchange:
         self._connection.write(head + body if head else body)
 
     async def _send_file(self, descriptor: int, offset: int, count: int, *, more: bool) -> None:
-        content = _cached(descriptor, offset, count) if count <= SMALL_FILE else None
+        content = _cached(descriptor, offset, count) if count <= TINY_FILE else None
         if content is not None:
             self._write(content, more=more)
             return
         head = b"" if self._head is None else self._begin(None if more else count)
+        await self._connection.flushed()
         transfer = Transfer(self._connection.channel(), head, (descriptor, offset, count))
         try:
+            if count <= SMALL_FILE and is_cached(descriptor, offset, count) and transfer.move_at_once():
+                return
             await self._connection.hub.sender.send(transfer)
         except OSError as error:
             self._connection.abort()

@@ -45,6 +45,27 @@ class Transfer:
         self.moved_at = time.monotonic()
         return not self.left
 
+    def move_at_once(self) -> bool:
+        """Send what the socket takes without waiting; whether that was all, which ends this. Raises OSError."""
+        try:
+            is_over = self.move()
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.channel.close()
+            raise
+        if is_over:
+            self.channel.close()
+        return is_over
+
+
+def is_cached(descriptor: int, offset: int, count: int) -> bool:
+    """Whether bytes of a file are in memory, judged by the first and the last: then nobody waits for the disk."""
+    try:
+        return all(os.preadv(descriptor, [bytearray(1)], at, os.RWF_NOWAIT) for at in (offset, offset + count - 1))
+    except OSError:
+        return False
+
 
 class Sender:
     """The threads; a transfer stays with the one that got it. `idle_seconds` bounds a client that stands still."""

@@ -42,6 +42,7 @@ class Request:
 
     __slots__ = (
         "_headers",
+        "_query",
         "caller",
         "is_identified",
         "is_read",
@@ -66,6 +67,7 @@ class Request:
         self.is_identified = False
         self.is_read = False
         self._headers: dict[bytes, bytes] | None = None
+        self._query: list[tuple[str, str]] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name; repeated ones are joined by a comma (RFC 9110, section 5.3)."""
@@ -87,6 +89,11 @@ class Request:
 
     def query(self) -> list[tuple[str, str]]:
         """The parameters behind the question mark, in order. Raises RequestInvalid."""
+        if self._query is None:
+            self._query = self._parse_query()
+        return self._query
+
+    def _parse_query(self) -> list[tuple[str, str]]:
         raw: bytes = self.scope["query_string"]
         if not raw:
             return []
