@@ -13,6 +13,7 @@ import msgspec
 
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD
+from entrepot.domain.audit import SYSTEM
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Damaged
 from entrepot.domain.events import Event
@@ -41,7 +42,7 @@ async def join_pieces(registry: Registry, payload: str) -> None:
             return False
         if written.digest != digest:
             await blobs.set_damaged(tx, digest)
-            await events.add_event(tx, Event("blob.damaged", ACTOR, digest, {"problem": PROBLEM}), now)
+            await events.add_event(tx, Event("blob.damaged", ACTOR, digest, {"problem": PROBLEM}), now, SYSTEM)
             return False
         old = await blobs.replace_locations(tx, digest, written.pieces)
         # Whoever reads them now, at whatever pace, is to come to the end.
