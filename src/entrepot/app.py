@@ -53,8 +53,9 @@ from entrepot.ports.mail import Mail
 from entrepot.ports.source import Source
 from entrepot.ports.store import BlobStore
 from entrepot.ports.waiting import Waits
-from entrepot.settings import Ldap, Rate, Settings, SettingsError, Storage, usable_cores
+from entrepot.settings import Ldap, Rate, Settings, Storage, usable_cores
 from entrepot.settings import Mail as MailSettings
+from entrepot.settings_sense import SettingsError
 from entrepot.sources.folder import FolderSource
 from entrepot.sources.objects import ObjectsSource
 from entrepot.telemetry.directory import ObservedDirectory
@@ -397,7 +398,7 @@ class _Application:
     def _observed(self, registry: Registry) -> Registry:
         rows = self._settings.database
         if rows.cache_bytes and _is_network(self._settings.database_url):
-            recall = Recall(registry.database, rows.cache_bytes, rows.away_seconds)
+            recall = Recall(registry.database, rows.cache_bytes, rows.away_seconds, registry.rules.discard_seconds)
             self._meter.remembered = recall.counts
             registry = replace(registry, recall=recall)
         if registry.directory is None:

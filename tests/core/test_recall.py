@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from entrepot.core.identify import believed
-from entrepot.core.recall import BATCH, LEASE_SECONDS, MOST_FORGOTTEN, SURE_SECONDS, Recall
+from entrepot.core.recall import BATCH, LEASE_SECONDS, MOST_FORGOTTEN, MOST_SURE_SECONDS, Recall
+from entrepot.core.registry import Rules
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import Unavailable
@@ -68,7 +69,9 @@ class Site:
         self.seconds = 1000.0
         assert isinstance(world.registry.database, Network)
         self.network = world.registry.database
-        self.recall = Recall(self.network, most_bytes, away_seconds, lambda: self.seconds)
+        self.recall = Recall(
+            self.network, most_bytes, away_seconds, world.registry.rules.discard_seconds, lambda: self.seconds
+        )
         world.registry = replace(world.registry, recall=self.recall)
         context = world.context
         world.context = Context(world.registry, context.limits, context.addresses, context.genuine, context.denials)
@@ -176,7 +179,7 @@ def test_nothing_is_served_by_whoever_does_not_look(site: Site, app: Image) -> N
 
 def test_where_bytes_lie_is_read_again_for_all_blobs_together(site: Site, app: Image) -> None:
     """After a while one read says where the bytes of all remembered blobs of the repository are now."""
-    site.seconds += SURE_SECONDS + 1
+    site.seconds += MOST_SURE_SECONDS + 1
     site.look()
     assert site.reads(*blobs_of(app)) == 1
     gone = digest_of(b"layer one")
@@ -186,15 +189,28 @@ def test_where_bytes_lie_is_read_again_for_all_blobs_together(site: Site, app: I
 
     # As the collector forgets a blob: without an event of its own.
     site.world.transact(lose)
-    site.seconds += SURE_SECONDS + 1
+    site.seconds += MOST_SURE_SECONDS + 1
     site.look()
     assert site.pull(f"blobs/{gone}").status == 404
     assert site.pull(f"blobs/{digest_of(b'layer two')}").status == 200
 
 
+def test_bytes_that_go_soon_are_looked_for_soon() -> None:
+    """Where bytes stay for a moment only (`keep.discard_seconds`), where they lie is believed for half of it."""
+    with World(wrap_database=Network, rules=Rules(discard_seconds=2)) as world:
+        site = Site(world)
+        pushed = world.push(NAME, image([b"layer one"]), "1", user="alice")
+        site.look()
+        assert [site.pull(target).status for target in blobs_of(pushed)] == [200, 200]
+        assert site.reads(*blobs_of(pushed)) == 0
+        site.seconds += 1.5
+        site.look()
+        assert site.reads(*blobs_of(pushed)) == 1
+
+
 def test_many_who_come_at_once_share_that_read(site: Site, app: Image) -> None:
     """The second who finds the same blobs old waits for the first."""
-    site.seconds += SURE_SECONDS + 1
+    site.seconds += MOST_SURE_SECONDS + 1
     site.look()
     before = site.network.reads
 
@@ -214,7 +230,7 @@ def test_a_damaged_blob_is_not_remembered(site: Site, app: Image) -> None:
         await blobs.set_damaged(tx, digest)
 
     site.world.transact(damage)
-    site.seconds += SURE_SECONDS + 1
+    site.seconds += MOST_SURE_SECONDS + 1
     site.look()
     assert site.pull(f"blobs/{digest}").status == 404
 

@@ -15,7 +15,7 @@ from entrepot.server.hub import Message, Options, Receive, Scope, Send
 from entrepot.server.listeners import Listener, Tls
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
 from entrepot.server.worker import run_worker
-from entrepot.settings import parse_listen
+from entrepot.settings_sense import parse_listen
 
 
 class Application:

@@ -33,7 +33,8 @@ from entrepot.core.check import Finding, How, Notice, Report, check, total_bytes
 from entrepot.core.registry import SECOND, Registry
 from entrepot.domain.json import render_json
 from entrepot.ports.source import Source
-from entrepot.settings import Settings, SettingsError
+from entrepot.settings import Settings
+from entrepot.settings_sense import SettingsError
 from entrepot.telemetry.logs import configure_logs
 
 SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")

@@ -15,7 +15,8 @@ from cyclopts import Parameter
 
 from entrepot.cli.common import Config, Data, load_settings
 from entrepot.cli.output import print_json
-from entrepot.settings import Settings, SettingsError
+from entrepot.settings import Settings
+from entrepot.settings_sense import SettingsError
 
 app = cyclopts.App(name="config", help="Check and show the settings that a server here would have.")
 MASK: Final = "***"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from entrepot.cli.places import open_listener
-from entrepot.settings import MAIN, Listener, Settings, parse_listen
+from entrepot.settings import Listener, Settings
+from entrepot.settings_sense import MAIN, parse_listen
 
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 

@@ -30,7 +30,8 @@ from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import LOCAL, Caller, Identity
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.policy import AccountPolicy
-from entrepot.settings import Settings, SettingsError
+from entrepot.settings import Settings
+from entrepot.settings_sense import SettingsError
 from entrepot.wire.addresses import Addresses
 from entrepot.wire.bodies import Limits
 from entrepot.wire.context import Context

@@ -12,7 +12,7 @@ from entrepot import __version__
 from entrepot.cli.output import clean
 from entrepot.client.errors import ClientError
 from entrepot.domain.errors import EntrepotError
-from entrepot.settings import SettingsError
+from entrepot.settings_sense import SettingsError
 
 HELP: Final = """A self-hosted registry for container images and packages.
 

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from entrepot.app import MigrationPlan, apply_migrations, plan_migrations
 from entrepot.cli.common import Config, Data, load_settings
-from entrepot.settings import Settings, SettingsError
+from entrepot.settings import Settings
+from entrepot.settings_sense import SettingsError
 
 
 def migrate(

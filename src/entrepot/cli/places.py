@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from entrepot.domain.json import render_json
-from entrepot.settings import SettingsError
+from entrepot.settings_sense import SettingsError
 
 REMOTE_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "fuse.sshfs", "afs"})
 LEASE_FILE: Final = "lease.json"

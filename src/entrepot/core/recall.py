@@ -29,8 +29,8 @@ from entrepot.ports.database import Database
 
 LOOK_SECONDS: Final = 0.25
 LEASE_SECONDS: Final = 0.5
-# Bytes that have been let go lie where they were for a minute (`Rules.discard_seconds`), and nothing tells of each.
-SURE_SECONDS: Final = 30.0
+# Bytes that have been let go lie where they were for `Rules.discard_seconds`, and nothing tells of each.
+MOST_SURE_SECONDS: Final = 30.0
 BATCH: Final = 500
 MOST_RENEWED: Final = 200
 MOST_FORGOTTEN: Final = 10_000
@@ -67,15 +67,22 @@ class Recall:
     """Remembers manifests, blobs and tags of repositories up to `most_bytes`, the least recently used going first.
 
     `most_away_seconds` is how long after the last look it may be served while the database is away, 0 for not at all.
-    `now` answers seconds that only ever grow.
+    `discard_seconds` is how long bytes stay that have been let go. `now` answers seconds that only ever grow.
     """
 
     def __init__(
-        self, database: Database, most_bytes: int, most_away_seconds: float, now: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        most_bytes: int,
+        most_away_seconds: float,
+        discard_seconds: float,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._most_bytes = most_bytes
         self.most_away_seconds = most_away_seconds
+        # Half of it is left to whoever began to read just then.
+        self._sure_seconds = min(MOST_SURE_SECONDS, discard_seconds / 2)
         self._now = now
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
         self._blobs: dict[str, set[str]] = {}
@@ -147,7 +154,7 @@ class Recall:
     def is_sure(self, repository: RepositoryName, digest: Digest) -> bool:
         """Whether the bytes of a blob must still lie where it is remembered that they do."""
         held = self._held.get((repository, BLOB, digest))
-        return held is not None and self._now() - held.read_at <= SURE_SECONDS
+        return held is not None and self._now() - held.read_at <= self._sure_seconds
 
     def keep_manifest(
         self, stamp: int, repository: RepositoryName, reference: Reference, found: StoredManifest
