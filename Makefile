@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 WORKERS ?= 2
+SOAK ?= 20m
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # In CI a skipped test is a failed run: there, everything that tests name is installed.
 PYTEST := $(BIN)/python -m pytest $(if $(CI),-p tests.support.no_skips)
@@ -55,7 +56,7 @@ bench: $(VENV)/.development ## Measure against CNCF distribution and nginx (benc
 heavy: $(VENV)/.development ## Everything too long for CI: all clients, faults ten-fold, benchmark, wheel, image
 	sh tests/clients/install.sh a b c
 	$(PYTEST) tests/clients
-	$(PYTEST) tests/faults --fault-rounds 10
+	SOAK=$(SOAK) $(PYTEST) tests/faults --fault-rounds 10
 	$(BIN)/python -m bench
 	$(MAKE) wheel image
 

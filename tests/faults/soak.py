@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.faults.pusher import GONE, Content, Door, digest_of, image_of
 from tests.support.server import Server
@@ -207,10 +208,10 @@ def soak(replicas: list[Server], tally: Tally, pushers: int, seconds: float) -> 
     assert dead == []
 
 
-def status_of(server: Server) -> dict[str, dict[str, int]]:
-    """What the collector has freed."""
+def status_of(server: Server) -> dict[str, Any]:
+    """What the collector is at, and what it has freed."""
     with Door(server) as door:
-        found: dict[str, dict[str, int]] = json.loads(door.ask("GET", "/api/v1/collection/status").body)
+        found: dict[str, Any] = json.loads(door.ask("GET", "/api/v1/collection/status").body)
         return found
 
 
@@ -227,3 +228,14 @@ def list_jobs(server: Server, query: str) -> list[dict[str, object]]:
     with Door(server) as door:
         found: list[dict[str, object]] = json.loads(door.ask("GET", f"/api/v1/jobs{query}").body)["jobs"]
         return found
+
+
+def is_at_rest(server: Server) -> bool:
+    """Whether the collector has nothing left to look at and no bytes to delete; else it is asked to go on."""
+    status = status_of(server)
+    if status["running"] or status["waiting"] or list_jobs(server, "?kind=store.discard"):
+        with Door(server) as door:
+            door.ask("POST", "/api/v1/collection", b"{}", {"Content-Type": "application/json"})
+        time.sleep(COLLECT_SECONDS)
+        return False
+    return True
