@@ -39,7 +39,7 @@ def test_the_log_is_read_on_a_server(admin: Caller, server: Server) -> None:
 
 def test_the_log_is_verified(admin: Caller, tmp_path: pathlib.Path) -> None:
     """On a server and on files; somebody who changes a row is found, with exit code 1."""
-    with Server(tmp_path / "own") as own:
+    with Server(tmp_path / "own", environment={"ENTREPOT_JOBS__IN_SERVE": "false"}) as own:
         admin.run("user", "add", "ivan", "--generate", "--data", str(own.data))
         told = admin.run("audit", "verify", "--data", str(own.data))
         assert "no findings" in told

@@ -45,8 +45,8 @@ def test_everything_works_on_postgresql(nobody: Caller, replica: Server, tmp_pat
     nobody.run("namespace", "grant", "acme/app", "z", "owner")
     assert nobody.ask("namespace", "members", "acme/app") == [{"user": "z", "role": "owner"}]
     admin = Remote(replica.url, Login("admin", ADMIN_PASSWORD))
-    assert call(admin, "GET", path_of("jobs"))["dead"] == 0
-    assert call(admin, "GET", path_of("jobs", "dead")) == {"jobs": []}
+    assert call(admin, "GET", path_of("jobs", "counts"))["dead"] == 0
+    assert call(admin, "GET", f"{path_of('jobs')}?state=dead") == {"jobs": []}
     config = str(tmp_path / "entrepot.toml")
     nobody.run("user", "remove", "z", "--config", config)
     assert "last administrator" in nobody.fail("user", "remove", "admin", "--config", config)

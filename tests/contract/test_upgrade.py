@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from entrepot.app import apply_migrations, build, open_registry
-from entrepot.core.check import Report, check
+from entrepot.core.check import How, Report, check
 from entrepot.domain.digests import digest_of
 from entrepot.settings import Settings, load
 from tests.contract.engines import PostgresqlUrls, Urls, open_database
@@ -120,7 +120,7 @@ def require_upgrade(old: Old, schema: Schema, number: int, settings: Settings) -
 async def check_all(settings: Settings) -> Report:
     """Open it, and read every byte."""
     async with open_registry(settings) as registry:
-        return await check(registry, is_deep=True, notice=lambda _what, _amount: None)
+        return await check(registry, How(share=1.0), notice=lambda _what, _amount: None)
 
 
 def require_served(client: Client) -> None:

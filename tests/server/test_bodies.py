@@ -223,7 +223,11 @@ def test_small_files_go_on_where_the_socket_was_full(serve: Serve, path: pathlib
     """A client that reads little by little gets all of a span that the socket did not take at once."""
     server = serve(Files(path))
     slow, content = server.connect(), path.read_bytes()
-    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    eventually(lambda: len(server.hub.connections) == 1)
+    [connection] = server.hub.connections
+    with connection.channel() as channel:
+        # Less than a span, also where the kernel doubles it.
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
     for offset in range(20):
         slow.send(request("GET", f"/?{offset}-{count}"))
     wrong = [offset for offset in range(20) if slow.read().body != content[offset : offset + count]]

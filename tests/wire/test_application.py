@@ -169,7 +169,7 @@ def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[st
     async def poll() -> None:
         application = app._Application(Settings(), Meter())
         registry: Any = SimpleNamespace(
-            database=None, hasher=None, policy=SimpleNamespace(refresh=refresh), audit=AuditLog()
+            database=None, hasher=None, policy=SimpleNamespace(refresh=refresh), audit=AuditLog(), recall=None
         )
         with pytest.raises(asyncio.CancelledError):
             await application._poll(registry, DenialLog(b""))
