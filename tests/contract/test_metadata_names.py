@@ -34,6 +34,9 @@ def test_the_first_value_of_the_instance_stays(held: Held) -> None:
     held.transact(lambda tx: instance.add_value(tx, "key", "first"))
     held.transact(lambda tx: instance.add_value(tx, "key", "second"))
     assert held.read(lambda tx: instance.find_value(tx, "key")) == "first"
+    for value in ("third", "fourth"):
+        held.transact(partial(instance.put_value, name="key", value=value))
+    assert held.read(lambda tx: instance.find_value(tx, "key")) == "fourth"
 
 
 def test_accounts(held: Held) -> None:
