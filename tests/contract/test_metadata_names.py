@@ -35,7 +35,7 @@ def test_the_first_value_of_the_instance_stays(held: Held) -> None:
     held.transact(lambda tx: instance.add_value(tx, "key", "second"))
     assert held.read(lambda tx: instance.find_value(tx, "key")) == "first"
     for value in ("third", "fourth"):
-        held.transact(lambda tx, value=value: instance.put_value(tx, "key", value))
+        held.transact(partial(instance.put_value, name="key", value=value))
     assert held.read(lambda tx: instance.find_value(tx, "key")) == "fourth"
 
 
@@ -126,11 +126,7 @@ def test_namespaces(held: Held) -> None:
     held.transact(lambda tx: namespaces.set_listeners(tx, "acme", ("a", "b")))
     found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
     assert found is not None
-    assert (found.listeners, found.away_pulls) == (("a", "b"), True)
-    held.transact(lambda tx: namespaces.set_away_pulls(tx, "acme", are_served=False))
-    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
-    assert found is not None
-    assert not found.away_pulls
+    assert found.listeners == ("a", "b")
 
 
 def test_namespaces_are_listed_in_pages(held: Held) -> None:
@@ -248,7 +244,6 @@ def test_the_policy_is_read_whole(held: Held) -> None:
         await repositories.set_visibility(tx, known, "public")
         await namespaces.set_namespace(tx, "acme", ann, "private")
         await namespaces.set_listeners(tx, "acme", ("private",))
-        await namespaces.set_away_pulls(tx, "acme", are_served=False)
         await grants.put_role(tx, NewGrantRow(("account", ann), "acme/other", "writer"), "admin", NOW)
         await policy.bump_policy_version(tx)
 
@@ -257,7 +252,7 @@ def test_the_policy_is_read_whole(held: Held) -> None:
     snapshot = held.read(policy.get_policy)
     assert snapshot.version == held.read(policy.get_policy_version) == before + 1
     assert snapshot.accounts == {ann: AccountPolicy("ann", is_admin=True, is_disabled=False, credentials_since=NOW)}
-    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private", ("private",), away_pulls=False)}
+    assert snapshot.namespaces == {"acme": NamespacePolicy(ann, "private", ("private",))}
     assert (snapshot.elsewhere, snapshot.has_conditions) == ({"acme": ("private",)}, True)
     assert snapshot.repositories == {"acme/app": "public"}
     (grant,) = snapshot.grants["account", ann]
