@@ -68,6 +68,9 @@ def test_children_of_manifests(held: Held) -> None:
     assert held.read(lambda tx: audit.find_raw(tx, "none")) is None
     children = held.read(lambda tx: audit.list_children(tx, manifest.digest))
     assert children == {(config, "config"), (layer, "layer")}
+    # Whoever has let go of the manifest may let go of what it contains.
+    assert held.read(lambda tx: audit.list_unknown_children(tx, known, manifest.digest)) == []
+    held.transact(lambda tx: repositories.put_member(tx, known, manifest.digest, "manifest", NOW))
     assert held.read(lambda tx: audit.list_unknown_children(tx, known, manifest.digest)) == [layer]
 
 

@@ -19,6 +19,7 @@ from entrepot.core.registry import Rules
 from entrepot.domain.digests import Digest, digest_of
 from entrepot.domain.errors import Unavailable
 from entrepot.metadata import blobs
+from entrepot.metadata.audit import AuditedMember
 from entrepot.ports.database import Database, Tx, Work
 from entrepot.ports.store import Piece
 from entrepot.storage.file import open_store
@@ -141,6 +142,8 @@ class Vanishing:
 
     async def read(self, work: Work[T]) -> T:
         value = await self._database.read(work)
+        if self._table == "member" and isinstance(value, list) and value and isinstance(value[0], AuditedMember):
+            await self._database.transact(lambda tx: tx.execute("update member set deleted_at = 1"))
         if isinstance(value, list) and value and self._table in {"blob", "manifest"}:
             statement = f"delete from {self._table} where digest = $1"
             rows = [row if isinstance(row, str) else row[0] for row in value if isinstance(row, str | tuple)]
@@ -168,6 +171,14 @@ def test_what_is_collected_meanwhile_is_no_finding(table: str) -> None:
         report = look(world, is_deep=True)
         assert found(report) == []
         assert (report.manifests, report.blobs) == (1, 2)
+
+
+def test_what_its_repository_lets_go_of_meanwhile_is_not_incomplete() -> None:
+    """A manifest that is collected while it is looked at needs nothing any more."""
+    with World(wrap_database=lambda database: Vanishing(database, "member")) as world:
+        world.push("priv/app", IMAGE, IMAGE.digest)
+        report = look(world, is_deep=True)
+        assert (found(report), report.members) == ([], 3)
 
 
 def test_a_damaged_blob_is_taken_out_of_service_and_healed(broken: World) -> None:

@@ -57,7 +57,8 @@ _MEMBERS = (
 _UNKNOWN = (
     "select e.child from edge e where e.parent = $1 and e.kind <> 'subject' and not exists ("
     "select 1 from member k where k.repository = $2 and k.digest = e.child and k.deleted_at is null "
-    "and (k.kind = 'blob' or e.kind = 'manifest'))"
+    "and (k.kind = 'blob' or e.kind = 'manifest')) and exists (select 1 from member m "
+    "where m.repository = $2 and m.digest = $1 and m.kind = 'manifest' and m.deleted_at is null)"
 )
 
 
@@ -74,7 +75,7 @@ async def list_members(tx: Tx, after: tuple[int, str, str], limit: int) -> list[
 
 
 async def list_unknown_children(tx: Tx, repository: int, parent: str) -> list[str]:
-    """What a manifest names besides its subject and its repository does not know."""
+    """What a manifest names besides its subject and its repository does not know; nothing once it does not know it."""
     return [row[0] for row in await tx.all(_UNKNOWN, parent, repository)]
 
 
