@@ -288,7 +288,9 @@ async def _come_back(tx: Tx, trade: Trade, job: JobRow, now: int) -> None:
 
 
 async def _fail(tx: Tx, trade: Trade, job: JobRow, error: str, now: int) -> bool:
-    if job.attempts >= MOST_ATTEMPTS and job.kind not in trade.endless:
+    # A kind that is not known here may be known to a newer version that runs beside this one.
+    is_known = job.kind in trade.handlers or job.kind in trade.together
+    if job.attempts >= MOST_ATTEMPTS and is_known and job.kind not in trade.endless:
         await jobs.bury_job(tx, job.id, error, now)
         await _come_back(tx, trade, job, now)
         return True
