@@ -126,7 +126,11 @@ def test_namespaces(held: Held) -> None:
     held.transact(lambda tx: namespaces.set_listeners(tx, "acme", ("a", "b")))
     found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
     assert found is not None
-    assert found.listeners == ("a", "b")
+    assert (found.listeners, found.away_pulls) == (("a", "b"), True)
+    held.transact(lambda tx: namespaces.set_away_pulls(tx, "acme", are_served=False))
+    found = held.read(lambda tx: namespaces.find_namespace(tx, "acme"))
+    assert found is not None
+    assert not found.away_pulls
 
 
 def test_namespaces_are_listed_in_pages(held: Held) -> None:

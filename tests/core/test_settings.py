@@ -9,17 +9,8 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from entrepot.settings import (
-    MOST_WORKERS,
-    Ldap,
-    Listener,
-    Server,
-    Settings,
-    SettingsError,
-    load,
-    parse_listen,
-    usable_cores,
-)
+from entrepot.settings import MOST_WORKERS, Ldap, Listener, Server, Settings, load, usable_cores
+from entrepot.settings_sense import SettingsError, parse_listen
 
 LDAP = "[ldap]\nurls = ['ldap://host']\nbase = 'dc=x'\n"
 BUCKET = "[storage]\nurl = 's3://bucket'\n"

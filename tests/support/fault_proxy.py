@@ -15,6 +15,7 @@ import msgspec
 PIECE_BYTES = 65536
 START_SECONDS = 30
 FOREVER = 1_000_000
+TURNS = 10
 LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 REASONS = {500: "Internal Server Error", 503: "Service Unavailable"}
 # To be closed with a reset instead of an end.
@@ -92,10 +93,13 @@ class FaultProxy:
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # Whoever was let in at this moment becomes a task a few turns of the loop later.
+        for _ in range(TURNS):
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)
 
     def _take(self, line: str) -> Fault | None:
         with self._lock:
