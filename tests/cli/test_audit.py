@@ -22,7 +22,8 @@ def test_the_log_is_read_on_a_server(admin: Caller, server: Server) -> None:
     (record,) = admin.ask("audit", "list", "--kind", "namespace.created", "--subject", "audited")
     assert (record["actor"], record["method"], record["allowed"]) == ("admin", "password", True)
     day = record["at"][:10]
-    assert admin.ask("audit", "list", "--namespace", "audited", "--day", day, "--actor", "admin") == [record]
+    (again,) = admin.ask("audit", "list", "--namespace", "audited", "--day", day, "--actor", "admin")
+    assert again["id"] == record["id"]
     assert admin.ask("audit", "list", "--namespace", "audited", "--until", day, "--denied") == []
     table = admin.run("audit", "list", "--kind", "namespace.created", "--limit", "1000")
     assert "audited" in table

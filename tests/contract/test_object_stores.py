@@ -77,6 +77,7 @@ def resident_mebibytes() -> int:
     return int(found[1]) >> 10
 
 
+@pytest.mark.slow
 def test_uploads_at_once_hold_a_part_each(bucket: Bucket) -> None:
     """Memory stays bounded by the parts that are on their way, however large the uploads are."""
 

@@ -21,6 +21,8 @@ from tests.contract.test_object_stores import resident_mebibytes
 from tests.support.fault_proxy import FOREVER, Fault, FaultProxy
 from tests.support.server import ADMIN_PASSWORD, Server
 
+pytestmark = pytest.mark.slow
+
 MEBIBYTE = 1 << 20
 SMALL, LARGE = os.urandom(MEBIBYTE), os.urandom(20 * MEBIBYTE)
 REPOSITORY = "acme/app"

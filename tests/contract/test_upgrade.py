@@ -27,6 +27,8 @@ from tests.support.images import artifact, image
 from tests.support.server import ADMIN_PASSWORD, Server
 from tests.support.world import basic, push_blob, put_manifest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = "acme/app"
 ONE, TWO = image([b"layer one"]), image([b"layer two", b"another layer"])
 SIGNATURE = artifact(ONE, "application/vnd.example.signature")
