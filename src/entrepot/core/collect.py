@@ -191,16 +191,14 @@ async def plan(registry: Registry, caller: Caller) -> Plan:
     gone: set[Place] = set()
     total, looked = Collected(), 0
     while queue and looked < MOST_PLANNED:
-        place = queue.popleft()
-        if place in gone:
-            continue
-        looked += 1
+        places = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+        looked += len(places)
         # Pulls go on between.
         await asyncio.sleep(0)
-        found = await registry.database.read(partial(_foresee, place=place, now=now, gone=gone))
-        if found is not None:
-            total += found[0]
-            queue.extend((place[0], digest) for digest in found[1])
+        work = partial(_foresee, places=places, now=now, gone=(gone, set()))
+        found, queued = await registry.database.read(work)
+        total += found
+        queue.extend(queued)
     return Plan(total, waiting, not queue and len(ended) < MOST_PLANNED)
 
 
@@ -285,16 +283,28 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, keys: list[str]) ->
     return total
 
 
-async def _foresee(tx: Tx, place: Place, now: int, gone: set[Place]) -> tuple[Collected, list[str]] | None:
-    repository, digest = place
-    kinds = await collect.list_kinds(tx, repository, digest)
-    if not kinds or await _is_kept(tx, place, now, gone):
-        return None
-    gone.add(place)
-    queued = await collect.list_kept(tx, repository, digest) if "manifest" in kinds else []
-    freed = 0
-    if "blob" in kinds:
-        homes = await collect.list_homes(tx, digest, "blob", HOMES)
-        is_last = len(homes) < HOMES and all((home, digest) in gone for home in homes)
-        freed = await collect.find_blob_size(tx, digest) if is_last else 0
-    return Collected("manifest" in kinds, "blob" in kinds, freed), queued
+async def _foresee(
+    tx: Tx, places: list[Place], now: int, gone: tuple[set[Place], set[Place]]
+) -> tuple[Collected, list[Place]]:
+    """What would be forgotten of some places, and what that queues; `gone` is all that goes, and what does by this."""
+    before, newly = gone
+    # This may run again.
+    before -= newly
+    newly.clear()
+    total, queued = Collected(), list[Place]()
+    for place in places:
+        repository, digest = place
+        kinds = [] if place in before else await collect.list_kinds(tx, repository, digest)
+        if not kinds or await _is_kept(tx, place, now, before):
+            continue
+        newly.add(place)
+        before.add(place)
+        if "manifest" in kinds:
+            queued += [(repository, kept) for kept in await collect.list_kept(tx, repository, digest)]
+        freed = 0
+        if "blob" in kinds:
+            homes = await collect.list_homes(tx, digest, "blob", HOMES)
+            is_last = len(homes) < HOMES and all((home, digest) in before for home in homes)
+            freed = await collect.find_blob_size(tx, digest) if is_last else 0
+        total += Collected("manifest" in kinds, "blob" in kinds, freed)
+    return total, queued
