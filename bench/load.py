@@ -136,7 +136,7 @@ def wrk(load: Wrk) -> Outcome:
 
 def missing_tools() -> list[str]:
     """A loud line for each program the benchmark cannot do without."""
-    needs = {"wrk": "wrk", "docker-registry": "docker-registry", "nginx": "nginx"}
+    needs = {"wrk": "wrk", "docker-registry": "docker-registry", "nginx": "nginx", "pg_ctlcluster": "postgresql"}
     return [
         f"{program} is missing: apt-get install {package}"
         for program, package in needs.items()
