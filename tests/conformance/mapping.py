@@ -95,14 +95,15 @@ def mapped(text: str, checks: set[str]) -> Iterator[Mapped]:
             yield from (Mapped(filled, test.replace("<set>", ours), tuple(requests)) for test in tests)
 
 
-def is_like(exchange: Exchange, request: str) -> bool:
-    """Whether a request that was sent is of the kind that the page describes."""
+def is_like(exchange: Exchange, request: str, *, any_range: bool) -> bool:
+    """Whether a request that was sent is of the kind that the page describes; `any_range`: in chunks of any size."""
     found = REQUEST.fullmatch(request)
     assert found, f"not a request: {request}"
     if exchange.shape != found["shape"] or found["status"] not in {None, str(exchange.status)}:
         return False
     given = exchange.header(found["header"] or "Host") or ""
-    return found["header"] is None or (given == found["value"] or bool(given and found["value"] == "*"))
+    is_free = found["value"] == "*" or (any_range and found["header"] == "Content-Range")
+    return found["header"] is None or (given == found["value"] or bool(given and is_free))
 
 
 def gaps(run: Run, entries: list[Mapped]) -> dict[str, list[str]]:
@@ -112,7 +113,14 @@ def gaps(run: Run, entries: list[Mapped]) -> dict[str, list[str]]:
     for entry in entries:
         if entry.test not in run.ran - run.failed:
             continue
-        lacking = [each for each in entry.requests if not any(is_like(exchange, each) for exchange in sent[entry.test])]
+        exchanges = sent[entry.test]
+        # The page has the ranges that are sent where nobody asks for larger chunks.
+        any_range = any(exchange.wants_larger for exchange in exchanges)
+        lacking = [
+            each
+            for each in entry.requests
+            if not any(is_like(exchange, each, any_range=any_range) for exchange in exchanges)
+        ]
         if lacking:
             found[f"{entry.check} -> {entry.test}"] = lacking
     return found

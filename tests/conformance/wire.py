@@ -24,7 +24,10 @@ ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request as it was sent, the status that answered it, and the test that sent it."""
+    """One request as it was sent, the status that answered it, and the test that sent it.
+
+    `wants_larger` says that the answer asks for larger chunks than a test sends by itself.
+    """
 
     test: str
     method: str
@@ -33,6 +36,7 @@ class Exchange:
     headers: Pairs
     status: int
     to_upload: bool
+    wants_larger: bool
 
     @property
     def shape(self) -> str:
@@ -78,7 +82,10 @@ class Recorder:
         query = tuple(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
         to_upload = parts.path in self.uploads
         kept = tuple((key, value) for key, value in headers if key.lower() != "authorization")
-        self.exchanges.append(Exchange(self.test, method, parts.path, query, kept, response.status, to_upload))
+        wants_larger = response.header("OCI-Chunk-Min-Length") is not None
+        self.exchanges.append(
+            Exchange(self.test, method, parts.path, query, kept, response.status, to_upload, wants_larger)
+        )
         location = response.header("Location")
         if location and response.status in {202, 204}:
             self.uploads.add(urllib.parse.urlsplit(urllib.parse.urljoin(url, location)).path)
