@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import itertools
 import pathlib
 import socket
+import threading
 import time
 
 import pytest
 
+from entrepot.server.hub import Receive, Scope, Send
 from tests.server.applications import Answering, Files, Parts, Pouring
 from tests.server.conftest import LIMIT_SECONDS, Serve, Wire, request
 from tests.server.test_connection import eventually
@@ -63,6 +66,34 @@ def test_what_follows_a_poured_body_does_not_hurt_it(serve: Serve, kind: str, wh
     assert following.status == (200 if what == "upgrade" else 400)
     if what == "upgrade":
         assert following.body == hashlib.sha256(b"abc").hexdigest().encode()
+
+
+@pytest.mark.parametrize("rest", [1, 60_000, 100_000])
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_what_came_before_anybody_wanted_it_is_poured(serve: Serve, kind: str, rest: int) -> None:
+    """Whoever begins late finds the buffer full, and the client stopped, be it shortly before the end of the body."""
+    pouring, wanted = Pouring(idle_seconds=5), threading.Event()
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        # As a password takes its time to be proved.
+        await asyncio.to_thread(wanted.wait, LIMIT_SECONDS)
+        await pouring(scope, receive, send)
+
+    server = serve(late)
+    wire, body = server.connect(), bytes(280_000 + rest)
+    form = form_of(kind, body)
+    wire.send(head_of(kind, body) + form[:200_000])
+    eventually(lambda: [each._arriving for each in server.hub.connections] not in ([], [None]))
+    [connection] = server.hub.connections
+    exchange = connection._arriving
+    assert exchange is not None
+    eventually(lambda: exchange.buffered > 190_000)
+    wire.send(form[200_000:280_000])
+    eventually(lambda: not connection._is_reading)
+    wire.send(form[280_000:])
+    wanted.set()
+    assert wire.read().body == hashlib.sha256(body).hexdigest().encode()
+    assert pouring.errors == []
 
 
 @pytest.mark.parametrize("kind", ["length", "chunks"])

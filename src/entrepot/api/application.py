@@ -84,8 +84,10 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
 
 
 def _methods_of(path: str) -> list[str]:
-    rows = [endpoint for endpoint in ENDPOINTS if _pattern(endpoint.path).fullmatch(path.rstrip("/"))]
-    methods = {endpoint.method for endpoint in rows} or {"GET"}
+    paths = {endpoint.path for endpoint in ENDPOINTS if _pattern(endpoint.path).fullmatch(path.rstrip("/"))}
+    # A word of its own goes before one that stands for any, as it does where requests find their way.
+    closest = min(paths, key=lambda each: each.count("{"), default="")
+    methods = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == closest} or {"GET"}
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 

@@ -120,8 +120,7 @@ class Exchange:
         """
         self._invite()
         while True:
-            # A small body, the end of a large one, and what drips are not worth a thread.
-            while not self.is_complete and (self.buffered < WORTH_A_THREAD or self._is_nearly_complete()):
+            while not self.is_complete and self._is_better_awaited():
                 await self._arrived(idle_seconds)
                 watch(self.received)
             chunks = self._take()
@@ -154,8 +153,11 @@ class Exchange:
         elif self._connection.is_full:
             await self._connection.writable()
 
-    def _is_nearly_complete(self) -> bool:
-        return self.length is not None and self.length - self.received < WORTH_A_THREAD
+    def _is_better_awaited(self) -> bool:
+        # A small body, the end of a large one, and what drips are not worth a thread. But nobody reads on before what
+        # fills the buffer is taken.
+        is_nearly_complete = self.length is not None and self.length - self.received < WORTH_A_THREAD
+        return self.buffered < WORTH_A_THREAD or (is_nearly_complete and self.buffered < MOST_BUFFERED)
 
     async def _arrived(self, idle_seconds: float) -> None:
         before = self.received
