@@ -18,7 +18,7 @@ from tests.support.server import ADMIN_PASSWORD, Server
 
 def test_a_login_is_kept_for_its_owner_alone(nobody: Caller, server: Server) -> None:
     """The file with the password can be read by nobody else, nor can its folder."""
-    words = ("login", server.url, "--username", "admin", "--password-stdin")
+    words = ("login", server.url, "-u", "admin", "--password-stdin")
     assert nobody.run(*words, stdin=ADMIN_PASSWORD) == f"logged in to {server.url} as admin\n"
     assert stat.S_IMODE(nobody.credentials.stat().st_mode) == 0o600
     assert stat.S_IMODE(nobody.credentials.parent.stat().st_mode) == 0o700

@@ -23,6 +23,7 @@ MOST_WORKERS: Final = 4
 def test_a_plan_is_set_listed_and_removed(admin: Caller) -> None:
     """As lines and a table for people, and as JSON for programs."""
     assert admin.run("plan", "set", "small", "100", "90m") == "plan small gives 100 pulls in 5400 s\n"
+    assert admin.run("plan", "set", "large", "unlimited") == "plan large does not limit pulls\n"
     made = admin.ask("plan", "set", "large", "unlimited", "--signed-in")
     assert made == {"name": "large", "pulls": None, "window_seconds": 21_600, "anonymous": False, "signed_in": True}
     assert made in admin.ask("plan", "list")

@@ -29,7 +29,9 @@ def login(
     address: Address = None,
     /,
     *,
-    username: Annotated[str | None, Parameter(help="The user; asked for if it is not given.")] = None,
+    username: Annotated[
+        str | None, Parameter(name=("--username", "-u"), help="The user; asked for if it is not given.")
+    ] = None,
     password_stdin: FromStdin = False,
     page: ByPage = NO_PAGE,
     where: Where = THERE,

@@ -66,8 +66,10 @@ def set_(
         plan = call(api, "PUT", path_of("plans", name), terms)
     if where.json:
         print_json(plan)
+    elif plan["pulls"] is None:
+        print(f"plan {clean(name)} does not limit pulls")
     else:
-        print(f"plan {clean(name)} gives {_number(plan['pulls'])} pulls in {plan['window_seconds']} s")
+        print(f"plan {clean(name)} gives {plan['pulls']} pulls in {plan['window_seconds']} s")
 
 
 @app.command
