@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -356,6 +357,33 @@ def test_while_the_database_is_away_pulls_go_on(site: Site, app: Image) -> None:
         client.request("PUT", f"/v2/{NAME}/manifests/1", app.raw, content_type=app.media_type),
     ]
     assert [(answer.status, answer["retry-after"]) for answer in refused] == [(503, "5")] * len(refused)
+
+
+def test_whoever_comes_without_a_token_is_sent_for_one(site: Site, app: Image) -> None:
+    """containerd and BuildKit begin with the manifest itself: while the database is away they are challenged all the
+    same, alike for what is there and what is not.
+    """
+    site.go_away()
+    for name, method in itertools.product((NAME, "priv/none", "none/none"), ("GET", "HEAD")):
+        answer = site.world.client().request(method, f"/v2/{name}/manifests/1")
+        assert (answer.status, f'scope="repository:{name}:pull"' in answer["www-authenticate"]) == (401, True)
+        narrow = site.world.bearer("alice", "repository:priv/other:pull").request(method, f"/v2/{NAME}/manifests/1")
+        assert (narrow.status, 'error="insufficient_scope"' in narrow["www-authenticate"]) == (401, True)
+    token = site.world.client("alice").request("GET", f"/token?scope=repository:{NAME}:pull").json["token"]
+    bearer = site.world.client().with_headers(authorization=f"Bearer {token}")
+    assert bearer.request("GET", f"/v2/{NAME}/manifests/1")["warning"] == STALE
+
+
+def test_an_open_namespace_tells_nothing_without_the_database(site: Site) -> None:
+    """What is hidden in it and what is not there look alike to whoever may not read the one: 503, until it is back."""
+    world = site.world
+    world.push("pub/hidden", image(), "1", user="alice")
+    world.set_visibility("pub/hidden", "private")
+    clients = [world.client(), world.client("bob"), world.bearer("bob", "repository:pub/other:pull")]
+    assert [client.request("GET", "/v2/pub/hidden/manifests/1").status for client in clients] == [401, 404, 404]
+    site.go_away()
+    for client, name in itertools.product(clients, ("pub/hidden", "pub/none")):
+        assert client.request("GET", f"/v2/{name}/manifests/1").status == 503
 
 
 def test_it_ends_after_its_time(site: Site, app: Image) -> None:
