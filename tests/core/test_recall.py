@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.formats.oci.routes import GRAMMAR
-from entrepot.metadata import blobs, events, namespaces, policy
+from entrepot.metadata import blobs, events, namespaces, policy, repositories
 from entrepot.metadata.events import Place, SeenEvent
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.ports.database import Database, Tx, Work
@@ -500,7 +501,7 @@ def test_more_events_than_a_batch_are_followed(site: Site, app: Image) -> None:
 
 def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site, app: Image) -> None:
     """When more is held up than is read each time, nothing is remembered from before."""
-    row = SeenEvent(Place(1, 9, 9), is_settled=False, kind="manifest.pushed", subject=NAME, detail="{}")
+    row = SeenEvent(Place(1, 9, 9), is_settled=False, at=1, kind="manifest.pushed", subject=NAME, detail="{}")
 
     class HeldUp(Network):
         async def _unless_away(self, work: Work[T], run: Any) -> Any:
@@ -510,6 +511,54 @@ def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site,
     site.look()
     assert site.recall.find_manifest(RepositoryName(NAME), app.digest, with_bytes=True) is None
     assert site.recall.find_blob(RepositoryName(NAME), digest_of(b"layer one")) is None
+
+
+def test_a_database_that_has_gone_back_is_noticed(site: Site, app: Image) -> None:
+    """After a fail-over that lost some events, or a restored backup, new events may stand where others were followed
+    already, or before them: then all is forgotten, and no deletion is overlooked.
+    """
+    site.world.push("pub/other", image([b"other"]), "1", user="alice")
+    site.look()
+    newest = site.world.transact(events.find_last_seen)
+
+    async def take_its_place(tx: Tx) -> None:
+        await repositories.delete_member(tx, 1, app.digest, "manifest", 1)
+        await tx.execute(
+            "update event set at = at + 1, kind = 'manifest.deleted', subject = $1, detail = $2 where id = $3",
+            NAME,
+            f'{{"digest":"{app.digest}"}}',
+            newest.place.id,
+        )
+
+    site.world.transact(take_its_place)
+    site.look()
+    assert site.pull(f"manifests/{app.digest}").status == 404
+    for gone in ("id > 2", "true"):
+        assert site.pull(blobs_of(app)[0]).status == 200
+        site.world.transact(partial(remove_events, gone))
+        site.look()
+        assert site.reads(blobs_of(app)[0]) == 1
+    site.look()
+    assert site.reads(blobs_of(app)[0]) == 0
+
+
+async def remove_events(gone: str, tx: Tx) -> None:
+    """Forget events, as a database does that lacks the last moments."""
+    await tx.execute(f"delete from event where {gone}")
+
+
+def test_what_was_read_before_the_first_look_is_not_believed(site: Site) -> None:
+    """What happens between the two is not followed."""
+    pushed = site.world.push(NAME, image(), "1", user="alice")
+    # As it is at the start, while the first look fails.
+    site.recall._last = None
+    site.seconds += LEASE_SECONDS + 0.1
+    assert site.pull(f"manifests/{pushed.digest}").status == 200
+    elsewhere = Client(site.world.sibling(), site.world.runner)
+    admin = elsewhere.with_headers(authorization=site.world.client("admin").headers["authorization"])
+    assert admin.request("DELETE", f"/v2/{NAME}/manifests/{pushed.digest}").status == 202
+    site.look()
+    assert site.pull(f"manifests/{pushed.digest}").status == 404
 
 
 def test_where_a_tag_is_now_stays_known(site: Site, app: Image) -> None:
