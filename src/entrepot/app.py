@@ -7,7 +7,7 @@ import os
 import pathlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -77,6 +77,7 @@ REQUEST_SECONDS: Final = 5
 MOST_COUNTED: Final = 100_000
 AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
+_Step = Callable[[], Awaitable[object]]
 
 
 class MigrationPlan(msgspec.Struct, frozen=True):
@@ -378,7 +379,7 @@ class _Application:
                 registry = self._observed(opened)
                 denials = DenialLog(registry.policy.token_key)
                 self._mount(registry, denials)
-                polls = asyncio.gather(self._poll(registry, denials), self._follow(registry.recall))
+                polls = asyncio.gather(*self._polls(registry, denials))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 polls.cancel()
@@ -481,9 +482,32 @@ class _Application:
             ),
         }
 
-    async def _poll(self, registry: Registry, denials: DenialLog) -> None:
-        queues = {"database": registry.database, "passwords": registry.hasher}
+    def _polls(self, registry: Registry, denials: DenialLog) -> list[Coroutine[Any, Any, None]]:
+        # Apart from each other: whoever was locked out stays out although something that is written takes its time.
+        steps: list[tuple[_Step, str, float]] = [
+            (registry.policy.refresh, "policy not refreshed", POLL_SECONDS),
+            (lambda: self._store(registry, denials), "refusals and the like not stored", POLL_SECONDS),
+        ]
+        if (recall := registry.recall) is not None:
+            steps.append((lambda: self._follow(recall), "events not followed", LOOK_SECONDS))
+        return [self._publish(registry), *(self._poll(*each) for each in steps)]
+
+    async def _poll(self, step: _Step, failed: str, seconds: float) -> None:
+        """Do something again and again, whatever becomes of it; the first failure of several is told."""
         is_failing = False
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await step()
+                is_failing = False
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not end it: nobody would notice
+                if not is_failing:
+                    is_expected = isinstance(error, EntrepotError)
+                    self._log.warning(failed, reason=str(error), exc_info=None if is_expected else error)
+                is_failing = True
+
+    async def _publish(self, registry: Registry) -> None:
+        queues = {"database": registry.database, "passwords": registry.hasher}
         while True:
             for name, adapter in queues.items():
                 if isinstance(adapter, Waits):
@@ -492,37 +516,28 @@ class _Application:
             self._meter.database_away = int(registry.recall is not None and registry.recall.is_away)
             self._meter.publish()
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                await registry.policy.refresh()
-                await store_denials(registry, denials)
-                await flush_uses(registry)
-                await flush_audit(registry)
-                await store_locks(registry)
-                await exchange_pulls(registry)
-                if self._limiter is not None:
-                    await exchange_rates(registry, self._limiter)
-                is_failing = False
-            except EntrepotError as error:
-                if not is_failing:
-                    self._log.warning("policy not refreshed, or refusals not stored", reason=error.message)
-                is_failing = True
 
-    async def _follow(self, recall: Recall | None) -> None:
+    async def _store(self, registry: Registry, denials: DenialLog) -> None:
+        await store_denials(registry, denials)
+        await flush_uses(registry)
+        await flush_audit(registry)
+        await store_locks(registry)
+        await exchange_pulls(registry)
+        if self._limiter is not None:
+            await exchange_rates(registry, self._limiter)
+
+    async def _follow(self, recall: Recall) -> None:
         """Keep what is remembered true, and tell once that the database is away, and once that it is back."""
-        while recall is not None:
-            was_away = recall.is_away
-            try:
-                await recall.look()
-            except EntrepotError as error:
-                if not was_away:
-                    seconds = self._settings.database.away_seconds
-                    self._log.warning(
-                        "the database is away; pulls go on from memory", reason=error.message, most=seconds
-                    )
-            else:
-                if was_away:
-                    self._log.info("the database is back")
-            await asyncio.sleep(LOOK_SECONDS)
+        was_away = recall.is_away
+        try:
+            await recall.look()
+        except Unavailable as error:
+            if not was_away:
+                seconds = self._settings.database.away_seconds
+                self._log.warning("the database is away; pulls go on from memory", reason=error.message, most=seconds)
+        else:
+            if was_away:
+                self._log.info("the database is back")
 
 
 def build(settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False) -> Application:

@@ -10,7 +10,7 @@ import pytest
 
 from entrepot.domain.events import Event
 from entrepot.metadata import events
-from entrepot.metadata.events import BEGINNING, EventRow, Place
+from entrepot.metadata.events import BEFORE_ALL, BEGINNING, EventRow, Place, SeenEvent
 from entrepot.ports.database import Tx, Work
 from tests.contract.engines import Held, PostgresqlUrls, open_database
 
@@ -111,9 +111,10 @@ def test_an_event_waits_for_older_transactions(postgresql: Held) -> None:
         await older.execute(RAW, "older")
         await postgresql.database.transact(adding("younger"))
         assert await postgresql.database.read(listing(BEGINNING, 10)) == []
-        (row,) = await postgresql.database.read(lambda tx: events.list_seen(tx, BEGINNING, 10))
+        (row,) = await postgresql.database.read(lambda tx: events.list_seen(tx, BEFORE_ALL, 10)) or []
         assert (row.subject, row.is_settled) == ("younger", False)
         assert await postgresql.database.read(events.find_last_place) == BEGINNING
+        assert await postgresql.database.read(events.find_last_seen) is BEFORE_ALL
         await older.execute("commit")
         await older.close()
 
@@ -159,18 +160,32 @@ def test_a_restore_into_another_cluster_begins_an_epoch(postgresql: Held) -> Non
     assert places == [1, 2, 2]
 
 
-def seen(held: Held, after: Place = BEGINNING) -> list[tuple[str, bool]]:
-    """What is there after a place, and whether it is settled."""
-    rows = held.read(lambda tx: events.list_seen(tx, after, 100))
+def seen(held: Held, after: SeenEvent = BEFORE_ALL) -> list[tuple[str, bool]]:
+    """What is there after an event, and whether it is settled."""
+    rows = held.read(lambda tx: events.list_seen(tx, after, 2))
+    assert rows is not None
     assert [row.kind for row in rows] == ["repository.created"] * len(rows)
     return [(row.subject, row.is_settled) for row in rows]
 
 
 def test_what_is_there_is_seen_at_once(held: Held) -> None:
-    """Every event after a place is seen as soon as it is there, with its detail."""
-    held.transact(adding("one"))
-    held.transact(adding("two"))
+    """Every event after another is seen as soon as it is there, a page at a time, with its detail."""
+    assert held.read(events.find_last_seen) is BEFORE_ALL
+    for subject in ("one", "two", "three"):
+        held.transact(adding(subject))
     assert seen(held) == [("one", True), ("two", True)]
-    (first, _) = held.read(lambda tx: events.list_seen(tx, BEGINNING, 2))
+    first, second = held.read(lambda tx: events.list_seen(tx, BEFORE_ALL, 2)) or []
     assert first.detail == '{"by":"test"}'
-    assert seen(held, first.place) == [("two", True)]
+    assert seen(held, first) == [("two", True), ("three", True)]
+    last = held.read(events.find_last_seen)
+    assert (seen(held, second), last.subject, seen(held, last)) == ([("three", True)], "three", [])
+
+
+def test_an_event_that_is_not_there_any_more_is_missed(held: Held) -> None:
+    """Whoever goes on from it is told that the database has gone back, also where another stands in its place."""
+    held.transact(adding("one"))
+    last = held.read(events.find_last_seen)
+    held.execute("update event set at = at + 1")
+    assert held.read(lambda tx: events.list_seen(tx, last, 2)) is None
+    held.execute("delete from event")
+    assert held.read(lambda tx: events.list_seen(tx, last, 2)) is None

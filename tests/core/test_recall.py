@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +21,7 @@ from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.formats.oci.routes import GRAMMAR
-from entrepot.metadata import blobs, events, namespaces, policy
+from entrepot.metadata import blobs, events, namespaces, policy, repositories
 from entrepot.metadata.events import Place, SeenEvent
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.ports.database import Database, Tx, Work
@@ -358,6 +360,33 @@ def test_while_the_database_is_away_pulls_go_on(site: Site, app: Image) -> None:
     assert [(answer.status, answer["retry-after"]) for answer in refused] == [(503, "5")] * len(refused)
 
 
+def test_whoever_comes_without_a_token_is_sent_for_one(site: Site, app: Image) -> None:
+    """containerd and BuildKit begin with the manifest itself: while the database is away they are challenged all the
+    same, alike for what is there and what is not.
+    """
+    site.go_away()
+    for name, method in itertools.product((NAME, "priv/none", "none/none"), ("GET", "HEAD")):
+        answer = site.world.client().request(method, f"/v2/{name}/manifests/1")
+        assert (answer.status, f'scope="repository:{name}:pull"' in answer["www-authenticate"]) == (401, True)
+        narrow = site.world.bearer("alice", "repository:priv/other:pull").request(method, f"/v2/{NAME}/manifests/1")
+        assert (narrow.status, 'error="insufficient_scope"' in narrow["www-authenticate"]) == (401, True)
+    token = site.world.client("alice").request("GET", f"/token?scope=repository:{NAME}:pull").json["token"]
+    bearer = site.world.client().with_headers(authorization=f"Bearer {token}")
+    assert bearer.request("GET", f"/v2/{NAME}/manifests/1")["warning"] == STALE
+
+
+def test_an_open_namespace_tells_nothing_without_the_database(site: Site) -> None:
+    """What is hidden in it and what is not there look alike to whoever may not read the one: 503, until it is back."""
+    world = site.world
+    world.push("pub/hidden", image(), "1", user="alice")
+    world.set_visibility("pub/hidden", "private")
+    clients = [world.client(), world.client("bob"), world.bearer("bob", "repository:pub/other:pull")]
+    assert [client.request("GET", "/v2/pub/hidden/manifests/1").status for client in clients] == [401, 404, 404]
+    site.go_away()
+    for client, name in itertools.product(clients, ("pub/hidden", "pub/none")):
+        assert client.request("GET", f"/v2/{name}/manifests/1").status == 503
+
+
 def test_it_ends_after_its_time(site: Site, app: Image) -> None:
     """After `away_seconds` nothing is served any more and no token is given; once it is back all is normal."""
     token = f"/token?scope=repository:{NAME}:pull"
@@ -472,7 +501,7 @@ def test_more_events_than_a_batch_are_followed(site: Site, app: Image) -> None:
 
 def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site, app: Image) -> None:
     """When more is held up than is read each time, nothing is remembered from before."""
-    row = SeenEvent(Place(1, 9, 9), is_settled=False, kind="manifest.pushed", subject=NAME, detail="{}")
+    row = SeenEvent(Place(1, 9, 9), is_settled=False, at=1, kind="manifest.pushed", subject=NAME, detail="{}")
 
     class HeldUp(Network):
         async def _unless_away(self, work: Work[T], run: Any) -> Any:
@@ -482,6 +511,54 @@ def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site,
     site.look()
     assert site.recall.find_manifest(RepositoryName(NAME), app.digest, with_bytes=True) is None
     assert site.recall.find_blob(RepositoryName(NAME), digest_of(b"layer one")) is None
+
+
+def test_a_database_that_has_gone_back_is_noticed(site: Site, app: Image) -> None:
+    """After a fail-over that lost some events, or a restored backup, new events may stand where others were followed
+    already, or before them: then all is forgotten, and no deletion is overlooked.
+    """
+    site.world.push("pub/other", image([b"other"]), "1", user="alice")
+    site.look()
+    newest = site.world.transact(events.find_last_seen)
+
+    async def take_its_place(tx: Tx) -> None:
+        await repositories.delete_member(tx, 1, app.digest, "manifest", 1)
+        await tx.execute(
+            "update event set at = at + 1, kind = 'manifest.deleted', subject = $1, detail = $2 where id = $3",
+            NAME,
+            f'{{"digest":"{app.digest}"}}',
+            newest.place.id,
+        )
+
+    site.world.transact(take_its_place)
+    site.look()
+    assert site.pull(f"manifests/{app.digest}").status == 404
+    for gone in ("id > 2", "true"):
+        assert site.pull(blobs_of(app)[0]).status == 200
+        site.world.transact(partial(remove_events, gone))
+        site.look()
+        assert site.reads(blobs_of(app)[0]) == 1
+    site.look()
+    assert site.reads(blobs_of(app)[0]) == 0
+
+
+async def remove_events(gone: str, tx: Tx) -> None:
+    """Forget events, as a database does that lacks the last moments."""
+    await tx.execute(f"delete from event where {gone}")
+
+
+def test_what_was_read_before_the_first_look_is_not_believed(site: Site) -> None:
+    """What happens between the two is not followed."""
+    pushed = site.world.push(NAME, image(), "1", user="alice")
+    # As it is at the start, while the first look fails.
+    site.recall._last = None
+    site.seconds += LEASE_SECONDS + 0.1
+    assert site.pull(f"manifests/{pushed.digest}").status == 200
+    elsewhere = Client(site.world.sibling(), site.world.runner)
+    admin = elsewhere.with_headers(authorization=site.world.client("admin").headers["authorization"])
+    assert admin.request("DELETE", f"/v2/{NAME}/manifests/{pushed.digest}").status == 202
+    site.look()
+    assert site.pull(f"manifests/{pushed.digest}").status == 404
 
 
 def test_where_a_tag_is_now_stays_known(site: Site, app: Image) -> None:

@@ -8,14 +8,14 @@ import os
 import pathlib
 import signal
 import stat
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 
 from entrepot import app
 from entrepot.app import SystemClock, build, open_registry
-from entrepot.core.audit_log import AuditLog
 from entrepot.core.denials import DenialLog
 from entrepot.core.jobs import RECURRING
 from entrepot.db.sqlite import open_database
@@ -24,7 +24,7 @@ from entrepot.domain.events import Event
 from entrepot.domain.manifest import EdgeKind
 from entrepot.metadata import policy
 from entrepot.metadata.events import add_event
-from entrepot.ports.database import Tx
+from entrepot.ports.database import Database, Tx, Work
 from entrepot.settings import Settings, load
 from entrepot.telemetry.metrics import Meter
 from entrepot.worker import loop as worker
@@ -32,6 +32,8 @@ from tests.support.asgi import Client, Lifespan, eventually, run
 from tests.support.faults import FaultyDatabase, Saboteur
 from tests.support.images import CONFIG, LAYER, image
 from tests.support.world import World, basic, password_of, push_blob, put_manifest
+
+T = TypeVar("T")
 
 
 def configured(tmp_path: pathlib.Path, **environment: str) -> Settings:
@@ -156,29 +158,73 @@ def test_last_uses_are_written_by_the_way(settings: Settings) -> None:
         runner.run(live())
 
 
-def test_a_poll_outlives_a_database_that_is_away(capfd: pytest.CaptureFixture[str]) -> None:
-    """It warns and goes on."""
-    asked: list[int] = []
-
-    async def refresh() -> None:
-        asked.append(1)
-        if len(asked) > 1:
-            raise asyncio.CancelledError
-        raise Unavailable("the database cannot be reached")
+def test_a_poll_outlives_whatever_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    """A database that is away, and a mistake of ours as well; of several failures in a row the first is told."""
+    failures = [Unavailable("it is away"), Unavailable("it is away"), None, ValueError("a mistake"), None]
 
     async def poll() -> None:
         application = app._Application(Settings(), Meter())
-        registry: Any = SimpleNamespace(
-            database=None, hasher=None, policy=SimpleNamespace(refresh=refresh), audit=AuditLog(), recall=None
-        )
-        with pytest.raises(asyncio.CancelledError):
-            await application._poll(registry, DenialLog(b""))
+        done = asyncio.Event()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "POLL_SECONDS", 0.001)
-        run(poll())
-    assert len(asked) == 2
-    assert "policy not refreshed, or" in "".join(capfd.readouterr())
+        async def step() -> None:
+            if not failures:
+                done.set()
+            elif (failure := failures.pop(0)) is not None:
+                raise failure
+
+        polling = asyncio.ensure_future(application._poll(step, "not done", 0.001))
+        await done.wait()
+        polling.cancel()
+
+    run(poll())
+    told = "".join(capfd.readouterr())
+    assert (told.count("it is away"), told.count("[warning"), told.count("Traceback")) == (1, 2, 1)
+
+
+class Stuck:
+    """The port Database over another one whose writes wait for somebody who never ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.is_waited_for = asyncio.Event()
+
+    def read(self, work: Work[T]) -> Awaitable[T]:
+        return self._database.read(work)
+
+    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+        self.is_waited_for.set()
+        await asyncio.Event().wait()
+        return await self._database.transact(work, durable=durable)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+def test_the_policy_is_followed_while_nothing_can_be_written(settings: Settings) -> None:
+    """Whoever is locked out is out, although what this process has to write waits for others."""
+
+    async def disable(tx: Tx) -> None:
+        await tx.execute("update account set is_disabled = 1")
+        await policy.bump_policy_version(tx)
+
+    async def live() -> None:
+        async with open_registry(settings) as opened:
+            stuck = Stuck(opened.database)
+            registry = replace(opened, database=stuck)
+
+            async def is_out() -> bool:
+                return all(account.is_disabled for account in registry.policy.snapshot.accounts.values())
+
+            assert not await is_out()
+            polls = asyncio.gather(*app._Application(settings, Meter())._polls(registry, DenialLog(b"")))
+            await stuck.is_waited_for.wait()
+            await opened.database.transact(disable)
+            await eventually(is_out)
+            polls.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await polls
+
+    run(live())
 
 
 @pytest.mark.parametrize(

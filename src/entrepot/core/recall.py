@@ -23,7 +23,7 @@ from entrepot.domain.errors import Unavailable
 from entrepot.domain.names import Reference, RepositoryName, Tag
 from entrepot.metadata import blobs, events
 from entrepot.metadata.blobs import StoredBlob
-from entrepot.metadata.events import Place, SeenEvent
+from entrepot.metadata.events import SeenEvent
 from entrepot.metadata.manifests import StoredManifest
 from entrepot.ports.database import Database
 
@@ -87,7 +87,7 @@ class Recall:
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
         self._blobs: dict[str, set[str]] = {}
         self._bytes = 0
-        self._place: Place | None = None
+        self._last: SeenEvent | None = None
         self._looked_at = float("-inf")
         self._flights: dict[str, asyncio.Future[None]] = {}
         # Whoever reads takes this first, and remembers nothing that has been forgotten since: what was when, and
@@ -119,13 +119,23 @@ class Recall:
         self._looked_at, self.is_away = began, False
 
     async def _look(self) -> None:
-        if self._place is None:
-            self._place = await self._database.read(events.find_last_place)
-        while len(seen := await self._read(self._place)) == BATCH:
+        last = self._last or await self._begin()
+        while (seen := await self._read(last)) is not None:
+            if len(seen) < BATCH:
+                return
             if not seen[-1].is_settled:
                 # So much is held up by somebody's long transaction that it cannot be read again each time.
                 self._clear()
-                break
+                return
+            last = seen[-1]
+        # A stand-by that lacks the last moments has taken over, or a backup was restored.
+        await self._begin()
+
+    async def _begin(self) -> SeenEvent:
+        """Follow from now on. What has happened before is not looked at, and so nothing from before is believed."""
+        self._last = await self._database.read(events.find_last_seen)
+        self._clear()
+        return self._last
 
     async def settle(self) -> None:
         """Wait until no process serves what has just been taken away; all of them know by then, or do not serve."""
@@ -197,13 +207,13 @@ class Recall:
             if blob.is_good:
                 self.keep_blob(stamp, repository, blob)
 
-    async def _read(self, place: Place) -> list[SeenEvent]:
-        seen = await self._database.read(lambda tx: events.list_seen(tx, place, BATCH))
-        for event in seen:
+    async def _read(self, last: SeenEvent) -> list[SeenEvent] | None:
+        seen = await self._database.read(lambda tx: events.list_seen(tx, last, BATCH))
+        for event in seen or ():
             if event.kind.startswith(ABOUT_CONTENT) and event.kind not in HARMLESS:
                 self._follow(event)
             if event.is_settled:
-                self._place = event.place
+                self._last = event
         return seen
 
     def _follow(self, event: SeenEvent) -> None:

@@ -10,7 +10,7 @@ from entrepot.domain.audit import NOBODY, By, Category, new_record
 from entrepot.domain.events import Event
 from entrepot.domain.json import render_json
 from entrepot.metadata.audit_records import add_record
-from entrepot.ports.database import Tx
+from entrepot.ports.database import Row, Tx
 
 
 async def add_event(tx: Tx, event: Event, now: int, by: By = NOBODY) -> None:
@@ -73,24 +73,40 @@ class SeenEvent(msgspec.Struct, frozen=True):
 
     place: Place
     is_settled: bool
+    at: int
     kind: str
     subject: str
     detail: str
 
 
-_LIST_SEEN = (
-    "select epoch, transaction_id, id, (true /*settled*/), kind, subject, detail from event "
-    "where (epoch, transaction_id, id) > ($1, $2, $3) order by epoch, transaction_id, id limit $4"
-)
+BEFORE_ALL: Final = SeenEvent(BEGINNING, is_settled=True, at=0, kind="", subject="", detail="")
+
+_SEEN = "select epoch, transaction_id, id, (true /*settled*/), at, kind, subject, detail from event "
+_LIST_SEEN = f"{_SEEN} where (epoch, transaction_id, id) >= ($1, $2, $3) order by epoch, transaction_id, id limit $4"
 
 
-async def list_seen(tx: Tx, after: Place, limit: int) -> list[SeenEvent]:
-    """Every event after a place that is there now, settled or not: for whoever had rather hear of one twice than late.
+async def list_seen(tx: Tx, after: SeenEvent, limit: int) -> list[SeenEvent] | None:
+    """Every event after one that is there now, settled or not: for whoever had rather hear of one twice than late.
 
-    What is settled comes first. Others may still appear between those that are not.
+    What is settled comes first. Others may still appear between those that are not. None where the event itself is not
+    there any more: the database has gone back to an earlier state, and what comes since may stand before it.
     """
-    rows = await tx.all(_LIST_SEEN, after.epoch, after.transaction, after.id, limit)
-    return [SeenEvent(Place(row[0], row[1], row[2]), bool(row[3]), *row[4:]) for row in rows]
+    place = after.place
+    found = [_seen(row) for row in await tx.all(_LIST_SEEN, place.epoch, place.transaction, place.id, limit + 1)]
+    if after is BEFORE_ALL:
+        return found[:limit]
+    is_there = bool(found) and (found[0].place, found[0].at) == (place, after.at)
+    return found[1:] if is_there else None
+
+
+async def find_last_seen(tx: Tx) -> SeenEvent:
+    """The newest event that nothing will be put before; BEFORE_ALL without any."""
+    row = await tx.one(f"{_SEEN} where true /*settled*/ order by epoch desc, transaction_id desc, id desc limit 1")
+    return BEFORE_ALL if row is None else _seen(row)
+
+
+def _seen(row: Row) -> SeenEvent:
+    return SeenEvent(Place(row[0], row[1], row[2]), bool(row[3]), *row[4:])
 
 
 async def find_last_place(tx: Tx) -> Place:
