@@ -301,6 +301,17 @@ def test_a_database_of_something_else_deletes_nothing(disk: Disk, monkeypatch: p
     assert (report.keys.removed, report.keys.refusal) == (4, "")
 
 
+def test_a_large_store_of_something_else_is_left_alone(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of which only the number is known count as well: more than half of the store is no less for being many."""
+    monkeypatch.setattr(orphans, "FEW", 2)
+    monkeypatch.setattr(orphans, "MOST_KEPT", 3)
+    left = {disk.leave(b"old", f"aa/{HEX}.000000000000000{number}") for number in range(8)}
+    report = disk.check()
+    assert report.keys is not None
+    assert (report.keys.removed, disk.files()) == (0, left)
+    assert "more than half" in report.keys.refusal
+
+
 def test_large_stores_are_looked_through_in_parts(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """With few names held at once the counts are the same; orphans beyond the bound are counted only."""
     monkeypatch.setattr(orphans, "MOST_NAMES", 2)
