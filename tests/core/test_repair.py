@@ -154,6 +154,26 @@ def test_all_is_found_all_with_a_source_is_healed_and_the_rest_breaks_tags(disk:
     assert (report.found, report.mended, report.blobs_read) == (0, 0, report.blobs)
 
 
+def test_a_folder_that_is_not_mounted_condemns_nothing(disk: Disk) -> None:
+    """Where not one of several blobs is there all are told and stay in service; from a copy they are healed even so."""
+    contents = layers(4)
+    for content in contents:
+        push_blob(disk.world.client("alice"), "priv/app", content)
+    paths = [disk.path(digest_of(content)) for content in contents]
+    saved = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    report = disk.check(repair=False)
+    assert [(each.kind, each.quarantined) for each in report.findings] == [("blob.missing", False)] * 4
+    for path, content in zip(paths, saved, strict=True):
+        path.write_bytes(content)
+    assert [disk.pull(content) for content in contents] == contents
+    for path in paths:
+        path.unlink()
+    assert disk.check(Shelf({str(digest_of(content)): content for content in contents})).mended == 4
+    assert [disk.pull(content) for content in contents] == contents
+
+
 def test_tags_above_an_index_are_told(disk: Disk) -> None:
     """A tag of an index breaks with the layer of one of its manifests; one of another image does not."""
     one, other = push_images(disk, layers(2))
