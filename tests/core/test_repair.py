@@ -207,6 +207,30 @@ def test_wrong_bytes_are_refused_and_the_next_source_is_asked(disk: Disk) -> Non
     assert disk.events() == ["blob.damaged", "blob.healed"]
 
 
+def test_a_source_gives_no_more_than_the_blob(disk: Disk) -> None:
+    """One that never ends is left for the next one, and fills no disk."""
+    push_blob(disk.world.client("alice"), "priv/app", LAYER)
+    digest = digest_of(LAYER)
+    disk.flip(digest)
+    before = disk.files()
+    given: list[bytes] = []
+
+    class Endless(Shelf):
+        """A source that goes on and on."""
+
+        async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
+            while len(given) < 1000:
+                given.append(LAYER)
+                yield given[-1]
+
+    bad = Endless({}, "endless")
+    (finding,) = disk.check(bad).findings
+    assert finding.refusals == [f"endless: gives more than the {len(LAYER)} bytes of the blob"]
+    assert len(given) == 2
+    disk.world.run(asyncio.sleep(0.05))
+    assert disk.files() == before
+
+
 def test_a_source_is_told_where_to_look(disk: Disk) -> None:
     """It hears of the digest, the size, the keys here and the repositories that know the blob."""
     push_blob(disk.world.client("alice"), "priv/app", LAYER)
