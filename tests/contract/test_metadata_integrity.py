@@ -36,6 +36,17 @@ def test_what_is_due_comes_oldest_first(held: Held) -> None:
     assert held.read(integrity.find_oldest) == NOW + 3
 
 
+def test_sound_blobs_are_taken_from_both_ends(held: Held) -> None:
+    """Verified last and the longest ago, each once, without the one asked for, empty ones and those out of service."""
+    ones = [digest(number) for number in range(7)]
+    for number, each in enumerate(ones):
+        pieces = [Piece(str(number), number % 6)]
+        held.transact(lambda tx, each=each, pieces=pieces, at=NOW + number: blobs.add_blob(tx, each, pieces, at))
+    held.transact(lambda tx: blobs.set_damaged(tx, ones[5]))
+    assert held.read(lambda tx: integrity.list_sound(tx, ones[4], 1)) == [ones[3], ones[1]]
+    assert held.read(lambda tx: integrity.list_sound(tx, ones[4], 9)) == [ones[3], ones[2], ones[1]]
+
+
 def test_damaged_blobs_are_listed_and_counted(held: Held) -> None:
     """Only those that are served to nobody, in the order of their digests."""
     ones = sorted(digest(number) for number in range(3))

@@ -125,6 +125,63 @@ def test_a_dead_workers_job_is_taken_over(world: World) -> None:
     assert (outcome.job.attempts, outcome.error) == (2, "")
 
 
+def test_all_jobs_of_those_that_died_long_ago_are_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and however long nobody was there to see it: none is passed over."""
+    monkeypatch.setattr(crew, "DEATH_SECONDS", 0)
+    number = 2 * BATCH + 1
+    for each in range(number):
+        queue(world, EXPIRE, str(each))
+    now = world.clock.now()
+    world.transact(lambda tx: rows.claim_jobs(tx, Claim("dead", now, now + LEASE_SECONDS * SECOND, number)))
+    world.clock.advance(seconds=LEASE_SECONDS * 20)
+    hands = open_crew(world.registry, "w")
+    outcomes = [outcome for _ in range(6) for outcome in world.run(hands.step(1))] + world.run(hands.finish())
+    assert (len(outcomes), {state for _, state, _ in states(world)}) == (number, {"pending"})
+
+
+def test_a_lease_by_a_late_clock_is_found_at_the_next_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever died with a clock of long ago left a lease that ends before all that was looked at."""
+    monkeypatch.setattr(crew, "DEATH_SECONDS", 0)
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0)
+    hands = open_crew(world.registry, "w")
+    world.run(hands.step(0))
+    queue(world, EXPIRE, "a")
+    now = world.clock.now()
+    world.transact(lambda tx: rows.claim_jobs(tx, Claim("dead", now, now - 3600 * SECOND, 1)))
+    assert [outcome.error for outcome in world.run(hands.step(1)) + world.run(hands.finish())] == [""]
+
+
+def test_bytes_are_deleted_however_many_workers_die(world: World) -> None:
+    """One that dies with a job that has been tried often does not end it; the next one takes its time."""
+    world.store.content.update(a=b"1")
+    queue(world, "store.discard", "a", ["a"])
+    world.transact(lambda tx: tx.execute("update job set attempts = $1", 3 * MOST_ATTEMPTS))
+    now = world.clock.now()
+    world.transact(lambda tx: rows.claim_jobs(tx, Claim("dead", now, now + LEASE_SECONDS * SECOND, 1)))
+    world.clock.advance(seconds=LEASE_SECONDS + 1)
+    assert (run(world), [state for _, state, _ in states(world)]) == ([], ["pending"])
+    world.clock.advance(seconds=LONGEST_WAIT_SECONDS)
+    assert ([outcome.error for outcome in run(world)], world.store.content) == ([""], {})
+
+
+def test_an_error_that_no_database_takes_is_written_down(world: World) -> None:
+    """What another server answered is quoted without what cannot be stored, and holds up nobody else."""
+
+    async def refuse(*_: object) -> None:
+        raise Unavailable("it says \0 and \ud800" + "!" * 1000)
+
+    async def end(*_: object) -> None:
+        await asyncio.sleep(0)
+
+    hands = Crew(world.registry, "w", Trade({"odd": refuse, "other": end}))
+    queue(world, "odd")
+    queue(world, "other")
+    outcomes = world.run(hands.step(1)) + world.run(hands.finish())
+    assert {outcome.job.kind for outcome in outcomes} == {"odd", "other"}
+    ((state, error),) = world.rows("select state, error from job")
+    assert (state, error[:16], len(error)) == ("pending", "it says ? and ?!", crew.LONGEST_ERROR)
+
+
 def test_a_job_that_kills_its_workers_is_buried(world: World) -> None:
     """What ends every process that meets it is not handed out for ever."""
     queue(world, "deadly")
@@ -239,6 +296,30 @@ def test_a_flood_of_one_kind_leaves_places_for_others(world: World) -> None:
         world.run(hands.step(0))
     running = [kind for kind, state, _ in states(world) if state == "running"]
     assert (running.count("slow"), running.count("other")) == (SHARE, 1)
+
+
+def test_a_kind_never_has_more_than_its_share(world: World) -> None:
+    """Neither when more of it come while it has nearly all of it, nor does it keep others of the same place waiting."""
+    trade = dict.fromkeys(("a.slow", "b.slow", "c.late"), wait_for_ever)
+    hands = Crew(world.registry, "w", Trade(trade))
+
+    def flood(kind: str, number: int) -> None:
+        for each in range(number):
+            queue(world, kind, f"{number} {each}", seconds=-9)
+        world.run(hands.step(0))
+
+    def running() -> list[int]:
+        found = [kind for kind, state, _ in states(world) if state == "running"]
+        return [found.count(kind) for kind in trade]
+
+    flood("a.slow", SHARE - 1)
+    flood("a.slow", SHARE)
+    assert running() == [SHARE, 0, 0]
+    flood("b.slow", SHARE - 1)
+    queue(world, "b.slow", "one more", seconds=-9)
+    queue(world, "c.late")
+    world.run(hands.step(0))
+    assert running() == [SHARE, SHARE - 1, 1]
 
 
 def test_places_are_bounded(world: World) -> None:

@@ -154,6 +154,26 @@ def test_all_is_found_all_with_a_source_is_healed_and_the_rest_breaks_tags(disk:
     assert (report.found, report.mended, report.blobs_read) == (0, 0, report.blobs)
 
 
+def test_a_folder_that_is_not_mounted_condemns_nothing(disk: Disk) -> None:
+    """Where not one of several blobs is there all are told and stay in service; from a copy they are healed even so."""
+    contents = layers(4)
+    for content in contents:
+        push_blob(disk.world.client("alice"), "priv/app", content)
+    paths = [disk.path(digest_of(content)) for content in contents]
+    saved = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    report = disk.check(repair=False)
+    assert [(each.kind, each.quarantined) for each in report.findings] == [("blob.missing", False)] * 4
+    for path, content in zip(paths, saved, strict=True):
+        path.write_bytes(content)
+    assert [disk.pull(content) for content in contents] == contents
+    for path in paths:
+        path.unlink()
+    assert disk.check(Shelf({str(digest_of(content)): content for content in contents})).mended == 4
+    assert [disk.pull(content) for content in contents] == contents
+
+
 def test_tags_above_an_index_are_told(disk: Disk) -> None:
     """A tag of an index breaks with the layer of one of its manifests; one of another image does not."""
     one, other = push_images(disk, layers(2))
@@ -185,6 +205,30 @@ def test_wrong_bytes_are_refused_and_the_next_source_is_asked(disk: Disk) -> Non
     assert [each.source for each in report.repaired] == ["good"]
     assert disk.pull(LAYER) == LAYER
     assert disk.events() == ["blob.damaged", "blob.healed"]
+
+
+def test_a_source_gives_no_more_than_the_blob(disk: Disk) -> None:
+    """One that never ends is left for the next one, and fills no disk."""
+    push_blob(disk.world.client("alice"), "priv/app", LAYER)
+    digest = digest_of(LAYER)
+    disk.flip(digest)
+    before = disk.files()
+    given: list[bytes] = []
+
+    class Endless(Shelf):
+        """A source that goes on and on."""
+
+        async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
+            while len(given) < 1000:
+                given.append(LAYER)
+                yield given[-1]
+
+    bad = Endless({}, "endless")
+    (finding,) = disk.check(bad).findings
+    assert finding.refusals == [f"endless: gives more than the {len(LAYER)} bytes of the blob"]
+    assert len(given) == 2
+    disk.world.run(asyncio.sleep(0.05))
+    assert disk.files() == before
 
 
 def test_a_source_is_told_where_to_look(disk: Disk) -> None:
@@ -299,6 +343,17 @@ def test_a_database_of_something_else_deletes_nothing(disk: Disk, monkeypatch: p
     report = disk.check()
     assert report.keys is not None
     assert (report.keys.removed, report.keys.refusal) == (4, "")
+
+
+def test_a_large_store_of_something_else_is_left_alone(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of which only the number is known count as well: more than half of the store is no less for being many."""
+    monkeypatch.setattr(orphans, "FEW", 2)
+    monkeypatch.setattr(orphans, "MOST_KEPT", 3)
+    left = {disk.leave(b"old", f"aa/{HEX}.000000000000000{number}") for number in range(8)}
+    report = disk.check()
+    assert report.keys is not None
+    assert (report.keys.removed, disk.files()) == (0, left)
+    assert "more than half" in report.keys.refusal
 
 
 def test_large_stores_are_looked_through_in_parts(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:

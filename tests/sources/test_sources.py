@@ -143,6 +143,15 @@ async def _chunks(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
+NO_TOKENS = {
+    "page": b"<html>",
+    "list": b"[]",
+    "number": b'{"token":1}',
+    "lines": b'{"token":"a\\r\\nb: c"}',
+    "endless": b'{"token":"' + b"a" * (1 << 20) + b'"}',
+}
+
+
 class Registry(http.server.BaseHTTPRequestHandler):
     """Another registry, of any make: what it answers is what each test sets."""
 
@@ -154,6 +163,8 @@ class Registry(http.server.BaseHTTPRequestHandler):
         path, authorization = self.path, self.headers.get("authorization", "")
         type(self).seen.append((path, authorization))
         host = f"http://{self.headers['host']}"
+        if path.startswith("/token") and self.mode in NO_TOKENS:
+            return self.answer(200, NO_TOKENS[self.mode])
         if path.startswith("/token"):
             return self.answer(200, b'{"token":"t"}') if authorization else self.answer(200, b'{"access_token":"a"}')
         if path.startswith("/elsewhere"):
@@ -164,6 +175,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
     def blob(self, host: str, authorization: str) -> None:
         mode = type(self).mode
+        mode = "bearer" if mode in NO_TOKENS else mode
         bearer, basic = f'Bearer realm="{host}/token",service="s"', 'Basic realm="s"'
         refusals: dict[str, dict[str, str]] = {"closed": {"challenge": 'Bearer service="s"'}}
         if not authorization.startswith("Bearer "):
@@ -241,9 +253,9 @@ def test_a_registry_that_lets_nobody_in_has_nothing(other: str, monkeypatch: pyt
         asyncio.run(read(RegistrySource(other, Access())))
 
 
-@pytest.mark.parametrize("mode", ["broken", "odd", "torn"])
+@pytest.mark.parametrize("mode", ["broken", "odd", "torn", *NO_TOKENS])
 def test_a_registry_that_fails_is_away(other: str, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    """An error that stays, an answer that means nothing, and a body that ends early are told as such."""
+    """An error that stays, an answer or a token that means nothing, and a body that ends early are told as such."""
     monkeypatch.setattr(Registry, "mode", mode)
     monkeypatch.setattr(module, "LONGEST_WAIT_SECONDS", 0.01)
     with pytest.raises(Unavailable):

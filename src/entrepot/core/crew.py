@@ -178,32 +178,36 @@ class Crew:
 
     async def _take(self) -> None:
         moment, now = asyncio.get_running_loop().time(), self._registry.clock.now()
-        if moment >= self._marks.death_at:
-            await self._transact(partial(self._take_back, now=now))
+        if moment >= self._marks.look_at:
+            self._marks.since = self._marks.expired_since = 0
+            self._marks.look_at = moment + LOOK_SECONDS
+        # What is left of many that died together is taken back at the next step, before the mark passes over it.
+        if moment >= self._marks.death_at and await self._transact(partial(self._take_back, now=now)) < BATCH:
             self._marks.death_at = moment + DEATH_SECONDS
             self._marks.expired_since = now - LEASE_SECONDS * SECOND
-        if moment >= self._marks.look_at:
-            self._marks.since, self._marks.look_at = 0, moment + LOOK_SECONDS
         free = min(BATCH, PLACES - len(self._held))
         if free <= 0:
             return
         counts = Counter(held.job.kind for held in self._held)
-        full = {kind for kind, count in counts.items() if count >= SHARE}
+        room = SHARE - max(counts.values(), default=0)
         until = now + LEASE_SECONDS * SECOND
-        claim = Claim(self._name, now, until, free, self._marks.since)
-        claimed = await self._transact(partial(self._claim, claim=claim, full=full))
-        if not full:
+        # All that is claimed may be of one kind, which then has its share and no more.
+        claim = Claim(self._name, now, until, min(free, room) if room > 0 else free, self._marks.since)
+        work = partial(jobs.claim_jobs, claim=claim) if room > 0 else partial(self._claim, claim=claim, counts=counts)
+        claimed = await self._transact(work)
+        if room > 0:
             newest = max((job.run_at for job in claimed), default=now)
             self._marks.since = max(self._marks.since, newest - MARGIN_SECONDS * SECOND)
         self._begin(sorted(claimed, key=lambda job: (job.run_at, job.id)))
 
-    async def _claim(self, tx: Tx, claim: Claim, full: set[str]) -> list[JobRow]:
-        if not full:
-            return await jobs.claim_jobs(tx, claim)
+    async def _claim(self, tx: Tx, claim: Claim, counts: Counter[str]) -> list[JobRow]:
+        """Kind by kind, those first of which the fewest are in hand."""
         claimed: list[JobRow] = []
-        for kind in sorted((self._trade.handlers.keys() | self._trade.together.keys()) - full):
-            left = claim.limit - len(claimed)
-            claimed += await jobs.claim_jobs(tx, msgspec.structs.replace(claim, kind=kind, limit=left))
+        kinds = self._trade.handlers.keys() | self._trade.together.keys()
+        for kind in sorted(kinds, key=lambda kind: (counts[kind], kind)):
+            limit = min(claim.limit - len(claimed), SHARE - counts[kind])
+            if limit > 0:
+                claimed += await jobs.claim_jobs(tx, msgspec.structs.replace(claim, kind=kind, limit=limit))
         return claimed
 
     def _begin(self, claimed: list[JobRow]) -> None:
@@ -257,15 +261,19 @@ class Crew:
                 outcomes.append(Outcome(job, error, is_dead=is_dead, flaw=flaw))
         return outcomes
 
-    async def _take_back(self, tx: Tx, now: int) -> None:
-        """Let the jobs of workers that died run again: at once, for most workers die of something else."""
-        for job in await jobs.list_expired(tx, now, BATCH, self._marks.expired_since):
-            if job.attempts >= MOST_ATTEMPTS:
+    async def _take_back(self, tx: Tx, now: int) -> int:
+        """Let the jobs of workers that died run again: at once, for most workers die of something else; how many."""
+        expired = await jobs.list_expired(tx, now, BATCH, self._marks.expired_since)
+        for job in expired:
+            if job.attempts < MOST_ATTEMPTS:
+                await jobs.retry_job(tx, job.id, WORKER_DIED, now)
+            elif job.kind in self._trade.endless:
+                await jobs.retry_job(tx, job.id, WORKER_DIED, now + LONGEST_WAIT_SECONDS * SECOND)
+            else:
                 # A job that kills whoever takes it must end some day.
                 await jobs.bury_job(tx, job.id, WORKER_DIED, now)
                 await _come_back(tx, self._trade, job, now)
-            else:
-                await jobs.retry_job(tx, job.id, WORKER_DIED, now)
+        return len(expired)
 
 
 def _result_of(held: _Held) -> tuple[str, Exception | None]:
@@ -276,9 +284,15 @@ def _result_of(held: _Held) -> tuple[str, Exception | None]:
     if failure is None:
         return "", None
     if isinstance(failure, EntrepotError):
-        return failure.message, None
-    error = f"{type(failure).__name__}: {failure}"[:LONGEST_ERROR]
+        return _storable(failure.message), None
+    error = _storable(f"{type(failure).__name__}: {failure}")
     return error, failure if isinstance(failure, Exception) else None
+
+
+def _storable(error: str) -> str:
+    # It may quote what another server has answered. What no database takes would keep all that has ended from being
+    # written down, again and again.
+    return error[:LONGEST_ERROR].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 async def _come_back(tx: Tx, trade: Trade, job: JobRow, now: int) -> None:

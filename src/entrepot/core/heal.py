@@ -83,8 +83,13 @@ async def _want(registry: Registry, digest: Digest, blob: AuditedBlob) -> Wanted
 
 
 async def _told(source: Source, wanted: Wanted) -> AsyncGenerator[bytes, None]:
+    left = wanted.size
     try:
         async for chunk in source.read(wanted):
+            left -= len(chunk)
+            if left < 0:
+                # Nor would one that never ends fill the store.
+                raise _SourceError(f"gives more than the {wanted.size} bytes of the blob")
             yield chunk
     except BlobUnknown:
         raise _SourceError("has no such bytes") from None

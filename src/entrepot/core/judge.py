@@ -23,6 +23,9 @@ from entrepot.ports.database import Tx
 
 # Hashing less than this is done before a thread has heard of it.
 THREAD_BYTES: Final = 256 << 10
+# So many that were verified last, and so many of the others, are looked for before one is said to be lost.
+OTHERS: Final = 10
+SEVERAL: Final = 3
 MOST_TAGS: Final = 20
 
 BlobKind = Literal["blob.unlocated", "blob.missing", "blob.short", "blob.damaged", "blob.unreadable"]
@@ -45,7 +48,8 @@ class Judged(msgspec.Struct, frozen=True):
 async def judge(registry: Registry, digest: Digest, actor: str, pace: Pace | None) -> Judged | None:
     """Look at a blob as it is now: with `pace`, which hears of each chunk, every byte, without it the last one.
 
-    One that was healed, moved or collected while it was read is judged again; None when it is gone.
+    One that was healed, moved or collected while it was read is judged again; None when it is gone. What is missing as
+    all others are is not put aside: the store is more likely not there.
     Raises Unavailable when the database cannot be reached.
     """
     while blob := await registry.database.read(lambda tx: audit.find_blob(tx, digest)):
@@ -53,6 +57,8 @@ async def judge(registry: Registry, digest: Digest, actor: str, pace: Pace | Non
         if kind is None and blob.is_good:
             return Judged(blob)
         is_certain = pace is not None and kind != "blob.unreadable"
+        if is_certain and kind == "blob.missing" and blob.is_good:
+            is_certain = await _has_others(registry, digest)
         if not await _put_down(registry, (digest, actor), blob, problem if is_certain else None):
             continue
         if kind is None and is_certain:
@@ -89,6 +95,27 @@ async def _read(
     except Unavailable as error:
         return "blob.unreadable", f"{error.message} ({error.detail.get('reason', '')}): {_places(blob)}"
     return (None, "") if found == digest else ("blob.damaged", f"its bytes have the digest {found}: {_places(blob)}")
+
+
+async def _has_others(registry: Registry, but: Digest) -> bool:
+    """Whether any other blob is where it should be; in a folder that is not mounted each one looks lost.
+
+    Where there are not several, nothing can be told by that.
+    """
+
+    async def look(tx: Tx) -> list[AuditedBlob | None]:
+        return [await audit.find_blob(tx, each) for each in await integrity.list_sound(tx, but, OTHERS)]
+
+    others = [each for each in await registry.database.read(look) if each is not None and each.pieces]
+    for each in others:
+        try:
+            await _touch(registry, each)
+        except Damaged:
+            return True
+        except (BlobUnknown, Unavailable):
+            continue
+        return True
+    return len(others) + 1 < SEVERAL
 
 
 async def _touch(registry: Registry, blob: AuditedBlob) -> None:

@@ -77,7 +77,8 @@ class Orphans:
         """
         keys = self.keys
         going = {each.key: each for each in self._list_removable() if only is None or each.key in only}
-        if len(going) > FEW and len(going) * 2 > keys.held:
+        unseen = keys.unreferenced - len(self._found)
+        if len(going) > FEW and (len(going) + unseen) * 2 > keys.held:
             keys.refusal = "more than half of the store has no name: is this the database that belongs to it?"
             return
         async for page in _named_keys(self._registry):

@@ -93,7 +93,6 @@ class Scrubber:
             return 0
         beat = asyncio.create_task(self._beat())
         try:
-            await self._require_store(due)
             for number, blob in enumerate(due):
                 if beat.done():
                     return number
@@ -117,20 +116,6 @@ class Scrubber:
             self._after = START
         return due
 
-    async def _require_store(self, due: list[DueBlob]) -> None:
-        """A folder that is not mounted looks like one in which every blob was lost: nothing is put aside then."""
-        missing = 0
-        for blob in due:
-            judged = await judge(self._registry, blob.digest, ACTOR, None)
-            if judged is None or not judged.blob.is_good:
-                continue
-            if judged.kind != "blob.missing":
-                return
-            missing += 1
-        if missing >= MOST_UNREADABLE:
-            self._after = (due[-1].verified_at, due[-1].digest)
-            raise Unavailable(f"none of {missing} blobs is there: is the store what it was?")
-
     async def _verify(self, due: DueBlob) -> None:
         self._after = (due.verified_at, due.digest)
         if due.size < LEAST_BYTES:
@@ -138,6 +123,8 @@ class Scrubber:
         judged = await judge(self._registry, due.digest, ACTOR, self._pace)
         if judged is None:
             return
+        if judged.kind == "blob.missing" and not judged.is_aside:
+            raise Unavailable("not one of several blobs is there: is the store what it was?")
         if judged.kind == "blob.unreadable":
             self._done.unreadable += 1
             self._failed += 1

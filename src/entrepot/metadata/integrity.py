@@ -84,6 +84,20 @@ async def list_due(tx: Tx, after: tuple[int, str], before: int, limit: int) -> l
     return [DueBlob(Digest(row[0]), row[1], row[2]) for row in rows]
 
 
+async def list_sound(tx: Tx, but: Digest, limit: int) -> list[Digest]:
+    """Blobs in service that are not empty, without one: as many verified last as verified the longest ago."""
+    found: dict[str, None] = {}
+    for order in ("desc", "asc"):
+        rows = await tx.all(
+            "select digest from blob where state = 'good' and size > 0 and digest <> $1 "
+            f"order by verified_at {order}, digest {order} limit $2",
+            but,
+            limit,
+        )
+        found.update((row[0], None) for row in rows)
+    return [Digest(each) for each in found]
+
+
 async def set_verified(tx: Tx, digests: Iterable[Digest], now: int) -> None:
     """Note that these blobs were read whole and found as they should be, or found damaged and put aside."""
     for digest in digests:

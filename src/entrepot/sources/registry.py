@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,6 +24,7 @@ from entrepot.ports.source import Wanted
 
 CHUNK_BYTES: Final = 1 << 20
 ATTEMPTS: Final = 4
+MOST_ANSWER_BYTES: Final = 256 << 10
 LONGEST_WAIT_SECONDS: Final = 30.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 PARAMETER: Final = re.compile(r'([a-z]+)="([^"]*)"')
@@ -37,6 +38,13 @@ class Access(msgspec.Struct, frozen=True):
     username: str = ""
     password: str = ""
     ca: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """What a token service says, by one name or the other."""
+
+    token: str | None = None
+    access_token: str | None = None
 
 
 class RegistrySource:
@@ -80,7 +88,7 @@ class RegistrySource:
                     raise Unavailable(f"{self._origin} answers {response.status}")
             finally:
                 response.close()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unavailable(f"{self._origin} does not answer: {str(error) or type(error).__name__}") from error
 
     async def _ask(self, url: str, name: str) -> aiohttp.ClientResponse:
@@ -93,7 +101,7 @@ class RegistrySource:
                 break
             asked = response.headers.get("retry-after", "")
             response.close()
-            await asyncio.sleep(min(LONGEST_WAIT_SECONDS, float(asked) if asked.isdigit() else 0.5 * 2**attempt))
+            await asyncio.sleep(min(LONGEST_WAIT_SECONDS, float(asked) if asked.isdecimal() else 0.5 * 2**attempt))
             response = await self._send(url, name)
         return response
 
@@ -118,8 +126,7 @@ class RegistrySource:
         query = {"scope": f"repository:{name}:pull", "service": about.get("service", "")}
         headers = {"authorization": self._basic} if self._basic else {}
         async with self._open().get(about["realm"], params=query, headers=headers) as answer:
-            document: Any = await answer.json(content_type=None) if answer.status == HTTPStatus.OK else {}
-        token = document.get("token") or document.get("access_token") or ""
+            token = await _read_token(answer) if answer.status == HTTPStatus.OK else ""
         return bool(token) and self._remember(name, f"Bearer {token}")
 
     def _remember(self, name: str, authorization: str) -> bool:
@@ -134,6 +141,23 @@ class RegistrySource:
                 connector=aiohttp.TCPConnector(ssl=trust, limit=16), timeout=TIMEOUT, auto_decompress=False
             )
         return self._session
+
+
+async def _read_token(answer: aiohttp.ClientResponse) -> str:
+    """The token in an answer. Raises ValueError where there is none that could be sent."""
+    raw = b""
+    async for chunk in answer.content.iter_chunked(MOST_ANSWER_BYTES):
+        raw += chunk
+        if len(raw) > MOST_ANSWER_BYTES:
+            raise ValueError("the answer of its token service does not end")
+    try:
+        found = msgspec.json.decode(raw, type=_Answer)
+    except msgspec.DecodeError:
+        raise ValueError("its token service answers something else than a token") from None
+    token = found.token or found.access_token or ""
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("its token service answers something else than a token")
+    return token
 
 
 def _basic(access: Access) -> str:
