@@ -117,6 +117,14 @@ def test_every_job_is_documented() -> None:
     assert told == {kind: kind in TRADE.recurring for kind in (*TRADE.handlers, *TRADE.together)}
 
 
+def test_every_metric_is_documented() -> None:
+    """docs/running.md has a row that names each metric."""
+    named = re.findall(r"^\| (`entrepot_.*?) \|", (ROOT / "docs" / "running.md").read_text(), re.MULTILINE)
+    told = [name.removesuffix("_total") for names in named for name in re.findall(r"`(\w+)`", names)]
+    source = "".join(path.read_text() for path in (ROOT / "src" / "entrepot" / "telemetry").glob("*.py"))
+    assert sorted(told) == sorted(set(re.findall(r'"(entrepot_\w+)"', source)))
+
+
 def test_every_endpoint_cites_its_specification() -> None:
     """The docstring of a handler names each id that its row of the table has."""
     silent = []
