@@ -24,7 +24,6 @@ from entrepot.authn.outside import HttpOutside
 from entrepot.authn.providers import HttpProviders
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_key import AuditKey, new_key
-from entrepot.core.audit_seal import get_last_root
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
 from entrepot.core.policy import Policy
@@ -32,8 +31,7 @@ from entrepot.core.pull_meter import PullMeter
 from entrepot.core.pulls import exchange_pulls
 from entrepot.core.rates import Limiter, RateRules, exchange_rates
 from entrepot.core.recall import LOOK_SECONDS, Recall
-from entrepot.core.registry import SECOND, Registry, Rules
-from entrepot.core.scrub import look
+from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
@@ -41,11 +39,6 @@ from entrepot.core.uses import flush_uses
 from entrepot.db.migrate import Migration, list_migrations, list_pending
 from entrepot.domain.errors import EntrepotError, Unavailable
 from entrepot.domain.manifest import EdgeKind
-from entrepot.metadata.credentials import count_live
-from entrepot.metadata.jobs import count_jobs
-from entrepot.metadata.mail_codes import count_codes
-from entrepot.metadata.totp import count_totp
-from entrepot.metadata.uploads import count_open_uploads
 from entrepot.ports.database import Database
 from entrepot.ports.directory import Directory
 from entrepot.ports.forwarder import Forwarder
@@ -59,8 +52,9 @@ from entrepot.settings_sense import SettingsError
 from entrepot.sources.folder import FolderSource
 from entrepot.sources.objects import ObjectsSource
 from entrepot.telemetry.directory import ObservedDirectory
+from entrepot.telemetry.gauges import count_rows
 from entrepot.telemetry.logs import configure_logs
-from entrepot.telemetry.metrics import Gauges, Meter
+from entrepot.telemetry.metrics import Meter
 from entrepot.telemetry.observe import Observed
 from entrepot.web.face import MOUNTS, WebFace
 from entrepot.wire.addresses import Addresses, Doors
@@ -74,7 +68,6 @@ from entrepot.wire.redirects import RedirectRules, Redirects
 POLL_SECONDS: Final = 1.0
 # How long a request may wait for the database. Jobs and commands take what the adapter gives them: 30 seconds.
 REQUEST_SECONDS: Final = 5
-MOST_COUNTED: Final = 100_000
 AUDIT_KEY_FILE: Final = "audit-key.pem"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - the name of a file, not a secret
 _Step = Callable[[], Awaitable[object]]
@@ -432,55 +425,13 @@ class _Application:
 
     async def _render_metrics(self, registry: Registry) -> bytes:
         try:
-            gauges = await self._count(registry)
+            gauges = await count_rows(registry)
         except Unavailable:
             if registry.recall is None:
                 raise
             # That it is away is told by what needs no rows.
             gauges = {}
         return self._meter.render(gauges)
-
-    async def _count(self, registry: Registry) -> Gauges:
-        states = await registry.database.read(count_jobs)
-        uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
-        now = registry.clock.now()
-        secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
-        factors = await registry.database.read(lambda tx: count_totp(tx, MOST_COUNTED))
-        codes = await registry.database.read(lambda tx: count_codes(tx, now, MOST_COUNTED))
-        root = await get_last_root(registry)
-        sealed = {"last": (now - root.at) / SECOND} if root else {}
-        integrity = await look(registry)
-        oldest = {} if integrity.oldest is None else {"oldest": (now - integrity.oldest) / SECOND}
-        return {
-            "entrepot_people": (
-                "Accounts with one-time codes, and codes of mails that hold, counted up to 100,000",
-                {"second-factors": float(factors), "mail-codes": float(codes)},
-            ),
-            "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
-            "entrepot_scrub_read_bytes": (
-                "Bytes that were read again in the background, by all replicas since the first start",
-                {"read": float(integrity.scrub.read_bytes)},
-            ),
-            "entrepot_scrub_blobs": (
-                "Blobs that were read again in the background, and those of them found damaged or unreadable",
-                {
-                    "read": float(integrity.scrub.read_blobs),
-                    "damaged": float(integrity.scrub.damaged_blobs),
-                    "unreadable": float(integrity.scrub.unreadable_blobs),
-                },
-            ),
-            "entrepot_scrub_oldest_seconds": ("Time since the blob verified the longest ago was", oldest),
-            "entrepot_blobs_damaged": (
-                "Blobs that are served to nobody, counted up to 100,000",
-                {"now": float(integrity.damaged)},
-            ),
-            "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
-            "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
-            "entrepot_credentials": (
-                "Tokens, secrets of service accounts and login passwords that hold, counted up to 100,000",
-                {kind: float(number) for kind, number in secrets_held.items()},
-            ),
-        }
 
     def _polls(self, registry: Registry, denials: DenialLog) -> list[Coroutine[Any, Any, None]]:
         # Apart from each other: whoever was locked out stays out although something that is written takes its time.

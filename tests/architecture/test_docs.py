@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import pathlib
 import re
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 
 from entrepot import formats
 from entrepot.cli.main import app
+from entrepot.core.jobs import TRADE
 from entrepot.settings import Section, Settings, load
 from tests.architecture.source import ROOT, TESTS, functions, relative, tracked_files
 
@@ -20,6 +22,9 @@ PAGES = sorted(path for path in tracked_files() if path.suffix == ".md")
 ROW = re.compile(r"^\| `([a-z_.]+)` \| `?(.*?)`? \| (.+) \|$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 MAKE = re.compile(r"(?m)^\s*(?:sudo )?make ([a-z]+)")
+# What a row of a table is about: a word of the registry, or the status of an answer.
+SUBJECT = re.compile(r"\| (`[^`]+`|[1-5][0-9][0-9]) \|")
+METHODS = {f"`{method}`" for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
 
 
 def settings_in(section: type[Section], prefix: str = "") -> dict[str, object]:
@@ -73,6 +78,51 @@ def test_every_command_is_documented() -> None:
     """docs/cli.md names every command."""
     page = (ROOT / "docs" / "cli.md").read_text()
     assert [command for command in commands(app) if command not in page] == []
+
+
+def takes_files(parent: cyclopts.App) -> bool:
+    """Whether a command, or one below it, finds its registry among files as well."""
+    inner = [parent[name] for name in parent if not name.startswith("-")]
+    if inner:
+        return any(takes_files(each) for each in inner)
+    called = parent.default_command
+    return called is not None and "Anywhere" in str(inspect.signature(called).parameters.get("where"))
+
+
+def test_commands_that_work_on_files_are_told() -> None:
+    """docs/cli.md names each command that works on files as well, once."""
+    page = (ROOT / "docs" / "cli.md").read_text()
+    sentence = page.partition("## Where a command works\n")[2].partition(" find their registry")[0]
+    told = re.findall(r"`([a-z-]+)`", sentence)
+    assert sorted(told) == sorted(name for name in app if not name.startswith("-") and takes_files(app[name]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_no_row_stands_twice(page: pathlib.Path) -> None:
+    """Within a table nothing is told twice, where one of the two would soon be out of date."""
+    told: list[str] = []
+    for line in page.read_text().splitlines():
+        told = told if line.startswith("|") else []
+        subject = SUBJECT.match(line)
+        if subject is not None and subject[1] not in METHODS:
+            assert subject[1] not in told, line
+            told.append(subject[1])
+
+
+def test_every_job_is_documented() -> None:
+    """docs/jobs.md has a row for each kind of job, with the time after which it comes back."""
+    page = (ROOT / "docs" / "jobs.md").read_text()
+    rows = re.findall(r"^\| (`[a-z]+[.].*?) \|(.*?)\| .+ \|$", page, re.MULTILINE)
+    told = {kind: after.strip() != "" for kinds, after in rows for kind in re.findall(r"`([a-z.-]+)`", kinds)}
+    assert told == {kind: kind in TRADE.recurring for kind in (*TRADE.handlers, *TRADE.together)}
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/running.md has a row that names each metric."""
+    named = re.findall(r"^\| (`entrepot_.*?) \|", (ROOT / "docs" / "running.md").read_text(), re.MULTILINE)
+    told = [name.removesuffix("_total") for names in named for name in re.findall(r"`(\w+)`", names)]
+    source = "".join(path.read_text() for path in (ROOT / "src" / "entrepot" / "telemetry").glob("*.py"))
+    assert sorted(told) == sorted(set(re.findall(r'"(entrepot_\w+)"', source)))
 
 
 def test_every_endpoint_cites_its_specification() -> None:

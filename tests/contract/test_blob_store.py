@@ -14,7 +14,7 @@ import pytest
 
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown
-from entrepot.ports.store import BlobStore, ListsKeys, ListsStored, LocalFiles, Written
+from entrepot.ports.store import BlobStore, ListsStored, LocalFiles, Written
 from entrepot.storage.memory import MemoryStore
 
 PREFIX = "0123456789abcdef0123456789abcdef"
@@ -241,19 +241,6 @@ def test_local_files_are_where_they_are_said_to_be(tell: Tell) -> None:
         if isinstance(store, LocalFiles):
             with open(store.path_of(written.keys[0]), "rb") as file:  # noqa: ASYNC230 - a few bytes, nobody waits
                 assert file.read() == b"here"
-
-    tell(story)
-
-
-def test_keys_are_listed(tell: Tell) -> None:
-    """A store that lists its keys tells exactly those that were written and not deleted."""
-
-    async def story(store: BlobStore) -> None:
-        written = [await store.write(f"{number:032x}", chunks(b"x"), "sha256") for number in range(5)]
-        await store.delete(written.pop().keys)
-        if isinstance(store, ListsKeys):
-            listing = store.keys()
-            assert {key async for key in listing} == {key for each in written for key in each.keys}
 
     tell(story)
 

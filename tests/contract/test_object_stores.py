@@ -65,7 +65,7 @@ def test_a_cancelled_upload_of_a_stalled_client_ends_at_once(bucket: Bucket, meb
         assert (late, writing.cancelled()) == (set(), True)
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert [key async for key in store.keys()] == []  # noqa: SIM118 - no dictionary
+        assert [each async for each in store.stored()] == []
 
     asyncio.run(story())
 

@@ -50,8 +50,8 @@ def proxy(bucket: Bucket) -> Iterator[FaultProxy]:
 
 async def keys_of(store: BlobStore) -> set[str]:
     """What the store holds."""
-    listing = store.keys()  # type: ignore[attr-defined]
-    return {key async for key in listing}
+    listing = store.stored()  # type: ignore[attr-defined]
+    return {each.key async for each in listing}
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])

@@ -49,6 +49,8 @@ def test_wider_networks(address: str, network: str) -> None:
         ("2001:db9::7", False),
         ("unknown", False),
         ("", False),
+        ("10.1.2.3%eth0", True),
+        ("10.1.2.3" + "0" * 1000, False),
     ],
 )
 def test_lists_of_networks(address: str, is_held: bool) -> None:

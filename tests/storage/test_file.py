@@ -234,7 +234,7 @@ def test_what_the_store_holds(store: FileStore, runner: asyncio.Runner) -> None:
     """Keys can be listed, room can be asked for, and deleting what is gone is no error."""
 
     async def keys() -> set[str]:
-        return {key async for key in store.keys()}  # noqa: SIM118 - a stream, not a dictionary
+        return {each.key async for each in store.stored()}
 
     first, second = (runner.run(store.write(prefix, chunks(b"1"), "sha256")).keys[0] for prefix in ("aa", "bb"))
     assert runner.run(keys()) == {first, second}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -39,99 +39,41 @@ FORGET_SESSIONS: Final = "session.forget"
 EXPIRE_ATTEMPTS: Final = "attempt.expire"
 SEAL: Final = "audit.seal"
 ARCHIVE: Final = "audit.archive"
-RECURRING: Final = {
-    EXPIRE: 300,
-    EXPIRE_DENIALS: 3600,
-    KEYS: 3600,
-    FOLLOW_DIRECTORY: 300,
-    FORGET: 86_400,
-    FORGET_MAIL: 3600,
-    FOLLOW_SIGN_ON: 300,
-    FORGET_SESSIONS: 3600,
-    EXPIRE_ATTEMPTS: 300,
-    SEAL: 60,
-    ARCHIVE: 600,
-    COLLECT: 60,
+
+
+class Chore(msgspec.Struct, frozen=True):
+    """Verbs that take nothing but the registry, done one after the other, and again so many seconds later."""
+
+    seconds: int
+    verbs: tuple[Callable[[Registry], Awaitable[object]], ...]
+
+    async def do(self, registry: Registry, payload: str) -> None:
+        """The handler; such a job carries nothing."""
+        del payload
+        for verb in self.verbs:
+            await verb(registry)
+
+
+CHORES: Final = {
+    EXPIRE: Chore(300, (expire_uploads,)),
+    EXPIRE_DENIALS: Chore(3600, (expire_denials,)),
+    KEYS: Chore(3600, (keep_keys,)),
+    FOLLOW_DIRECTORY: Chore(300, (check_accounts,)),
+    FORGET: Chore(86_400, (forget_credentials,)),
+    FORGET_MAIL: Chore(3600, (forget_mail,)),
+    FOLLOW_SIGN_ON: Chore(300, (check_links,)),
+    FORGET_SESSIONS: Chore(3600, (forget_sessions,)),
+    EXPIRE_ATTEMPTS: Chore(300, (expire_attempts, expire_rates, expire_windows)),
+    SEAL: Chore(60, (seal,)),
+    ARCHIVE: Chore(600, (archive,)),
+    COLLECT: Chore(60, (run_collection,)),
 }
+RECURRING: Final = {kind: chore.seconds for kind, chore in CHORES.items()}
 
 
 async def discard(registry: Registry, payloads: Sequence[str]) -> None:
     """Delete bytes that nothing names any more, those of many jobs in one call of the store."""
     await registry.store.delete([key for payload in payloads for key in msgspec.json.decode(payload, type=list[str])])
-
-
-async def expire(registry: Registry, payload: str) -> None:
-    """Forget uploads that nobody has touched for long."""
-    del payload
-    await expire_uploads(registry)
-
-
-async def forget_denials(registry: Registry, payload: str) -> None:
-    """Forget refusals that nobody asks about any more."""
-    del payload
-    await expire_denials(registry)
-
-
-async def rotate_keys(registry: Registry, payload: str) -> None:
-    """Make the next key of tokens in time, and forget those that are not needed any more."""
-    del payload
-    await keep_keys(registry)
-
-
-async def follow_directory(registry: Registry, payload: str) -> None:
-    """Let accounts and teams follow what the directory says."""
-    del payload
-    await check_accounts(registry)
-
-
-async def forget(registry: Registry, payload: str) -> None:
-    """Delete the rows of secrets that ended long ago."""
-    del payload
-    await forget_credentials(registry)
-
-
-async def forget_codes(registry: Registry, payload: str) -> None:
-    """Forget codes of mails that have expired, and how many mails were asked for."""
-    del payload
-    await forget_mail(registry)
-
-
-async def follow_sign_on(registry: Registry, payload: str) -> None:
-    """Let accounts and teams follow what the providers say that people signed on with."""
-    del payload
-    await check_links(registry)
-
-
-async def forget_old_sessions(registry: Registry, payload: str) -> None:
-    """Delete the rows of sessions that have run out."""
-    del payload
-    await forget_sessions(registry)
-
-
-async def forget_attempts(registry: Registry, payload: str) -> None:
-    """Forget wrong passwords of long ago, who is near no rate limit any more, and windows of pulls that are over."""
-    del payload
-    await expire_attempts(registry)
-    await expire_rates(registry)
-    await expire_windows(registry)
-
-
-async def seal_audit(registry: Registry, payload: str) -> None:
-    """Sign the ends of all chains of the audit log."""
-    del payload
-    await seal(registry)
-
-
-async def archive_audit(registry: Registry, payload: str) -> None:
-    """Move old days of the audit log into the store, and remove those that are too old."""
-    del payload
-    await archive(registry)
-
-
-async def collect(registry: Registry, payload: str) -> None:
-    """Forget what neither a tag nor a pin keeps any more."""
-    del payload
-    await run_collection(registry)
 
 
 async def audit_content(registry: Registry, payload: str) -> None:
@@ -142,20 +84,9 @@ async def audit_content(registry: Registry, payload: str) -> None:
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     JOIN: join_pieces,
-    EXPIRE: expire,
-    EXPIRE_DENIALS: forget_denials,
-    KEYS: rotate_keys,
-    FOLLOW_DIRECTORY: follow_directory,
-    FORGET: forget,
     SEND: send_letter,
-    FORGET_MAIL: forget_codes,
-    FOLLOW_SIGN_ON: follow_sign_on,
-    FORGET_SESSIONS: forget_old_sessions,
-    EXPIRE_ATTEMPTS: forget_attempts,
-    SEAL: seal_audit,
-    ARCHIVE: archive_audit,
-    COLLECT: collect,
     AUDIT: audit_content,
+    **{kind: chore.do for kind, chore in CHORES.items()},
 }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -66,7 +65,7 @@ class PullMeter:
     def __init__(self, exempt: Sequence[str] = ()) -> None:
         self._held: dict[str, _Held] = {}
         self._unsent: dict[str, int] = {}
-        self.is_exempt = lru_cache(maxsize=4096)(Networks(exempt).holds)
+        self.is_exempt = Networks(exempt).holds
 
     def is_due(self, payer: Payer, now: int) -> bool:
         """Whether the database is to be asked first; what it would say of a plan that is used up is known."""

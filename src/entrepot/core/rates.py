@@ -7,7 +7,6 @@ limit, and what comes within a second, more than the limit says.
 from __future__ import annotations
 
 import heapq
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -52,13 +51,10 @@ class Limiter:
             "identity": rules.identity_per_minute,
         }
         self._paces = {kind: Pace(number, MINUTE) for kind, number in numbers.items() if number}
-        self._exempt = lru_cache(maxsize=4096)(Networks(rules.exempt).holds)
+        # Whether whoever comes from an address is not counted.
+        self.is_exempt = Networks(rules.exempt).holds
         self._ahead: dict[str, int] = {}
         self._unsent: dict[str, int] = {}
-
-    def is_exempt(self, address: str) -> bool:
-        """Whether whoever comes from an address is not counted."""
-        return self._exempt(address)
 
     def take(self, kind: str, who: str, now: int) -> Standing | None:
         """Count a request of somebody; None where nothing of this kind is limited. Raises TooMany."""

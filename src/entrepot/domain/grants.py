@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from entrepot.domain.access import ADMITS, Action, Origin
+from entrepot.domain.networks import Networks, parse_address
 from entrepot.domain.patterns import matches
 
 SubjectKind = Literal["account", "team", "everyone", "signed-in"]
@@ -66,9 +66,9 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     def unmet(self, origin: Origin) -> str:
         """Why they do not hold for a request, or nothing if they do."""
-        if self.networks and not _is_within(self.networks, origin.address):
+        if self.networks and not _networks(self.networks).holds(origin.address):
             return f"only from {', '.join(self.networks)}, and this came from {origin.address or 'an unknown address'}"
-        if self.not_networks and (self.is_blind(origin) or _is_within(self.not_networks, origin.address)):
+        if self.not_networks and (self.is_blind(origin) or _networks(self.not_networks).holds(origin.address)):
             came = origin.address or "an unknown address"
             return f"not from {', '.join(self.not_networks)}, and this came from {came}"
         if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
@@ -117,21 +117,6 @@ class Grant(msgspec.Struct, frozen=True):
         return not self.tags or (bool(tag) and matches(self.tags, tag))
 
 
-@lru_cache(maxsize=4096)
-def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address as it is compared with networks, IPv4 in IPv6 as IPv4 (RFC 4291, section 2.5.5.2); None for none."""
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(parsed, "ipv4_mapped", None) or parsed
-
-
-def _is_within(networks: tuple[str, ...], address: str) -> bool:
-    parsed = parse_address(address)
-    return parsed is not None and any(parsed in _network(network) for network in networks)
-
-
 def _is_between(hours: Hours, moment: str) -> bool:
     if hours.start <= hours.end:
         return hours.start <= moment < hours.end
@@ -139,8 +124,8 @@ def _is_between(hours: Hours, moment: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(text, strict=False)
+def _networks(texts: tuple[str, ...]) -> Networks:
+    return Networks(texts)
 
 
 @lru_cache(maxsize=256)

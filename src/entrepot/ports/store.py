@@ -107,14 +107,6 @@ class Probes(Protocol):
 
 
 @runtime_checkable
-class ListsKeys(Protocol):
-    """A store that can tell what it holds; only an audit asks, never a request."""
-
-    def keys(self) -> AsyncIterator[str]:
-        """Every key, in no order; those written meanwhile may be among them."""
-
-
-@runtime_checkable
 class Signs(Protocol):
     """A store that others may read from by themselves, with addresses that hold for a while."""
 
@@ -151,7 +143,6 @@ class Abilities(msgspec.Struct, frozen=True):
     files: LocalFiles | None
     forgets: Forgets | None
     probes: Probes | None
-    keys: ListsKeys | None
     signs: Signs | None
     chunks: WantsChunks | None
     stored: ListsStored | None
@@ -163,7 +154,6 @@ class Abilities(msgspec.Struct, frozen=True):
             store if isinstance(store, LocalFiles) else None,
             store if isinstance(store, Forgets) else None,
             store if isinstance(store, Probes) else None,
-            store if isinstance(store, ListsKeys) else None,
             store if isinstance(store, Signs) else None,
             store if isinstance(store, WantsChunks) else None,
             store if isinstance(store, ListsStored) else None,

@@ -53,10 +53,9 @@ RETRY: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": timedelta(second
 
 
 class ObjectStore:
-    """The port BlobStore over a bucket, with the abilities ListsKeys, ListsStored, Signs and WantsChunks.
+    """The port BlobStore over a bucket, with the abilities ListsStored, Signs and WantsChunks.
 
-    What it has acknowledged is durable.
-    `signer` is the same place as clients reach it.
+    What it has acknowledged is durable. `signer` is the same place as clients reach it.
     """
 
     least_chunk_bytes = LEAST_CHUNK_BYTES
@@ -164,7 +163,7 @@ class ObjectStore:
                 yield
         except BlobUnknown:
             # A place that holds nothing at all is more likely the wrong one than one where each blob was lost.
-            async for _ in self.keys():
+            async for _ in self.stored():
                 raise
             raise Unavailable("the object store holds nothing there: is storage.url right?") from None
 
@@ -178,13 +177,6 @@ class ObjectStore:
             # Some stores say so of what is gone already; the others are asked one by one.
             for key in keys if len(keys) > 1 else ():
                 await self.delete([key])
-
-    async def keys(self) -> AsyncIterator[str]:
-        listing = obstore.list(self._store, chunk_size=1000)
-        with telling(""):
-            async for batch in listing:
-                for meta in batch:
-                    yield meta["path"]
 
     async def stored(self) -> AsyncIterator[StoredKey]:
         listing = obstore.list(self._store, chunk_size=1000)

@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 class FileStore:
-    """The port BlobStore over a local folder, with LocalFiles, ListsKeys, ListsStored, Probes and Forgets."""
+    """The port BlobStore over a local folder, with LocalFiles, ListsStored, Probes and Forgets."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = str(root.resolve())
@@ -120,12 +120,6 @@ class FileStore:
     async def delete(self, keys: Sequence[str]) -> None:
         if keys:
             await self._submit(_unlink, [self.path_of(key) for key in keys])
-
-    async def keys(self) -> AsyncIterator[str]:
-        for number in range(FOLDERS):
-            folder = f"{number:02x}"
-            for name in await self._submit(os.listdir, self.path_of(folder)):
-                yield f"{folder}/{name}"
 
     async def stored(self) -> AsyncIterator[StoredKey]:
         for number in range(FOLDERS):

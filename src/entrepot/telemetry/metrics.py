@@ -22,6 +22,29 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 EDGES: Final = (*(str(float(bucket)) for bucket in BUCKETS), "+Inf")
 LABELS: Final = ("route", "method", "status")
 
+# Which of the numbers below is which counter, and what its keys are made of, a word for each label.
+COUNTERS: Final = (
+    ("refused", "entrepot_http_refused", "Requests refused before any route was looked for", ["status"]),
+    ("turned_away", "entrepot_connections_refused", "Connections that never came to a request", ["listener", "reason"]),
+    ("exchanged", "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", ["issuer", "result"]),
+    ("sign_ins", "entrepot_sign_ins", "Browsers that somebody signed in with, by way and result", ["way", "result"]),
+    ("limited", "entrepot_limited", "Requests refused by a lock, a rate or a plan", ["kind"]),
+    (
+        "redirects",
+        "entrepot_redirects",
+        "Pulls of blobs where clients may be sent to the store: redirected, or why not",
+        ["result"],
+    ),
+    ("audited", "entrepot_audit", "What went into the audit log, or was lost", ["category"]),
+    ("logins", "entrepot_directory_logins", "Passwords that the directory was asked about", ["result"]),
+    (
+        "remembered",
+        "entrepot_remembered",
+        "Reads of pulls without the database, stale ones while it is away",
+        ["kind"],
+    ),
+)
+
 Gauges = dict[str, tuple[str, dict[str, float]]]
 
 
@@ -147,76 +170,21 @@ class _Families(Collector):
     def collect(self) -> Iterator[Metric]:
         """Histograms, counters and gauges."""
         yield from self._requests()
-        refused = CounterMetricFamily(
-            "entrepot_http_refused", "Requests refused before any route was looked for", labels=["status"]
-        )
-        for status, number in _sum(numbers.refused for numbers in self._everybody).items():
-            refused.add_metric([status], number)
-        yield refused
-        turned_away = CounterMetricFamily(
-            "entrepot_connections_refused", "Connections that never came to a request", labels=["listener", "reason"]
-        )
-        for key, number in _sum(numbers.turned_away for numbers in self._everybody).items():
-            turned_away.add_metric(key.split(" "), number)
-        yield turned_away
-        exchanged = CounterMetricFamily(
-            "entrepot_federation", "Tokens of issuers elsewhere, by what came of them", labels=["issuer", "result"]
-        )
-        for key, number in _sum(numbers.exchanged for numbers in self._everybody).items():
-            exchanged.add_metric(key.split(" "), number)
-        yield exchanged
-        sign_ins = CounterMetricFamily(
-            "entrepot_sign_ins", "Browsers that somebody signed in with, by way and result", labels=["way", "result"]
-        )
-        for key, number in _sum(numbers.sign_ins for numbers in self._everybody).items():
-            sign_ins.add_metric(key.split(" "), number)
-        yield sign_ins
-        yield self._limited()
-        yield self._redirects()
-        audited = CounterMetricFamily(
-            "entrepot_audit", "What went into the audit log, or was lost", labels=["category"]
-        )
-        for category, number in _sum(numbers.audited for numbers in self._everybody).items():
-            audited.add_metric([category], number)
-        yield audited
+        for field, name, text, labels in COUNTERS:
+            family = CounterMetricFamily(name, text, labels=labels)
+            for key, number in _sum(getattr(numbers, field) for numbers in self._everybody).items():
+                family.add_metric(key.split(" ", len(labels) - 1), number)
+            yield family
         living = [each for each in self._everybody if pathlib.Path(f"/proc/{each.process}").exists()]
-        logins = CounterMetricFamily(
-            "entrepot_directory_logins", "Passwords that the directory was asked about", labels=["result"]
-        )
-        for result, number in _sum(numbers.logins for numbers in self._everybody).items():
-            logins.add_metric([result], number)
-        yield logins
         away = "Processes that hold a server of the directory to be away"
         yield _gauge("entrepot_directory_away", away, _sum(numbers.away for numbers in living))
         connections = sum(numbers.connections for numbers in living)
         yield GaugeMetricFamily("entrepot_connections", "Open connections of clients", value=connections)
-        yield self._remembered()
         database = sum(numbers.database_away for numbers in living)
         yield GaugeMetricFamily("entrepot_database_away", "Processes that hold the database to be away", value=database)
         yield _gauge("entrepot_waiting", "Callers in a queue", _sum(numbers.waiting for numbers in living))
         for name, (text, values) in self._gauges.items():
             yield _gauge(name, text, values)
-
-    def _remembered(self) -> Metric:
-        remembered = CounterMetricFamily(
-            "entrepot_remembered", "Reads of pulls without the database, stale ones while it is away", labels=["kind"]
-        )
-        for kind, number in _sum(numbers.remembered for numbers in self._everybody).items():
-            remembered.add_metric([kind], number)
-        return remembered
-
-    def _limited(self) -> Metric:
-        limited = CounterMetricFamily("entrepot_limited", "Requests refused by a lock or a rate", labels=["kind"])
-        for kind, number in _sum(numbers.limited for numbers in self._everybody).items():
-            limited.add_metric([kind], number)
-        return limited
-
-    def _redirects(self) -> Metric:
-        text = "Pulls of blobs where clients may be sent to the store: redirected, or why not"
-        redirects = CounterMetricFamily("entrepot_redirects", text, labels=["result"])
-        for result, number in _sum(numbers.redirects for numbers in self._everybody).items():
-            redirects.add_metric([result], number)
-        return redirects
 
     def _requests(self) -> Iterator[Metric]:
         times = HistogramMetricFamily("entrepot_http_request_seconds", "Time to the end of the answer", labels=LABELS)

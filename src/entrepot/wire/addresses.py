@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from entrepot.domain.access import MAIN, Origin
+from entrepot.domain.networks import Networks
 from entrepot.wire.certificates import Format, name_in_header, name_of_peer
 from entrepot.wire.messages import Request
 
@@ -39,7 +39,7 @@ class Addresses:
         self._public_urls = {MAIN: public_url.rstrip("/")} | {
             name: url.rstrip("/") for name, url in doors.public_urls.items()
         }
-        self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies]
+        self._is_trusted = Networks(trusted_proxies).holds
         self._doors = doors
 
     def base(self, request: Request) -> str:
@@ -83,16 +83,6 @@ class Addresses:
     def origin(self, request: Request, now: int) -> Origin:
         """What grants may ask about a request, which came at `now` (microseconds)."""
         return Origin(self.client(request), now, self.certificate(request, now), listener_of(request))
-
-    def _is_trusted(self, address: str) -> bool:
-        # Most have no proxy: to read the address would cost a request a tenth of its time.
-        if not self._proxies:
-            return False
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._proxies)
 
     @staticmethod
     def _peer(request: Request) -> str:

@@ -6,7 +6,6 @@ a secret for as long as it holds, and is written nowhere but in the answer.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -46,7 +45,6 @@ class Redirects:
         self._store = store
         self._rules = rules
         self._addresses = addresses
-        self._reaches = lru_cache(maxsize=4096)(self._may_reach)
         self._near, self._far = Networks(rules.networks), Networks(rules.streamed_networks)
         self.counts: dict[str, int] = {}
 
@@ -70,7 +68,7 @@ class Redirects:
             return "pieces"
         if rules.listeners and listener_of(request) not in rules.listeners:
             return "listener"
-        if not self._reaches(self._addresses.client(request)):
+        if not self._may_reach(self._addresses.client(request)):
             return "network"
         agent = request.text_header(b"user-agent")[:LONGEST_AGENT]
         if is_forwarding(agent) or agent.startswith(rules.streamed_clients):

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from entrepot.core.jobs import expire
 from entrepot.core.registry import Rules
+from entrepot.core.upload import expire_uploads
 from entrepot.domain.digests import digest_of
 from entrepot.storage.file import open_store
 from entrepot.storage.memory import MemoryStore
@@ -254,7 +254,7 @@ def test_an_upload_expires(world: World, alice: Client) -> None:
     world.clock.advance(seconds=world.rules.upload_seconds)
     alice.request("PATCH", young, CONTENT)
     world.clock.advance(seconds=1)
-    world.run(expire(world.registry, "{}"))
+    world.run(expire_uploads(world.registry))
     assert alice.request("GET", old).code == "BLOB_UPLOAD_UNKNOWN"
     require_created(alice.request("PUT", f"{young}?digest={DIGEST}"))
 
