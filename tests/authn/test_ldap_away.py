@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from entrepot.authn import ldap
 from entrepot.authn._circuit import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
-from entrepot.authn._ldap_session import _Entry, _is_disabled
+from entrepot.authn._ldap_session import Session, _Entry, _is_disabled
 from entrepot.domain.errors import TooMany, Unavailable
 from tests.authn.conftest import Asker
 from tests.support.slapd import GROUPS, PEOPLE, Slapd
@@ -40,6 +41,15 @@ def test_a_directory_that_hangs(own_slapd: Slapd, way: str) -> None:
         asker.seconds = FIRST_PAUSE_SECONDS
         assert _eventually(asker) == "alice"
         assert asker.directory.away() == {}
+
+
+def test_a_time_limit_is_told_as_one(own_slapd: Slapd) -> None:
+    """Whichever limit is reached first, that of the socket or of the login: nobody is told that the server hung up."""
+    with Asker(own_slapd, start_tls=False) as asker:
+        session = Session(asker.directory._options, own_slapd.url, ssl.create_default_context(), SOON)
+        own_slapd.hang()
+        with pytest.raises(Unavailable, match=r"^it does not answer$"):
+            session.log_in("alice", "alice-secret")
 
 
 def _eventually(asker: Asker) -> str:

@@ -67,7 +67,7 @@ def main(kind: str, *files: str) -> int:
     listener = open_listener(*parse_listen("127.0.0.1:0"))
     say(str(listener.getsockname()[1]))
     tls = Tls(*files, "tls1.2") if files else None
-    options = Options(stop_seconds=2)
+    options = Options(stop_seconds=60)
 
     def work() -> int:
         return run_worker(lambda: Application(kind), [Listener("main", listener, tls)], options)
@@ -76,7 +76,7 @@ def main(kind: str, *files: str) -> int:
     helper = Child("helper", lambda: fork(lambda: sleep(kind)))
     chores = Chores(lambda: 0.05, lambda: say("stopping"), lambda: say("reloading"))
     listener_of_parent = Chores(chores.tick, lambda: (chores.stop(), listener.close())[0], chores.reload)
-    return Supervisor([*workers, helper], listener_of_parent, 1.0).run()
+    return Supervisor([*workers, helper], listener_of_parent, 1.0 if kind == "deaf" else 30.0).run()
 
 
 if __name__ == "__main__":

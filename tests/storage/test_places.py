@@ -79,7 +79,7 @@ def test_addresses_that_are_signed(
     abilities = Abilities.of(open_store(url))
     signs = abilities.signs
     assert signs is not None
-    assert (abilities.keys is None, abilities.files, abilities.forgets, abilities.probes) == (False, None, None, None)
+    assert (abilities.stored is None, abilities.files, abilities.forgets, abilities.probes) == (False, None, None, None)
     assert abilities.chunks is not None
     assert run(signs.sign("key", 1800)).startswith(address)
 
@@ -96,4 +96,4 @@ def test_a_bucket_of_google(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.P
     (tmp_path / "account.json").write_text(json.dumps(account))
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
     abilities = Abilities.of(open_store("gs://bucket/prefix"))
-    assert (abilities.signs is None, abilities.keys is None) == (False, False)
+    assert (abilities.signs is None, abilities.stored is None) == (False, False)

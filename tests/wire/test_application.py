@@ -19,6 +19,7 @@ from entrepot.app import SystemClock, build, open_registry
 from entrepot.core.denials import DenialLog
 from entrepot.core.jobs import RECURRING
 from entrepot.db.sqlite import open_database
+from entrepot.domain.access import ANONYMOUS, Action
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.manifest import EdgeKind
@@ -216,7 +217,9 @@ def test_the_policy_is_followed_while_nothing_can_be_written(settings: Settings)
                 return all(account.is_disabled for account in registry.policy.snapshot.accounts.values())
 
             assert not await is_out()
-            polls = asyncio.gather(*app._Application(settings, Meter())._polls(registry, DenialLog(b"")))
+            denials = DenialLog(b"")
+            denials.note(ANONYMOUS, (Action.PULL, "acme/app"), (), 0)
+            polls = asyncio.gather(*app._Application(settings, Meter())._polls(registry, denials))
             await stuck.is_waited_for.wait()
             await opened.database.transact(disable)
             await eventually(is_out)

@@ -146,7 +146,10 @@ class Session:
         try:
             return work()
         except (LDAPException, OSError) as error:
-            raise Unavailable(_explain(self._connection.last_error or str(error) or type(error).__name__)) from None
+            # The library tells a time limit of the socket as a failure of whatever it was doing then.
+            is_late = isinstance(error, TimeoutError) or time.monotonic() >= self._deadline
+            text = self._connection.last_error or str(error) or type(error).__name__
+            raise Unavailable("it does not answer" if is_late or "timed out" in text else text) from None
         except GARBLED:
             raise Unavailable("it does not speak LDAP") from None
         finally:
@@ -292,7 +295,3 @@ def _send_at_once(opened: socket.socket) -> None:
 
 def _refuse(reason: str) -> NoReturn:
     raise Unavailable(reason)
-
-
-def _explain(text: str) -> str:
-    return "it does not answer" if "timed out" in text or text == TimeoutError.__name__ else text
