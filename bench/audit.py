@@ -11,10 +11,12 @@ import contextlib
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from bench.measure import say
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_read import NEWEST, Span, list_records
 from entrepot.domain.audit import DAY, By, Category, Filter, Head, link, new_record
@@ -26,6 +28,7 @@ from tests.support.world import World
 ACTORS = 1000
 DAYS = 30
 BATCH = 10_000
+SLICE_SECONDS = 0.001
 
 
 class Moving:
@@ -42,20 +45,33 @@ def event(number: int, at: int, *, is_allowed: bool = True) -> Any:
     return msgspec.structs.replace(made, is_allowed=is_allowed)
 
 
-async def write(world: World, a_second: int, seconds: int, *, distinct: bool) -> tuple[int, float]:
-    """So many events a second, each one of its own or ten thousand kinds; how many were noted, and CPU seconds."""
-    log, registry, noted = world.registry.audit, world.registry, 0
-    cpu = time.process_time()
-    for _ in range(seconds):
-        began = time.monotonic()
-        for _ in range(100):
-            for _ in range(a_second // 100):
-                noted += 1
-                log.note(event(noted if distinct else noted % 10_000, registry.clock.now()))
-            await asyncio.sleep(0.001)
-        await flush_audit(registry)
-        await asyncio.sleep(max(0.0, 1 - (time.monotonic() - began)))
-    return noted, time.process_time() - cpu
+class Beside(msgspec.Struct, frozen=True):
+    """What became of pulls beside so many events: times in seconds, and how many events were noted, written or lost."""
+
+    noted: int
+    lost: int
+    pulls: int
+    p50: float
+    p99: float
+    cores: float
+
+
+async def write(world: World, a_second: int, seconds: int, *, distinct: bool) -> int:
+    """So many events a second, evenly, each one of its own or of ten thousand kinds; how many were noted."""
+    log, clock, noted, began = world.registry.audit, world.registry.clock, 0, time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        while noted < a_second * passed:
+            log.note(event(noted if distinct else noted % 10_000, clock.now()))
+            noted += 1
+        await asyncio.sleep(SLICE_SECONDS)
+    return noted
+
+
+async def flush(world: World) -> None:
+    """Write once a second, as the server's poll does."""
+    while True:
+        await asyncio.sleep(1)
+        await flush_audit(world.registry)
 
 
 async def pull(world: World, times: list[float]) -> None:
@@ -68,26 +84,29 @@ async def pull(world: World, times: list[float]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def beside(world: World, seconds: int, a_second: int, *, distinct: bool = False) -> None:
+async def beside(world: World, seconds: int, a_second: int, *, distinct: bool = False) -> Beside:
+    """Pulls, one after the other, while events come in."""
     times: list[float] = []
-    pulling = asyncio.create_task(pull(world, times))
-    noted, cpu = (await write(world, a_second, seconds, distinct=distinct)) if a_second else (0, 0.0)
-    if not a_second:
+    lost, cpu = world.registry.audit.counts["lost"], time.process_time()
+    others = [asyncio.create_task(pull(world, times)), asyncio.create_task(flush(world))]
+    noted = 0
+    if a_second:
+        noted = await write(world, a_second, seconds, distinct=distinct)
+    else:
         await asyncio.sleep(seconds)
-    pulling.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await pulling
+    cpu = time.process_time() - cpu
+    for task in others:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     await flush_audit(world.registry, is_last=True)
-    p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[98]
-    kind = "distinct" if distinct else "folded"
-    print(
-        f"{noted / seconds:8,.0f} events/s {kind}: {len(times)} pulls, p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, "
-        f"{cpu / seconds:.2f} cores in all, lost {world.registry.audit.counts['lost']}",
-        flush=True,
-    )
+    lost = world.registry.audit.counts["lost"] - lost
+    p99 = statistics.quantiles(times, n=100)[98]
+    return Beside(noted, lost, len(times), statistics.median(times), p99, cpu / seconds)
 
 
 async def fill(world: World, count: int) -> None:
+    """So many records of a thousand actors, over thirty days."""
     head, today = Head("bench"), world.clock.now() // DAY
     began = time.monotonic()
     for start in range(0, count, BATCH):
@@ -109,10 +128,11 @@ async def fill(world: World, count: int) -> None:
     [(size,)] = await world.sqlite.read(
         lambda tx: tx.all("select page_count * page_size from pragma_page_count(), pragma_page_size()")
     )
-    print(f"{count:,} records written in {seconds:.1f} s ({count / seconds:,.0f}/s), {size / count:.0f} bytes each")
+    say(f"{count:,} records written in {seconds:.1f} s ({count / seconds:,.0f}/s), {size / count:.0f} bytes each")
 
 
-async def search(world: World) -> None:
+async def search(world: World) -> list[float]:
+    """Seconds of searches by actor and day."""
     today, admin = world.clock.now() // DAY, world.caller("admin")
     times: list[float] = []
     for number in range(200):
@@ -121,24 +141,44 @@ async def search(world: World) -> None:
         began = time.perf_counter()
         await list_records(world.registry, admin, wanted, Span(NEWEST, 100))
         times.append(time.perf_counter() - began)
-    p99 = statistics.quantiles(times, n=100)[98]
-    print(f"by actor and day: median {statistics.median(times) * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+    return times
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[World]:
+    """A registry with one image, on a clock that moves."""
+    interval = sys.getswitchinterval()
+    # As `entrepot serve` has it.
+    sys.setswitchinterval(0.0005)
+    try:
+        with World() as world:
+            world.push("pub/app", image((b"layer",)), "v1")
+            world.clock.now = Moving().now  # type: ignore[method-assign]
+            yield world
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=5)
     options = parser.parse_args()
-    # As `entrepot serve` has it.
-    sys.setswitchinterval(0.0005)
-    with World() as world:
-        world.push("pub/app", image((b"layer",)), "v1")
-        world.clock.now = Moving().now  # type: ignore[method-assign]
+    with opened() as world:
         for a_second, distinct in ((0, False), (20_000, False), (20_000, True)):
-            world.run(beside(world, options.seconds, a_second, distinct=distinct))
+            found = world.run(beside(world, options.seconds, a_second, distinct=distinct))
+            kind = "distinct" if distinct else "folded"
+            print(
+                f"{found.noted / options.seconds:8,.0f} events/s {kind}: {found.pulls} pulls, "
+                f"p50 {found.p50 * 1e3:.2f} ms, p99 {found.p99 * 1e3:.2f} ms, {found.cores:.2f} cores in all, "
+                f"lost {found.lost}",
+                flush=True,
+            )
         world.run(fill(world, options.records))
-        world.run(search(world))
+        times = world.run(search(world))
+    p99 = statistics.quantiles(times, n=100)[98]
+    print(f"by actor and day: median {statistics.median(times) * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ GROUPS = (
     "tokens",
     "hidden",
     "directory",
+    "audit",
     "blobs",
     "crowds",
     "pushes",
