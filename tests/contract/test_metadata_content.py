@@ -271,8 +271,11 @@ def test_a_pin_is_only_prolonged(held: Held) -> None:
     held.transact(lambda tx: pins.put_pin(tx, known, one, ("history", "a"), NOW))
     held.transact(lambda tx: pins.put_pin(tx, known, one, ("history", "b"), NOW))
     assert pinned(held) == {(one, "upload", ""): NOW + 5, (one, "history", "a"): NOW, (one, "history", "b"): NOW}
+    for now, is_kept in ((NOW - 1, True), (NOW, False)):
+        assert held.read(partial(pins.has_pin, repository=known, digest=one, reason="history", now=now)) is is_kept
     held.transact(lambda tx: pins.remove_pins(tx, known, one, "history"))
     assert pinned(held) == {(one, "upload", ""): NOW + 5}
+    assert not held.read(lambda tx: pins.has_pin(tx, known, one, "history", NOW - 1))
 
 
 @pytest.mark.parametrize(("keep", "left"), [(3, [3, 4, 5]), (0, []), (99, [0, 1, 2, 3, 4, 5])])

@@ -120,8 +120,20 @@ async def finish_upload(
 ) -> None:
     """Close an upload, with a last chunk or without; the blob is durable and known when this returns.
 
-    Raises UploadUnknown, OutOfOrder, DigestInvalid, StorageFull, Denied.
+    Whoever repeats it, because the answer was lost, is told the same again for as long as the blob is promised to be
+    kept. Raises UploadUnknown, OutOfOrder, DigestInvalid, StorageFull, Denied.
     """
+    try:
+        await _finish(registry, caller, upload, digest, chunk)
+    except UploadUnknown:
+        if not await _keep_again(registry, caller, upload[0], digest):
+            raise
+    await registry.policy.catch_up(upload[0].namespace)
+
+
+async def _finish(
+    registry: Registry, caller: Caller, upload: tuple[RepositoryName, str], digest: Digest, chunk: Chunk | None
+) -> None:
     repository, upload_id = upload
     before = await get_progress(registry, repository, upload_id)
     mine: list[Written] = []
@@ -137,7 +149,24 @@ async def finish_upload(
         await _drop(registry, mine)
         raise
     await _commit(registry, registry.act(caller), before, blob, mine)
-    await registry.policy.catch_up(repository.namespace)
+
+
+async def _keep_again(registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest) -> bool:
+    """Promise a blob anew that was pushed here a moment ago; False where it was not."""
+    act = registry.act(caller)
+    require(caller, act.snapshot, Action.PUSH, repository)
+
+    async def record(tx: Tx) -> bool:
+        known = await repositories.find_repository_id(tx, repository)
+        if known is None or not await pins.has_pin(tx, known, digest, "upload", act.now):
+            return False
+        is_there = await blobs.find_state(tx, digest) == "good"
+        if is_there and await repositories.has_member(tx, known, digest, "blob"):
+            await _keep(tx, act, known, digest)
+            return True
+        return False
+
+    return await registry.database.transact(record)
 
 
 async def push_blob(

@@ -25,6 +25,18 @@ async def put_pin(tx: Tx, repository: int, digest: Digest, pin: tuple[Reason, st
     )
 
 
+async def has_pin(tx: Tx, repository: int, digest: Digest, reason: Reason, now: int) -> bool:
+    """Whether a digest is kept for a reason at this time."""
+    row = await tx.one(
+        "select 1 from pin where repository = $1 and digest = $2 and reason = $3 and until > $4 limit 1",
+        repository,
+        digest,
+        reason,
+        now,
+    )
+    return row is not None
+
+
 async def remove_pins(tx: Tx, repository: int, digest: Digest, reason: Reason) -> None:
     """Let go of a digest as far as one reason goes."""
     await tx.execute(

@@ -13,6 +13,7 @@ import pytest
 from entrepot.core.registry import Rules
 from entrepot.core.upload import expire_uploads
 from entrepot.domain.digests import digest_of
+from entrepot.metadata import blobs
 from entrepot.storage.file import open_store
 from entrepot.storage.memory import MemoryStore
 from entrepot.wire.bodies import Limits
@@ -246,6 +247,32 @@ def test_an_upload_that_is_not_there(alice: Client, method: str, query: str) -> 
         answer = alice.request(method, location + query, CONTENT)
         assert answer.status == 404
         assert method == "HEAD" or answer.code == "BLOB_UPLOAD_UNKNOWN"
+
+
+def test_a_closing_put_may_be_repeated(world: World, alice: Client) -> None:
+    """Who lost the answer asks again, with the body or without, and is told the same, as long as the blob is promised."""
+    location = f"{start(alice)}?digest={DIGEST}"
+    for body in (CONTENT, CONTENT, b""):
+        require_created(alice.request("PUT", location, body))
+        world.clock.advance(seconds=world.rules.promise_seconds - 1)
+    require_there(alice)
+    other = location.partition("?")[0] + f"?digest={digest_of(b'other')}"
+    assert alice.request("PUT", other).code == "BLOB_UPLOAD_UNKNOWN"
+    assert alice.request("PUT", location.replace("priv/app", "priv/none")).code == "BLOB_UPLOAD_UNKNOWN"
+    world.clock.advance(seconds=world.rules.promise_seconds + 1)
+    assert alice.request("PUT", location).code == "BLOB_UPLOAD_UNKNOWN"
+
+
+def test_a_closing_put_is_not_repeated_after_a_deletion(world: World, alice: Client) -> None:
+    """A blob that was taken out of the repository, or found damaged since, is uploaded again."""
+    location = f"{start(alice)}?digest={DIGEST}"
+    require_created(alice.request("PUT", location, CONTENT))
+    world.transact(lambda tx: blobs.set_damaged(tx, DIGEST))
+    assert alice.request("PUT", location).code == "BLOB_UPLOAD_UNKNOWN"
+    require_created(alice.request("PUT", f"{start(alice)}?digest={DIGEST}", CONTENT))
+    require_created(alice.request("PUT", location))
+    assert world.client("admin").request("DELETE", f"/v2/priv/app/blobs/{DIGEST}").status == 202
+    assert alice.request("PUT", location).code == "BLOB_UPLOAD_UNKNOWN"
 
 
 def test_an_upload_expires(world: World, alice: Client) -> None:
