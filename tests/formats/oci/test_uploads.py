@@ -250,7 +250,7 @@ def test_an_upload_that_is_not_there(alice: Client, method: str, query: str) -> 
 
 
 def test_a_closing_put_may_be_repeated(world: World, alice: Client) -> None:
-    """Who lost the answer asks again, with the body or without, and is told the same, as long as the blob is promised."""
+    """Who lost the answer asks again, with or without the body, and is told the same while the blob is promised."""
     location = f"{start(alice)}?digest={DIGEST}"
     for body in (CONTENT, CONTENT, b""):
         require_created(alice.request("PUT", location, body))
