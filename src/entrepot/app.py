@@ -447,7 +447,6 @@ class _Application:
         """Do something again and again, whatever becomes of it; the first failure of several is told."""
         is_failing = False
         while True:
-            await asyncio.sleep(seconds)
             try:
                 await step()
                 is_failing = False
@@ -456,6 +455,7 @@ class _Application:
                     is_expected = isinstance(error, EntrepotError)
                     self._log.warning(failed, reason=str(error), exc_info=None if is_expected else error)
                 is_failing = True
+            await asyncio.sleep(seconds)
 
     async def _publish(self, registry: Registry) -> None:
         queues = {"database": registry.database, "passwords": registry.hasher}

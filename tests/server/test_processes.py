@@ -126,6 +126,24 @@ def test_workers_are_started_again(start: Start) -> None:
     assert tiny.end() == 0
 
 
+NEWBORN = """
+import os, signal, time
+from entrepot.server.supervisor import SIGNALS, _note, fork
+for number in SIGNALS:
+    signal.signal(number, _note)
+for _ in range(100):
+    pid = fork(lambda: time.sleep(1) or 0)
+    os.kill(pid, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_process_that_has_just_been_started_hears_that_it_is_to_end() -> None:
+    """However early SIGTERM comes: the parent's handlers, which only note it, swallow nothing in the child."""
+    done = subprocess.run([sys.executable, "-c", NEWBORN], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGTERM)] * 100
+
+
 @pytest.mark.parametrize("kind", ["dying", "failing"])
 def test_a_helper_that_dies_is_started_more_and_more_slowly(start: Start, kind: str) -> None:
     """It does not take the others with it."""
@@ -180,6 +198,8 @@ def test_certificates_are_read_again(start: Start, tmp_path: pathlib.Path) -> No
     """After SIGHUP new connections see the new certificate; one that cannot be read leaves the one before."""
     files = prepare_certificates(tmp_path, ["localhost"])
     tiny = start("well", str(files.certificate), str(files.key))
+    # A worker that is still to start would find files that do not belong together, and end.
+    tiny.require_both(ssl.create_default_context(cafile=files.ca))
     assert "new.example" not in names_of(tiny, files.ca)
     prepare_certificates(tmp_path, ["localhost", "new.example"])
     tiny.process.send_signal(signal.SIGHUP)

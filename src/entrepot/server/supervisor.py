@@ -45,8 +45,11 @@ def fork(work: Callable[[], int]) -> int:
     """Run `work` in a child process, which ends with the code that it returns; the child's id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # What comes before the child has put its own handlers in place waits: the parent's would swallow it there.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return pid
     code = 1
     try:
@@ -57,6 +60,7 @@ def fork(work: Callable[[], int]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = work()
     except BaseException as error:  # noqa: BLE001 - nothing may return into the parent's code
         structlog.get_logger().exception("process failed", error=str(error))
