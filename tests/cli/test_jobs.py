@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -29,6 +30,34 @@ def test_jobs_are_listed_shown_and_moved(admin: Caller, server: Server) -> None:
     assert again["id"] != job["id"]
     assert admin.ask("jobs", "retry", str(again["id"])) == {"retried": again["id"]}
     assert "no such job" in admin.fail("jobs", "show", number)
+
+
+def test_jobs_are_scheduled(admin: Caller, server: Server) -> None:
+    """Listed, said by an expression and in seconds, paused, resumed and taken back; each with its next run."""
+    del server
+    listed = {each["kind"]: each for each in admin.ask("jobs", "schedule")}
+    assert listed["mail.forget"]["every_seconds"] == 3600
+    assert "only when asked" in admin.run("jobs", "schedule")
+    told = admin.run("jobs", "schedule", "mail.forget", "0 3 * * sun", "--timezone", "Europe/Zurich")
+    assert re.search(r"mail.forget +0 3 \* \* sun Europe/Zurich +\S+T03:00:00\+0[12]:00 +\S+Z\n", told)
+    assert re.search(r"paused \(0 3 .*\) +- ", admin.run("jobs", "schedule", "mail.forget", "--pause"))
+    assert admin.ask("jobs", "schedule", "mail.forget", "--resume", "--every", "12h")["every_seconds"] == 43_200
+    assert admin.ask("jobs", "schedule", "mail.forget") == admin.ask(
+        "jobs", "schedule", "mail.forget", "--every", "720m"
+    )
+    assert re.search(r"every 3600 s +\S+ +default\n", admin.run("jobs", "schedule", "mail.forget", "--default"))
+
+
+def test_what_cannot_be_scheduled(admin: Caller, server: Server) -> None:
+    """Each mistake is told in one line, those of the server as it says them."""
+    del server
+    assert "of which kind?" in admin.fail("jobs", "schedule", "--pause")
+    assert "of which kind?" in admin.fail("jobs", "schedule", "--default")
+    assert "either --pause or --resume" in admin.fail("jobs", "schedule", "mail.forget", "--pause", "--resume")
+    assert "--default goes alone" in admin.fail("jobs", "schedule", "mail.forget", "--default", "--every", "300")
+    assert "such as 15m, not soon" in admin.fail("jobs", "schedule", "mail.forget", "--every", "soon")
+    assert "at most 60 seconds" in admin.fail("jobs", "schedule", "audit.seal", "--every", "5m")
+    assert "no jobs of this kind come back" in admin.fail("jobs", "schedule", "mail.send", "0 3 * * *")
 
 
 def test_what_was_deleted_is_brought_back(admin: Caller, server: Server) -> None:

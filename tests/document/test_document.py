@@ -16,6 +16,7 @@ RULED = (
     "POST /api/v1/access/check",
     "PUT /api/v1/policy",
     "POST /api/v1/policy/plan",
+    "PATCH /api/v1/job-schedules/{kind}",
     # No generator finds a code that was mailed.
     "POST /api/v1/registrations/confirm",
     "POST /api/v1/password-resets/confirm",

@@ -271,7 +271,8 @@ def test_a_worker_runs_what_is_due_until_it_is_stopped(
             async def has_run() -> bool:
                 rows = await registry.database.read(lambda tx: tx.all("select kind, attempts, run_at from job"))
                 done = {row[0] for row in rows if row[1] or row[2] > registry.clock.now()}
-                return done == {*RECURRING, "of.the.future", "store.discard"}
+                by_itself = {kind for kind, seconds in RECURRING.items() if seconds is not None}
+                return done == {*by_itself, "of.the.future", "store.discard"}
 
             await eventually(has_run)
             os.kill(os.getpid(), signal.SIGTERM)

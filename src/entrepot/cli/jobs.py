@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 import cyclopts
 from cyclopts import Parameter
 
+from entrepot.cli.job_schedule import schedule
 from entrepot.cli.output import clean, print_json, print_rows
 from entrepot.cli.progress import told
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 
-app = cyclopts.App(name="jobs", help="List, show, cancel and retry the jobs of the registry.")
+app = cyclopts.App(name="jobs", help="List, show, cancel, retry and schedule the jobs of the registry.")
+app.command(schedule)
 HERE = Anywhere()
 
 Number = Annotated[int, Parameter(help="The id of a job, as `entrepot jobs list` shows it.")]

@@ -174,7 +174,7 @@ async def request(registry: Registry, caller: Caller, *, with_audit: bool) -> in
         detail: dict[str, object] = {"audit": with_audit}
         await events.add_event(tx, Event("collection.requested", act.actor, "", detail), now, act.by)
         if with_audit:
-            await jobs.add_job(tx, AUDIT, "", {}, now)
+            await jobs.hasten_job(tx, AUDIT, now)
         await jobs.hasten_job(tx, COLLECT, now)
         return await collect.count_ended_pins(tx, now, MOST_COUNTED)
 

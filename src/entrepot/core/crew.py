@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from entrepot.core.recurrence import find_rule
 from entrepot.core.registry import SECOND, Progress, Registry
 from entrepot.domain.errors import EntrepotError, Unsupported
 from entrepot.domain.json import render_json
@@ -47,12 +48,13 @@ Handler = Callable[[Registry, str], Awaitable[None]]
 class Trade(msgspec.Struct, frozen=True):
     """What a crew can do.
 
-    `handlers` by kind; `recurring`, which come back after so many seconds; `together`, of which many are one call with
-    a list of payloads; `endless`, which are never given up; `few`, of which no more than so many run at once.
+    `handlers` by kind; `recurring`, which come back after so many seconds, or (None) only where somebody said when;
+    `together`, of which many are one call with a list of payloads; `endless`, which are never given up; `few`, of which
+    no more than so many run at once.
     """
 
     handlers: Mapping[str, Handler]
-    recurring: Mapping[str, int] = {}
+    recurring: Mapping[str, int | None] = {}
     together: Mapping[str, Callable[[Registry, Sequence[str]], Awaitable[None]]] = {}
     endless: frozenset[str] = frozenset()
     few: Mapping[str, int] = {}
@@ -298,7 +300,10 @@ def _storable(error: str) -> str:
 async def _come_back(tx: Tx, trade: Trade, job: JobRow, now: int) -> None:
     # One that was given up is a dead letter to look at, not the end of what has to be done again and again.
     if job.kind in trade.recurring:
-        await jobs.add_job(tx, job.kind, job.key, {}, now + trade.recurring[job.kind] * SECOND)
+        rule = await find_rule(tx, job.kind, trade.recurring[job.kind], now)
+        following = rule.next_after(now)
+        if following is not None:
+            await jobs.add_job(tx, job.kind, job.key, {}, following)
 
 
 async def _fail(tx: Tx, trade: Trade, job: JobRow, error: str, now: int) -> bool:

@@ -6,7 +6,8 @@ import msgspec
 
 from entrepot.core.accounts import require_admin
 from entrepot.core.jobs import RECURRING
-from entrepot.core.registry import SECOND, Act, Registry
+from entrepot.core.recurrence import find_rule
+from entrepot.core.registry import Act, Registry
 from entrepot.core.upload import DISCARD
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import Conflict, JobUnknown
@@ -69,10 +70,18 @@ async def cancel_job(registry: Registry, caller: Caller, job: int) -> None:
         else:
             await jobs.finish_job(tx, job)
             if found.state == "pending" and found.kind in RECURRING:
-                await jobs.add_job(tx, found.kind, found.key, {}, act.now + RECURRING[found.kind] * SECOND)
+                await _come_back(tx, found, act.now)
         await _tell(tx, act, "job.cancelled", found)
 
     await registry.database.transact(record)
+
+
+async def _come_back(tx: Tx, job: JobDetailRow, now: int) -> None:
+    # The time that it waited for is not the next one again.
+    rule = await find_rule(tx, job.kind, RECURRING[job.kind], now)
+    following = rule.next_after(max(now, job.run_at))
+    if following is not None:
+        await jobs.add_job(tx, job.kind, job.key, {}, following)
 
 
 async def _get(tx: Tx, job: int) -> JobDetailRow:

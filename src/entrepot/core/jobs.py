@@ -20,7 +20,9 @@ from entrepot.core.locked import expire_attempts
 from entrepot.core.mailing import SEND, forget_mail
 from entrepot.core.pulls import expire_windows
 from entrepot.core.rates import expire_rates
+from entrepot.core.recurrence import find_rule
 from entrepot.core.registry import Registry
+from entrepot.core.scrub import begin_round
 from entrepot.core.sessions import forget_sessions
 from entrepot.core.sign_on_follow import check_links
 from entrepot.core.signing_keys import keep_keys
@@ -39,13 +41,20 @@ FORGET_SESSIONS: Final = "session.forget"
 EXPIRE_ATTEMPTS: Final = "attempt.expire"
 SEAL: Final = "audit.seal"
 ARCHIVE: Final = "audit.archive"
+SCRUB: Final = "blob.scrub"
+HOUR: Final = 3600
 
 
 class Chore(msgspec.Struct, frozen=True):
-    """Verbs that take nothing but the registry, done one after the other, and again so many seconds later."""
+    """Verbs that take nothing but the registry, done one after the other, and again so many seconds later.
 
-    seconds: int
+    One without `seconds` is done where somebody says when. `most_seconds` is how rarely it may be done at all: what the
+    registry promises hangs on it.
+    """
+
+    seconds: int | None
     verbs: tuple[Callable[[Registry], Awaitable[object]], ...]
+    most_seconds: int | None = None
 
     async def do(self, registry: Registry, payload: str) -> None:
         """The handler; such a job carries nothing."""
@@ -56,17 +65,19 @@ class Chore(msgspec.Struct, frozen=True):
 
 CHORES: Final = {
     EXPIRE: Chore(300, (expire_uploads,)),
-    EXPIRE_DENIALS: Chore(3600, (expire_denials,)),
-    KEYS: Chore(3600, (keep_keys,)),
-    FOLLOW_DIRECTORY: Chore(300, (check_accounts,)),
+    EXPIRE_DENIALS: Chore(HOUR, (expire_denials,)),
+    KEYS: Chore(HOUR, (keep_keys,), HOUR),
+    FOLLOW_DIRECTORY: Chore(300, (check_accounts,), HOUR),
     FORGET: Chore(86_400, (forget_credentials,)),
-    FORGET_MAIL: Chore(3600, (forget_mail,)),
-    FOLLOW_SIGN_ON: Chore(300, (check_links,)),
-    FORGET_SESSIONS: Chore(3600, (forget_sessions,)),
+    FORGET_MAIL: Chore(HOUR, (forget_mail,)),
+    FOLLOW_SIGN_ON: Chore(300, (check_links,), HOUR),
+    FORGET_SESSIONS: Chore(HOUR, (forget_sessions,)),
     EXPIRE_ATTEMPTS: Chore(300, (expire_attempts, expire_rates, expire_windows)),
-    SEAL: Chore(60, (seal,)),
+    SEAL: Chore(60, (seal,), 60),
     ARCHIVE: Chore(600, (archive,)),
     COLLECT: Chore(60, (run_collection,)),
+    AUDIT: Chore(None, (audit,)),
+    SCRUB: Chore(None, (begin_round,)),
 }
 RECURRING: Final = {kind: chore.seconds for kind, chore in CHORES.items()}
 
@@ -76,16 +87,9 @@ async def discard(registry: Registry, payloads: Sequence[str]) -> None:
     await registry.store.delete([key for payload in payloads for key in msgspec.json.decode(payload, type=list[str])])
 
 
-async def audit_content(registry: Registry, payload: str) -> None:
-    """Look for what nothing keeps without having been asked."""
-    del payload
-    await audit(registry)
-
-
 HANDLERS: Final[Mapping[str, Handler]] = {
     JOIN: join_pieces,
     SEND: send_letter,
-    AUDIT: audit_content,
     **{kind: chore.do for kind, chore in CHORES.items()},
 }
 
@@ -101,12 +105,14 @@ TRADE: Final = Trade(
 
 
 async def schedule_recurring(registry: Registry) -> None:
-    """Make sure that the jobs which come back are queued."""
+    """Make sure that the jobs which come back are queued; one that waited while nobody ran it still does."""
     now = registry.clock.now()
 
     async def record(tx: Tx) -> None:
-        for kind in RECURRING:
-            await jobs.ensure_job(tx, kind, now)
+        for kind, seconds in RECURRING.items():
+            first = (await find_rule(tx, kind, seconds, now)).first_from(now)
+            if first is not None:
+                await jobs.ensure_job(tx, kind, first)
 
     await registry.database.transact(record)
 

@@ -19,6 +19,7 @@ from entrepot.core.accounts import require_admin
 from entrepot.core.judge import judge
 from entrepot.core.registry import DAY, SECOND, Registry
 from entrepot.domain.access import Caller
+from entrepot.domain.audit import REGISTRY, SYSTEM, By
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Conflict, EntrepotError, Unavailable
 from entrepot.domain.events import Event
@@ -177,14 +178,24 @@ def threshold(registry: Registry, scrub: ScrubRow) -> int:
 async def request(registry: Registry, caller: Caller) -> int:
     """Let every blob be read again; how many there are, up to 100,000. Raises Denied, InsufficientScope, Conflict."""
     require_admin(caller, registry.policy.snapshot)
+    act = registry.act(caller)
+    return await _begin_round(registry, act.actor, act.by)
+
+
+async def begin_round(registry: Registry) -> int:
+    """The same as a job, where somebody has said at which times. Raises Conflict."""
+    return await _begin_round(registry, REGISTRY, SYSTEM)
+
+
+async def _begin_round(registry: Registry, actor: str, by: By) -> int:
     if not registry.rules.scrub_bytes_per_second:
         raise Conflict("nothing is read in the background: scrub.bytes_per_second is 0")
-    act = registry.act(caller)
+    now = registry.clock.now()
 
     async def record(tx: Tx) -> int:
-        await integrity.ask_scrub(tx, act.now)
-        await events.add_event(tx, Event("scrub.requested", act.actor, "", {}), act.now, act.by)
-        return await integrity.count_due(tx, act.now, MOST_COUNTED)
+        await integrity.ask_scrub(tx, now)
+        await events.add_event(tx, Event("scrub.requested", actor, "", {}), now, by)
+        return await integrity.count_due(tx, now, MOST_COUNTED)
 
     return await registry.database.transact(record)
 

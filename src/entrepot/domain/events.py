@@ -14,6 +14,8 @@ EventKind = Literal[
     "collection.ended",
     "job.cancelled",
     "job.retried",
+    "job.scheduled",
+    "job.unscheduled",
     "manifest.restored",
     "blob.restored",
     "blob.deleted",

@@ -71,6 +71,25 @@ async def hasten_job(tx: Tx, kind: str, run_at: int) -> None:
     await ensure_job(tx, kind, run_at)
 
 
+async def move_job(tx: Tx, kind: str, run_at: int) -> None:
+    """Let a job without a key run at another time, as one that was never tried; queue it where none waits or runs."""
+    await tx.execute(
+        "update job set run_at = $1, attempts = 0 where kind = $2 and key = '' and state = 'pending'", run_at, kind
+    )
+    await ensure_job(tx, kind, run_at)
+
+
+async def remove_waiting(tx: Tx, kind: str) -> None:
+    """Take the job of a kind without a key out of the queue, if it waits."""
+    await tx.execute("delete from job where kind = $1 and key = '' and state = 'pending'", kind)
+
+
+async def find_time(tx: Tx, kind: str) -> int | None:
+    """When the waiting job of a kind without a key is due; None where none waits."""
+    row = await tx.one("select run_at from job where kind = $1 and key = '' and state = 'pending'", kind)
+    return row[0] if row else None
+
+
 _CLAIM: Final = (
     "update job set state = 'running', worker = $1, lease_until = $2, attempts = attempts + 1, started_at = $3, "
     "stop_asked = 0, progress = '' where id in ("

@@ -8,6 +8,7 @@ from entrepot.core.audit_seal import get_last_root
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.scrub import look
 from entrepot.metadata.credentials import count_live
+from entrepot.metadata.job_schedules import count_paused
 from entrepot.metadata.jobs import count_jobs
 from entrepot.metadata.mail_codes import count_codes
 from entrepot.metadata.totp import count_totp
@@ -20,6 +21,7 @@ MOST_COUNTED: Final = 100_000
 async def count_rows(registry: Registry) -> Gauges:
     """Jobs, uploads, secrets and the like, and how long ago what comes again and again was last. Raises Unavailable."""
     states = await registry.database.read(count_jobs)
+    paused = await registry.database.read(count_paused)
     uploads = await registry.database.read(lambda tx: count_open_uploads(tx, MOST_COUNTED))
     now = registry.clock.now()
     secrets_held = await registry.database.read(lambda tx: count_live(tx, now, MOST_COUNTED))
@@ -53,6 +55,7 @@ async def count_rows(registry: Registry) -> Gauges:
             {"now": float(integrity.damaged)},
         ),
         "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
+        "entrepot_job_kinds_paused": ("Kinds of jobs that do not come back until resumed", {"now": float(paused)}),
         "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
         "entrepot_credentials": (
             "Tokens, secrets of service accounts and login passwords that hold, counted up to 100,000",
