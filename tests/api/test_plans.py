@@ -71,7 +71,7 @@ def test_a_plan_is_assigned_and_taken(door: Door) -> None:
     door.send("admin", "PUT", "/owners/acme/plan", {"plan": "team"})
     refused = door.ask("admin", "DELETE", "/plans/team")
     assert (refused.status, refused.code) == (409, "CONFLICT")
-    assert refused.json["errors"][0]["message"].startswith("2 accounts have this plan")
+    assert refused.json["errors"][0]["message"].startswith("2 accounts have the plan team")
     door.send("admin", "DELETE", "/owners/acme/plan")
     assert door.ask("admin", "DELETE", "/plans/team").json["errors"][0]["message"].startswith("1 account has")
     door.send("admin", "DELETE", "/owners/bob/plan")

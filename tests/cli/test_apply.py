@@ -50,6 +50,34 @@ def test_a_file_is_planned_and_applied(admin: Caller, file: str) -> None:
     assert "- user:hugo has writer on applied tags dev-*" in removed
 
 
+def test_plans_are_planned_and_applied(admin: Caller, file: str) -> None:
+    """Beside grants or alone, with the difference first; what was exported changes nothing."""
+    book = "plans:\n  - {name: free, pulls: 9, window_seconds: 60, anonymous: true}\nplan_owners: {hugo: free}\n"
+    (admin.home / "plans.yaml").write_text(book)
+    told = ["+ plan free: 9 pulls in 60 s, anonymous", "+ hugo has the plan free"]
+    planned = admin.run("apply", "-f", "plans.yaml", "--plan").splitlines()
+    assert planned == [*told, "plans to change: 1, owners: 1, as they are: 0"]
+    (admin.home / "both.yaml").write_text(ACCESS + book)
+    both = admin.run("apply", "-f", "both.yaml", "--yes").splitlines()
+    assert both[-4:] == [*told, "plans to change: 1, owners: 1, as they are: 0", "applied"]
+    assert any("as they are" in line for line in both[:-4])
+    (admin.home / "export.yaml").write_text(admin.run("plan", "export"))
+    assert admin.ask("apply", "-f", "export.yaml", "--yes")["plan_book"]["kept"] == 2
+    assert admin.ask("plan", "export")["plan_owners"] == {"hugo": "free"}
+    again = admin.ask("apply", "-f", "both.yaml", "--yes")
+    assert (again["plan_book"]["plans"], again["add"], again["applied"]) == ([], [], False)
+    (admin.home / "other.yaml").write_text("plans: [{name: team, pulls: null, window_seconds: 60}]\nplan_owners: {}\n")
+    other = admin.run("apply", "-f", "other.yaml", "--yes").splitlines()
+    assert other[:3] == [
+        "- plan free: 9 pulls in 60 s, anonymous",
+        "+ plan team: any number of pulls in 60 s",
+        "- hugo has the plan free",
+    ]
+    assert "give --yes" in admin.call("apply", "-f", "plans.yaml").stderr
+    emptied = "plans: []\nplan_owners: {}\n"
+    assert "- plan team" in admin.run("apply", "-f", "-", "--yes", stdin=emptied)
+
+
 def test_a_policy_of_ecr_is_pasted(admin: Caller, file: str) -> None:
     """Principals are translated by hand."""
     statement = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:user/h"}, "Action": "ecr:BatchGetImage"}

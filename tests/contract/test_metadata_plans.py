@@ -38,6 +38,12 @@ def test_accounts_have_plans(held: Held) -> None:
     held.transact(lambda tx: plans.set_assigned(tx, account, "free"))
     assert held.read(lambda tx: plans.find_assigned(tx, account)) == "free"
     assert held.read(lambda tx: plans.count_holders(tx, "free")) == 1
+    other = held.transact(lambda tx: accounts.add_account(tx, "aaron", "x", is_admin=False, now=NOW))
+    assert held.read(lambda tx: plans.list_assigned(tx, 9)) == [("alice", "free")]
+    held.transact(lambda tx: plans.set_assigned(tx, other, "free"))
+    assert held.read(lambda tx: plans.list_assigned(tx, 9)) == [("aaron", "free"), ("alice", "free")]
+    assert held.read(lambda tx: plans.list_assigned(tx, 1)) == [("aaron", "free")]
+    held.transact(lambda tx: plans.set_assigned(tx, other, None))
     assert held.read(plans.get_book) == PlanBook(assigned={account: FREE})
     held.transact(lambda tx: plans.set_assigned(tx, account, None))
     assert held.read(lambda tx: plans.count_holders(tx, "free")) == 0

@@ -17,6 +17,8 @@ RULED = (
     "PUT /api/v1/policy",
     "POST /api/v1/policy/plan",
     "PATCH /api/v1/job-schedules/{kind}",
+    "PUT /api/v1/plan-book",
+    "POST /api/v1/plan-book/changes",
     # No generator finds a code that was mailed.
     "POST /api/v1/registrations/confirm",
     "POST /api/v1/password-resets/confirm",

@@ -21,7 +21,7 @@ from entrepot.wire.rates import telling
 
 PREFIX: Final = "/api/v1"
 # Documents that list many things; who may send them is judged before the body is read.
-LARGE: Final = (f"{PREFIX}/policy", f"{PREFIX}/policy/plan")
+LARGE: Final = tuple(f"{PREFIX}/{path}" for path in ("policy", "policy/plan", "plan-book", "plan-book/changes"))
 NOTES: Final = ("entrepot.route", "entrepot.caller")
 # What a request brings along in its scope: the registry's context, and who finds its caller.
 CONTEXT: Final = "entrepot.context"

@@ -81,7 +81,8 @@ class PullUsage(Answer, frozen=True):
     ends_at: datetime | None
 
 
-def _plan(row: PlanRow) -> Plan:
+def plan_of(row: PlanRow) -> Plan:
+    """A plan as JSON shows it."""
     plan = row.plan
     return Plan(plan.name, plan.pulls, plan.window_seconds, row.is_for_anonymous, row.is_for_signed_in)
 
@@ -104,18 +105,18 @@ def _usage(now: int, bearing: plans.Bearing) -> PullUsage:
 async def list_page(registry: TheRegistry, names: Names) -> Response[Plans]:
     """Every plan, by name."""
     rows, following = await plans.list_plans(registry, names.page)
-    return names.answer(Plans([_plan(row) for row in rows]), following)
+    return names.answer(Plans([plan_of(row) for row in rows]), following)
 
 
 async def get(registry: TheRegistry, plan: InPath) -> Plan:
     """One plan."""
-    return _plan(await plans.get_plan(registry, plan))
+    return plan_of(await plans.get_plan(registry, plan))
 
 
 async def put(registry: TheRegistry, caller: TheCaller, plan: InPath, data: JSONBody[PlanTerms]) -> Plan:
     """Make a plan, or change it for all who have it at once."""
     row = PlanRow(DomainPlan(plan, data.pulls, data.window_seconds), data.anonymous, data.signed_in)
-    return _plan(await plans.put_plan(registry, caller, row))
+    return plan_of(await plans.put_plan(registry, caller, row))
 
 
 async def remove(registry: TheRegistry, caller: TheCaller, plan: InPath) -> None:

@@ -1,4 +1,4 @@
-"""`entrepot apply` and `entrepot policy`: grants as a file, with the difference first."""
+"""`entrepot apply` and `entrepot policy`: grants and plans as a file, with the difference first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from entrepot.cli.grant import what_of
 from entrepot.cli.output import clean, print_json
+from entrepot.cli.plan_book import BOOK, lines_of
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, path_of
 from entrepot.client.errors import ClientError
@@ -48,22 +49,25 @@ def apply(
     how: How = PLAINLY,
     where: Anywhere = HERE,
 ) -> None:
-    """Make the grants on some resources what a file says, after showing the difference.
+    """Make the grants on some resources, and all plans, what a file says, after showing the difference.
 
-    The file has `resources` and `grants`, or is a JSON policy document as ECR has them.
+    The file has `resources` and `grants`, `plans` and `plan_owners`, or is a JSON policy document as ECR has them.
     """
-    proposal = _proposal(_read(file), how)
+    document = _read(file)
+    book = {name: document.pop(name) for name in BOOK if name in document}
+    proposal = _proposal(document, how)
     with open_api(where) as api:
-        change = call(api, "POST", path_of("policy", "plan"), proposal)
-        is_agreed = not how.plan and bool(change["add"] or change["remove"])
+        change = call(api, "POST", path_of("policy", "plan"), proposal) if document or not book else None
+        rest = call(api, "POST", path_of("plan-book", "changes"), book) if book else None
         if not where.json:
-            _show(change)
-        if is_agreed and not how.yes:
-            is_agreed = _ask()
-        if is_agreed:
+            _show(change, rest)
+        is_agreed = not how.plan and (_changes_grants(change) or _changes_plans(rest)) and (how.yes or _ask())
+        if is_agreed and change and _changes_grants(change):
             call(api, "PUT", path_of("policy"), {**proposal, "hash": change["hash"]})
+        if is_agreed and rest and _changes_plans(rest):
+            call(api, "PUT", path_of("plan-book"), {**book, "hash": rest["hash"]})
     if where.json:
-        print_json({**change, "applied": is_agreed})
+        print_json({**(change or {}), **({"plan_book": rest} if rest else {}), "applied": is_agreed})
     elif is_agreed:
         print("applied")
 
@@ -103,11 +107,23 @@ def _proposal(document: dict[str, Any], how: How) -> dict[str, Any]:
     return {"policy": document, "resource": how.resource, "principals": principals}
 
 
-def _show(change: dict[str, Any]) -> None:
-    for sign, grants in (("-", change["remove"]), ("+", change["add"])):
-        for grant in grants:
-            print(f"{sign} {clean(_line(grant))}")
-    print(f"{len(change['add'])} to add, {len(change['remove'])} to take away, {change['kept']} as they are")
+def _changes_grants(change: dict[str, Any] | None) -> bool:
+    return bool(change and (change["add"] or change["remove"]))
+
+
+def _changes_plans(rest: dict[str, Any] | None) -> bool:
+    return bool(rest and (rest["plans"] or rest["plan_owners"]))
+
+
+def _show(change: dict[str, Any] | None, rest: dict[str, Any] | None) -> None:
+    if change:
+        for sign, grants in (("-", change["remove"]), ("+", change["add"])):
+            for grant in grants:
+                print(f"{sign} {clean(_line(grant))}")
+        print(f"{len(change['add'])} to add, {len(change['remove'])} to take away, {change['kept']} as they are")
+    if rest:
+        for line in lines_of(rest):
+            print(line)
 
 
 def _line(grant: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ for path, name, group, text in (
     ("user:app", "user", MANAGE, "Make, list and remove users, and set passwords."),
     ("namespace:app", "namespace", MANAGE, "Make and change namespaces, and say who may do what in them."),
     ("grant:app", "grant", MANAGE, "Give, list and take away grants, with patterns, tags and conditions."),
-    ("apply:apply", "apply", MANAGE, "Make grants what a file says, after showing the difference."),
+    ("apply:apply", "apply", MANAGE, "Make grants and plans what a file says, after showing the difference."),
     ("apply:show", "policy", MANAGE, "Print the grants on a resource as a JSON policy document."),
     ("access:can_i", "can-i", MANAGE, "Say whether you, or somebody else, may do something, and why."),
     ("access:who_can", "who-can", MANAGE, "List everybody who may do something, and through what."),

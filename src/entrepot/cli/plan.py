@@ -10,11 +10,13 @@ import cyclopts
 from cyclopts import Parameter
 
 from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.plan_book import export
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 from entrepot.client.errors import ClientError
 
 app = cyclopts.App(name="plan", help="Say how many images may be pulled, by whom, and see how many are left.")
+app.command(export)
 HERE = Anywhere()
 PLANS: Final = ["name", "pulls", "window_seconds", "anonymous", "signed_in"]
 USAGE: Final = ["owner", "plan", "assigned", "pulls", "window_seconds", "used", "remaining", "ends_at"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from entrepot.core.decide import decide
 from entrepot.core.listing import Page, cut
 from entrepot.core.pull_meter import payer_for
 from entrepot.core.pulls import find_standing
-from entrepot.core.registry import Registry
+from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.errors import AccountUnknown, Conflict, PlanUnknown, RequestInvalid
 from entrepot.domain.events import Event
@@ -59,19 +60,20 @@ async def put_plan(registry: Registry, caller: Caller, row: PlanRow) -> PlanRow:
     """
     act = registry.act(caller)
     require_admin(caller, act.snapshot)
-    _require_sense(row.plan)
-
-    async def record(tx: Tx) -> None:
-        if await plans.find_plan(tx, row.plan.name) == row:
-            return
-        await plans.put_plan(tx, row)
-        detail: dict[str, object] = {"pulls": row.plan.pulls, "window_seconds": row.plan.window_seconds}
-        detail |= {"anonymous": row.is_for_anonymous, "signed_in": row.is_for_signed_in}
-        await note(tx, act, Event("plan.set", act.actor, row.plan.name, detail))
-
-    await registry.database.transact(record)
+    require_sense(row.plan)
+    await registry.database.transact(partial(record_plan, act=act, row=row))
     await registry.policy.refresh()
     return row
+
+
+async def record_plan(tx: Tx, act: Act, row: PlanRow) -> None:
+    """The same within a transaction, of a plan that makes sense."""
+    if await plans.find_plan(tx, row.plan.name) == row:
+        return
+    await plans.put_plan(tx, row)
+    detail: dict[str, object] = {"pulls": row.plan.pulls, "window_seconds": row.plan.window_seconds}
+    detail |= {"anonymous": row.is_for_anonymous, "signed_in": row.is_for_signed_in}
+    await note(tx, act, Event("plan.set", act.actor, row.plan.name, detail))
 
 
 async def remove_plan(registry: Registry, caller: Caller, name: str) -> None:
@@ -81,14 +83,24 @@ async def remove_plan(registry: Registry, caller: Caller, name: str) -> None:
 
     async def record(tx: Tx) -> None:
         await _get(tx, name)
-        if count := await plans.count_holders(tx, name):
-            noun = "account has" if count == 1 else "accounts have"
-            raise Conflict(f"{count} {noun} this plan: assign them another one first", plan=name, accounts=count)
-        await plans.remove_plan(tx, name)
-        await note(tx, act, Event("plan.removed", act.actor, name))
+        await record_removal(tx, act, name)
 
     await registry.database.transact(record)
     await registry.policy.refresh()
+
+
+async def record_removal(tx: Tx, act: Act, name: str) -> None:
+    """The same within a transaction, of a plan that is there. Raises Conflict."""
+    await require_unheld(tx, name)
+    await plans.remove_plan(tx, name)
+    await note(tx, act, Event("plan.removed", act.actor, name))
+
+
+async def require_unheld(tx: Tx, name: str) -> None:
+    """Raises Conflict for a plan that somebody has."""
+    if count := await plans.count_holders(tx, name):
+        noun = "account has" if count == 1 else "accounts have"
+        raise Conflict(f"{count} {noun} the plan {name}: assign them another one first", plan=name, accounts=count)
 
 
 async def assign(registry: Registry, caller: Caller, owner: str, name: str | None) -> Bearing:
@@ -100,18 +112,22 @@ async def assign(registry: Registry, caller: Caller, owner: str, name: str | Non
     require_admin(caller, act.snapshot)
 
     async def record(tx: Tx) -> None:
-        account = await _get_owner(tx, owner)
+        account = await get_owner(tx, owner)
         if name is not None:
             await _get(tx, name)
         old = await plans.find_assigned(tx, account.id)
-        if old == name:
-            return
-        await plans.set_assigned(tx, account.id, name)
-        await note(tx, act, Event("plan.assigned", act.actor, owner, {"plan": [old, name]}))
+        if old != name:
+            await record_assignment(tx, act, account, (old, name))
 
     await registry.database.transact(record)
     await registry.policy.refresh()
     return await get_bearing(registry, caller, owner)
+
+
+async def record_assignment(tx: Tx, act: Act, account: AccountRow, change: tuple[str | None, str | None]) -> None:
+    """The same within a transaction: from one plan that is there, or none, to another, or none."""
+    await plans.set_assigned(tx, account.id, change[1])
+    await note(tx, act, Event("plan.assigned", act.actor, account.name, {"plan": list(change)}))
 
 
 async def get_bearing(registry: Registry, caller: Caller, owner: str) -> Bearing:
@@ -119,7 +135,7 @@ async def get_bearing(registry: Registry, caller: Caller, owner: str) -> Bearing
 
     Raises AccountUnknown.
     """
-    account = await registry.database.read(lambda tx: _get_owner(tx, owner))
+    account = await registry.database.read(lambda tx: get_owner(tx, owner))
     snapshot = registry.policy.snapshot
     is_admin = decide(snapshot, caller.identity, Action.ADMIN, "").allowed
     if not is_admin and not is_self(caller, owner) and snapshot.membership(account_of(caller), owner) is None:
@@ -143,7 +159,8 @@ async def _bearing(registry: Registry, account: AccountRow) -> Bearing:
     return Bearing(account.name, assigned, plan, await find_standing(registry, payer) if payer else None)
 
 
-def _require_sense(plan: Plan) -> None:
+def require_sense(plan: Plan) -> None:
+    """Raises NameInvalid, RequestInvalid."""
     parse_label(plan.name, "plan")
     if plan.pulls is not None and not 0 <= plan.pulls <= MOST_PULLS:
         raise RequestInvalid(f"pulls is 0 to {MOST_PULLS}, or null for any number", field="pulls")
@@ -160,7 +177,8 @@ async def _get(tx: Tx, name: str) -> PlanRow:
     return row
 
 
-async def _get_owner(tx: Tx, name: str) -> AccountRow:
+async def get_owner(tx: Tx, name: str) -> AccountRow:
+    """The user or organisation of a name. Raises AccountUnknown."""
     account = await accounts.find_account(tx, name)
     if account is None or account.kind == "service":
         raise _unknown_owner(name)

@@ -68,6 +68,12 @@ async def set_assigned(tx: Tx, account: int, plan: str | None) -> None:
     await tx.execute("update account set plan = $1 where id = $2", plan, account)
 
 
+async def list_assigned(tx: Tx, limit: int) -> list[tuple[str, str]]:
+    """(account, plan) of those that were assigned one, by name."""
+    sql = "select name, plan from account where plan is not null order by name limit $1"
+    return [(row[0], row[1]) for row in await tx.all(sql, limit)]
+
+
 async def get_book(tx: Tx) -> PlanBook | None:
     """All plans that somebody has, by who has them; None where nobody has any."""
     found = {row[0]: _row(row) for row in await tx.all(_PLAN)}
