@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.core.collect import BATCH, audit, collect_batch, run_collection
+from entrepot.core.collect import BATCH, audit, collect_batch, find_runs, run_collection
 from entrepot.core.pull import get_blob, promise_blob
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Unavailable
@@ -138,6 +138,26 @@ def test_what_is_too_much_at_once_is_done_in_parts() -> None:
         with pytest.raises(Unavailable):
             world.run(run_collection(world.registry))
         failing.clear()
+
+
+def test_what_is_freed_counts_at_once(world: World) -> None:
+    """Also what a run freed that was broken off; the next run begins anew with what was freed last, not with all."""
+    push(world, *range(2 * BATCH))
+    assert world.transact(find_runs) is None
+    world.clock.advance(days=2)
+    began = world.clock.now()
+    world.run(collect_batch(world.registry, BATCH, began))
+    world.clock.advance(seconds=7)
+    world.run(collect_batch(world.registry, 5, began))
+    runs = world.transact(find_runs)
+    assert runs is not None
+    assert (runs.began_at, runs.ended_at, runs.last) == (began, world.clock.now(), runs.all)
+    assert (runs.all.manifests, runs.all.blobs) == (0, BATCH + 5)
+    world.run(run_collection(world.registry))
+    runs = world.transact(find_runs)
+    assert runs is not None
+    assert (runs.began_at, runs.last.blobs, runs.all.blobs) == (world.clock.now(), BATCH - 5, 2 * BATCH)
+    assert runs.all.freed_bytes == sum(len(str(number)) for number in range(2 * BATCH))
 
 
 def test_a_deleted_manifest_is_kept_as_trash_and_no_longer(world: World) -> None:

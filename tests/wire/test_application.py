@@ -72,6 +72,8 @@ def test_metrics_count_requests_and_rows(client: Client) -> None:
     assert 'entrepot_uploads{kind="open"} 1.0' in text
     assert 'entrepot_blobs_damaged{kind="now"} 0.0' in text
     assert 'entrepot_scrub_blobs{kind="damaged"} 0.0' in text
+    assert 'entrepot_collected_bytes{kind="freed"} 0.0' in text
+    assert 'entrepot_job_kinds_paused{kind="now"} 0.0' in text
     assert "secret-name" not in text
 
 

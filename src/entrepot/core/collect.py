@@ -89,7 +89,7 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
     judged, total, batch = 0, Collected(), BATCH
     while registry.clock.now() < began + seconds * SECOND:
         try:
-            ended, collected = await collect_batch(registry, batch)
+            ended, collected = await collect_batch(registry, batch, began)
         except Unavailable:
             # Too much at once, perhaps: one pin may be of an index with very many children.
             if batch == 1:
@@ -102,19 +102,14 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
         if ended < batch:
             break
     if total != Collected():
-        await registry.database.transact(partial(_tell, total=total, began=began, now=registry.clock.now()))
+        event = Event("collection.ended", REGISTRY, "", msgspec.to_builtins(total))
+        now = registry.clock.now()
+        await registry.database.transact(lambda tx: events.add_event(tx, event, now, SYSTEM))
     return total
 
 
-async def _tell(tx: Tx, total: Collected, began: int, now: int) -> None:
-    before = await _find_runs(tx)
-    after = Runs(began, now, total, before.all + total if before else total)
-    await instance.put_value(tx, RUNS, render_json(msgspec.to_builtins(after)).decode())
-    detail: dict[str, object] = msgspec.to_builtins(total)
-    await events.add_event(tx, Event("collection.ended", REGISTRY, "", detail), now, SYSTEM)
-
-
-async def _find_runs(tx: Tx) -> Runs | None:
+async def find_runs(tx: Tx) -> Runs | None:
+    """When anything was freed last, and what was in all; None where nothing ever was."""
     text = await instance.find_value(tx, RUNS)
     return None if text is None else msgspec.json.decode(text, type=Runs)
 
@@ -127,14 +122,17 @@ async def get_status(registry: Registry, caller: Caller) -> Status:
     async def look(tx: Tx) -> Status:
         running = await jobs.list_jobs(tx, ("running", COLLECT), 0, 1)
         waiting = await collect.count_ended_pins(tx, now, MOST_COUNTED)
-        return Status(running[0] if running else None, waiting, await _find_runs(tx))
+        return Status(running[0] if running else None, waiting, await find_runs(tx))
 
     return await registry.database.read(look)
 
 
-async def collect_batch(registry: Registry, batch: int) -> tuple[int, Collected]:
-    """Judge so many ended pins in one transaction; how many there were, and what was forgotten. Raises Unavailable."""
-    return await registry.database.transact(lambda tx: _collect(tx, registry, batch))
+async def collect_batch(registry: Registry, batch: int, began: int = 0) -> tuple[int, Collected]:
+    """Judge so many ended pins in one transaction; how many there were, and what was forgotten. Raises Unavailable.
+
+    `began` is when the run began that it is of. What was forgotten is counted there and then: a run may be broken off.
+    """
+    return await registry.database.transact(lambda tx: _collect(tx, registry, batch, began))
 
 
 async def audit(registry: Registry) -> int:
@@ -209,7 +207,7 @@ async def _queue(tx: Tx, page: list[Place], now: int) -> int:
     return len(unkept)
 
 
-async def _collect(tx: Tx, registry: Registry, batch: int) -> tuple[int, Collected]:
+async def _collect(tx: Tx, registry: Registry, batch: int, began: int) -> tuple[int, Collected]:
     now = registry.clock.now()
     ended = await collect.list_ended_pins(tx, now, batch)
     total, keys = Collected(), list[str]()
@@ -220,7 +218,16 @@ async def _collect(tx: Tx, registry: Registry, batch: int) -> tuple[int, Collect
     if keys:
         # Readers that were told where the bytes lie have this long to open them.
         await jobs.add_job(tx, DISCARD, keys[0], keys, now + registry.rules.discard_seconds * SECOND)
+    if total != Collected():
+        await _count(tx, total, began or now, now)
     return len(ended), total
+
+
+async def _count(tx: Tx, total: Collected, began: int, now: int) -> None:
+    before = await find_runs(tx) or Runs(began, now, Collected(), Collected())
+    last = before.last + total if before.began_at == began else total
+    after = Runs(began, now, last, before.all + total)
+    await instance.put_value(tx, RUNS, render_json(msgspec.to_builtins(after)).decode())
 
 
 async def _waits(tx: Tx, pin: EndedPin, now: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from entrepot.core.audit_seal import get_last_root
+from entrepot.core.collect import Collected, find_runs
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.scrub import look
 from entrepot.metadata.credentials import count_live
@@ -30,6 +31,8 @@ async def count_rows(registry: Registry) -> Gauges:
     root = await get_last_root(registry)
     sealed = {"last": (now - root.at) / SECOND} if root else {}
     integrity = await look(registry)
+    runs = await registry.database.read(find_runs)
+    collected = runs.all if runs else Collected()
     oldest = {} if integrity.oldest is None else {"oldest": (now - integrity.oldest) / SECOND}
     return {
         "entrepot_people": (
@@ -37,6 +40,14 @@ async def count_rows(registry: Registry) -> Gauges:
             {"second-factors": float(factors), "mail-codes": float(codes)},
         ),
         "entrepot_audit_sealed_seconds": ("Time since the audit log was sealed last", sealed),
+        "entrepot_collected_bytes": (
+            "Bytes that were freed by the collector, by all replicas since the first start",
+            {"freed": float(collected.freed_bytes)},
+        ),
+        "entrepot_collected": (
+            "Manifests and blobs that repositories have forgotten, by all replicas since the first start",
+            {"manifests": float(collected.manifests), "blobs": float(collected.blobs)},
+        ),
         "entrepot_scrub_read_bytes": (
             "Bytes that were read again in the background, by all replicas since the first start",
             {"read": float(integrity.scrub.read_bytes)},
