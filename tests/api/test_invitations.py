@@ -25,6 +25,11 @@ def invited(door: Door, user: str = "bob") -> list[tuple[str, str]]:
     return [(entry["organisation"], entry["role"]) for entry in entries]
 
 
+def opened(door: Door) -> list[bool]:
+    """Which invitations can be accepted, as an owner sees them."""
+    return [entry["open"] for entry in door.send("alice", "GET", f"{ACME}/invitations")["invitations"]]
+
+
 def test_an_invitation_is_accepted(company: Door) -> None:
     """The invited sees it, is in the organisation once they accept, and it is used up."""
     made = company.send("alice", "PUT", f"{ACME}/invitations/bob", {"role": "owner"})
@@ -71,7 +76,9 @@ def test_an_invitation_ends_with_the_right_to_invite(company: Door) -> None:
     ):
         company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "owner"})
         company.send("carol", "PUT", f"{ACME}/invitations/bob", {"role": "owner"})
+        assert (invited(company), opened(company)) == ([("acme", "owner")], [True])
         company.send(*end)
+        assert (invited(company), opened(company)) == ([], [False])
         refused = company.ask("bob", "POST", "/invitations/acme/accept")
         assert (refused.status, refused.code) == (404, "INVITATION_UNKNOWN")
         assert "ask an owner for another invitation" in refused.json["errors"][0]["message"]
@@ -89,6 +96,7 @@ def test_whoever_has_the_files_may_invite(company: Door) -> None:
     company.world.run(
         company.world.sqlite.transact(lambda tx: tx.execute("update invitation set invited_by = $1", "local:root"))
     )
+    assert (invited(company), opened(company)) == ([("acme", "member")], [True])
     assert company.send("bob", "POST", "/invitations/acme/accept")["role"] == "member"
 
 
@@ -161,7 +169,7 @@ def test_a_token_answers_no_invitation(company: Door) -> None:
 
 
 def test_invitations_come_by_pages(company: Door) -> None:
-    """Both listings link to their next page."""
+    """Both listings link to their next page, also from one of which nothing is left."""
     company.send("admin", "POST", "/organisations", {"name": "beta"})
     company.send("admin", "POST", "/users", {"name": "erin", "password": "erin-password"})
     company.send("alice", "PUT", f"{ACME}/invitations/erin", {})
@@ -169,5 +177,13 @@ def test_invitations_come_by_pages(company: Door) -> None:
     company.send("admin", "PUT", "/organisations/beta/invitations/bob", {})
     answer = company.ask("bob", "GET", "/invitations?n=1")
     assert answer["link"] == '</api/v1/invitations?n=1&last=acme>; rel="next"'
+    company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "owner"})
+    company.send("carol", "PUT", f"{ACME}/invitations/bob", {})
+    company.send("alice", "PUT", f"{ACME}/members/carol", {"role": "member"})
+    answer = company.ask("bob", "GET", "/invitations?n=1")
+    assert (answer.json["invitations"], answer["link"]) == ([], '</api/v1/invitations?n=1&last=acme>; rel="next"')
+    assert [
+        each["organisation"] for each in company.send("bob", "GET", "/invitations?n=1&last=acme")["invitations"]
+    ] == ["beta"]
     answer = company.ask("alice", "GET", f"{ACME}/invitations?n=1")
     assert answer["link"] == '</api/v1/organisations/acme/invitations?n=1&last=bob>; rel="next"'

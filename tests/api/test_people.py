@@ -14,6 +14,7 @@ from tests.support.world import World, basic, password_of
 
 ERIN = {"name": "erin", "password": "erin-password"}
 AT = "erin@example.com"
+ADDRESS = "198.51.100.7"
 
 
 class Town:
@@ -36,6 +37,12 @@ class Town:
     def give_email(self, user: str, address: str) -> None:
         """Let an administrator vouch for an address."""
         self.door.send("admin", "PUT", f"/users/{user}/email", {"email": address, "verified": True})
+
+
+def by_whom(town: Town, kind: str) -> tuple[str, str, str]:
+    """The actor, address and method of the newest record of a kind."""
+    record = town.door.send("admin", "GET", f"/audit?kind={kind}&n=1")["records"][0]
+    return record["actor"], record["address"], record["method"]
 
 
 def opened(**rules: object) -> Iterator[Town]:
@@ -61,6 +68,7 @@ def test_somebody_registers(town: Town) -> None:
     assert town.door.send("erin", "GET", "/users/erin/email")["email"] == AT
     detail = {"administrator": False, "email": AT, "invited_by": ""}
     assert town.door.events("user.created")[-1] == ("erin", "erin", detail)
+    assert by_whom(town, "user.created") == ("erin", ADDRESS, "code")
     client = town.world.client().with_headers(authorization=basic("erin", "erin-password"))
     assert client.request("POST", "/v2/erin/app/blobs/uploads/").status == 202
     assert client.request("POST", "/v2/alice/app/blobs/uploads/").status == 403
@@ -237,6 +245,7 @@ def test_a_forgotten_password(town: Town) -> None:
     assert town.door.client(token=token).request("GET", "/api/v1/repositories/pub%2Fapp/tags").status == 401
     assert town.ask("POST", "/password-resets/confirm", choice) == (400, "CODE_INVALID")
     assert town.door.events("user.password") == [("bob", "bob", {"by": "reset code", "made_by": ""})]
+    assert by_whom(town, "user.password") == ("bob", ADDRESS, "code")
     assert town.ask("POST", "/password-resets", {"user": "BOB@example.com"}) == (202, "")
     code = town.code()
     town.door.send("admin", "PUT", "/users/bob/password", {"password": password_of("bob")})

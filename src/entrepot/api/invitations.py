@@ -16,7 +16,10 @@ from entrepot.metadata.invitations import InvitationRow
 
 
 class Invitation(Answer, frozen=True):
-    """A user who is asked to join an organisation, and may answer until it expires."""
+    """A user who is asked to join an organisation, and may answer until it expires.
+
+    It is `open` while whoever made it might still make it; who is invited sees no others.
+    """
 
     organisation: str
     user: str
@@ -24,6 +27,7 @@ class Invitation(Answer, frozen=True):
     invited_by: str
     invited_at: datetime
     expires_at: datetime
+    open: bool
 
 
 class Invitations(Answer, frozen=True):
@@ -32,17 +36,17 @@ class Invitations(Answer, frozen=True):
     invitations: list[Invitation]
 
 
-def _invitation(row: InvitationRow) -> Invitation:
+def _invitation(row: InvitationRow, *, is_open: bool = True) -> Invitation:
     times = time_of(row.invited_at), time_of(row.expires_at)
-    return Invitation(row.organisation, row.user, row.role, row.invited_by, *times)
+    return Invitation(row.organisation, row.user, row.role, row.invited_by, *times, is_open)
 
 
 async def list_page(
     registry: TheRegistry, caller: TheCaller, organisation: InPath, names: Names
 ) -> Response[Invitations]:
     """Who is invited into an organisation and has not answered, by name."""
-    rows, following = await invitations.list_invitations(registry, caller, organisation, names.page)
-    return names.answer(Invitations([_invitation(row) for row in rows]), following)
+    found, following = await invitations.list_invitations(registry, caller, organisation, names.page)
+    return names.answer(Invitations([_invitation(each.row, is_open=each.is_open) for each in found]), following)
 
 
 async def put(
@@ -59,8 +63,8 @@ async def withdraw(registry: TheRegistry, caller: TheCaller, organisation: InPat
 
 async def list_own(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Invitations]:
     """The organisations that you are invited to, by name."""
-    rows, following = await invitations.list_own(registry, caller, names.page)
-    return names.answer(Invitations([_invitation(row) for row in rows]), following)
+    found, following = await invitations.list_own(registry, caller, names.page)
+    return names.answer(Invitations([_invitation(each.row, is_open=each.is_open) for each in found]), following)
 
 
 async def accept(registry: TheRegistry, caller: TheCaller, organisation: InPath) -> OrganisationMember:

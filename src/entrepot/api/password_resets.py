@@ -40,9 +40,9 @@ async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewRes
     return Asked("if there is such a user with an address, a mail is on its way")
 
 
-async def confirm(registry: TheRegistry, data: JSONBody[ConfirmReset]) -> None:
+async def confirm(registry: TheRegistry, caller: TheCaller, data: JSONBody[ConfirmReset]) -> None:
     """Choose another password by a code. Every token made before is void."""
-    await resets.confirm_reset(registry, data.code, data.password)
+    await resets.confirm_reset(registry, caller, data.code, data.password)
 
 
 async def make_code(registry: TheRegistry, caller: TheCaller, user: InPath) -> ResetCode:

@@ -37,8 +37,10 @@ async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewReg
     return Asked("if mails reach this address, one is on its way that says what to do")
 
 
-async def confirm(registry: TheRegistry, data: JSONBody[ConfirmRegistration]) -> Response[Registered]:
+async def confirm(
+    registry: TheRegistry, caller: TheCaller, data: JSONBody[ConfirmRegistration]
+) -> Response[Registered]:
     """Make the account that a code is for, in the organisation that it invites into."""
     new = registrations.Registration(data.name, data.password)
-    made = await registrations.confirm_registration(registry, data.code, new)
+    made = await registrations.confirm_registration(registry, caller, data.code, new)
     return created(f"/users/{made.name}", Registered(made.name))

@@ -160,7 +160,7 @@ def invitations(name: str | None = None, /, *, where: Anywhere = HERE) -> None:
     if where.json:
         print_json(found)
     else:
-        print_rows(found, ["organisation", "user", "role", "invited_by", "expires_at"])
+        print_rows(found, ["organisation", "user", "role", "invited_by", "expires_at", "open"])
 
 
 @app.command

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from entrepot.core.changes import account_of, note, require_admitted
 from entrepot.core.decide import decide, require
 from entrepot.core.listing import Page, cut
@@ -12,7 +14,7 @@ from entrepot.core.registry import DAY, Registry
 from entrepot.domain.access import LOCAL, Action, Caller, Identity
 from entrepot.domain.errors import Conflict, InvitationUnknown
 from entrepot.domain.events import Event
-from entrepot.domain.policy import Membership
+from entrepot.domain.policy import Membership, PolicySnapshot
 from entrepot.metadata import accounts, invitations, organisations
 from entrepot.metadata.invitations import InvitationRow, NewInvitationRow
 from entrepot.metadata.organisations import MemberRow
@@ -21,28 +23,42 @@ from entrepot.ports.database import Tx
 INVITATION_DAYS: Final = 14
 
 
+class Invitation(msgspec.Struct, frozen=True):
+    """An invitation, and whether it can be accepted: whoever made it might make it still."""
+
+    row: InvitationRow
+    is_open: bool
+
+
 async def list_invitations(
     registry: Registry, caller: Caller, organisation: str, page: Page
-) -> tuple[list[InvitationRow], str | None]:
+) -> tuple[list[Invitation], str | None]:
     """Who is invited into an organisation and has not answered, by name. Raises OrganisationUnknown, Denied."""
     act = registry.act(caller)
     require(caller, act.snapshot, Action.ORGANISATION_ADMIN, organisation)
 
-    async def collect(tx: Tx) -> list[InvitationRow]:
+    async def collect(tx: Tx) -> list[Invitation]:
         row = await get_organisation_row(tx, caller, organisation)
-        return await invitations.list_invitations(tx, row.id, act.now, page.after, page.limit + 1)
+        rows = await invitations.list_invitations(tx, row.id, act.now, page.after, page.limit + 1)
+        return await _judged(tx, act.snapshot, rows)
 
-    return cut(await registry.database.read(collect), page, lambda invitation: invitation.user)
+    return cut(await registry.database.read(collect), page, lambda invitation: invitation.row.user)
 
 
-async def list_own(registry: Registry, caller: Caller, page: Page) -> tuple[list[InvitationRow], str | None]:
-    """Into what the caller is invited, by name of the organisation. Raises InsufficientScope."""
+async def list_own(registry: Registry, caller: Caller, page: Page) -> tuple[list[Invitation], str | None]:
+    """Into what the caller is invited and may come, by name of the organisation. Raises InsufficientScope.
+
+    What cannot be accepted goes after the page is cut, which may then be short.
+    """
     require_admitted(caller, Action.ORGANISATION_READ, "")
-    account, now = account_of(caller), registry.clock.now()
-    rows = await registry.database.read(
-        lambda tx: invitations.list_invitations_of(tx, account, now, page.after, page.limit + 1)
-    )
-    return cut(rows, page, lambda invitation: invitation.organisation)
+    act, account = registry.act(caller), account_of(caller)
+
+    async def collect(tx: Tx) -> list[Invitation]:
+        rows = await invitations.list_invitations_of(tx, account, act.now, page.after, page.limit + 1)
+        return await _judged(tx, act.snapshot, rows)
+
+    found, following = cut(await registry.database.read(collect), page, lambda invitation: invitation.row.organisation)
+    return [each for each in found if each.is_open], following
 
 
 async def invite(registry: Registry, caller: Caller, organisation: str, user: str, role: Membership) -> InvitationRow:
@@ -129,17 +145,30 @@ async def may_still_invite(registry: Registry, inviter: str, invited_at: int, or
 
     Without an organisation it is one to the registry.
     """
+    await registry.policy.refresh()
+    snapshot = registry.policy.snapshot
+    return await registry.database.read(lambda tx: _is_open(tx, snapshot, (inviter, invited_at), organisation))
+
+
+async def _judged(tx: Tx, snapshot: PolicySnapshot, rows: list[InvitationRow]) -> list[Invitation]:
+    return [
+        Invitation(row, await _is_open(tx, snapshot, (row.invited_by, row.invited_at), row.organisation))
+        for row in rows
+    ]
+
+
+async def _is_open(tx: Tx, snapshot: PolicySnapshot, made: tuple[str, int], organisation: str) -> bool:
+    inviter, invited_at = made
     if inviter.startswith(f"{LOCAL}:"):
         # Whoever has the files of the machine, which is no account.
         return True
-    await registry.policy.refresh()
-    account = await registry.database.read(lambda tx: accounts.find_account(tx, inviter))
+    account = await accounts.find_account(tx, inviter)
     if account is None or account.created_at > invited_at:
         # Gone, and the name perhaps somebody else's by now.
         return False
     action = Action.ORGANISATION_ADMIN if organisation else Action.ADMIN
     identity = Identity(account.id, account.name)
-    return decide(registry.policy.snapshot, identity, action, organisation).allowed
+    return decide(snapshot, identity, action, organisation).allowed
 
 
 async def _get(tx: Tx, organisation: str, account: int, now: int) -> InvitationRow:

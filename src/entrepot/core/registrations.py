@@ -13,6 +13,7 @@ from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger
 from entrepot.core.organisations import admit, get_user
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller, Identity
+from entrepot.domain.audit import CODE
 from entrepot.domain.errors import Conflict, Denied
 from entrepot.domain.events import Event
 from entrepot.domain.mail import Purpose, domain_of, parse_address, wrong_code
@@ -48,7 +49,7 @@ async def request_registration(registry: Registry, caller: Caller, email: str) -
     await registry.database.transact(record)
 
 
-async def confirm_registration(registry: Registry, code: str, new: Registration) -> AccountRow:
+async def confirm_registration(registry: Registry, caller: Caller, code: str, new: Registration) -> AccountRow:
     """Make the account that a code is for, in the organisation that it invites into.
 
     Raises NameInvalid, RequestInvalid, CodeInvalid, TooMany, and, only with a good code, AlreadyExists, Denied, and
@@ -61,7 +62,7 @@ async def confirm_registration(registry: Registry, code: str, new: Registration)
         _require_open(registry, row.address)
     await registry.database.read(lambda tx: require_free(tx, new.name))
     await require_not_theirs(registry, new.name)
-    encoded, act = await registry.hasher.hash(new.password), registry.act(caller=Caller(None, None))
+    encoded, act = await registry.hasher.hash(new.password), registry.act(caller)
 
     async def record(tx: Tx) -> AccountRow:
         await use_code(tx, row)
@@ -69,7 +70,8 @@ async def confirm_registration(registry: Registry, code: str, new: Registration)
         number = await accounts.add_account(tx, new.name, encoded, is_admin=False, now=act.now)
         made = await get_user(tx, new.name)
         await put_free(tx, made, row.address, act.now)
-        as_made = msgspec.structs.replace(act, caller=Caller(Identity(number, new.name), None))
+        made_by = Caller(Identity(number, new.name), None, caller.origin, method=CODE)
+        as_made = msgspec.structs.replace(act, caller=made_by)
         detail: dict[str, object] = {"administrator": False, "email": row.address, "invited_by": row.created_by}
         await note(tx, as_made, Event("user.created", new.name, new.name, detail))
         await _join(tx, as_made, made, row)

@@ -8,6 +8,7 @@ from entrepot.core.letters import put_reset_code
 from entrepot.core.mailing import SEND_WITHIN, Order, check_code, count_stranger, order_mail, require_mail, use_code
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Caller
+from entrepot.domain.audit import CODE, By
 from entrepot.domain.errors import Denied, RequestInvalid
 from entrepot.domain.events import Event
 from entrepot.domain.mail import LONGEST_ADDRESS, make_mail_code, parse_address, wrong_code
@@ -33,7 +34,7 @@ async def request_reset(registry: Registry, caller: Caller, who: str) -> None:
     await registry.database.transact(record)
 
 
-async def confirm_reset(registry: Registry, code: str, password: str) -> None:
+async def confirm_reset(registry: Registry, caller: Caller, code: str, password: str) -> None:
     """Choose another password by a code. Every token made before is void; one-time codes stay.
 
     Raises CodeInvalid, RequestInvalid, and TooMany where too many passwords are being checked.
@@ -50,7 +51,8 @@ async def confirm_reset(registry: Registry, code: str, password: str) -> None:
         await accounts.set_password(tx, account.id, encoded, registry.clock.now())
         await policy.bump_policy_version(tx)
         detail: dict[str, object] = {"by": "reset code", "made_by": row.created_by}
-        await events.add_event(tx, Event("user.password", account.name, account.name, detail), now)
+        by = By(account.id, caller.origin.address, CODE)
+        await events.add_event(tx, Event("user.password", account.name, account.name, detail), now, by)
 
     await registry.database.transact(record)
     await registry.policy.refresh()

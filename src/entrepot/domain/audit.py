@@ -64,6 +64,8 @@ class By(msgspec.Struct, frozen=True):
 NOBODY: Final = By()
 # What the registry does by itself: its jobs, and what it follows from elsewhere.
 SYSTEM: Final = By(method="system")
+# How somebody is known by a code that was mailed or handed over to them, and by nothing else.
+CODE: Final = "code"
 
 
 class Record(msgspec.Struct, frozen=True):
