@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entrepot.core import job_control, job_schedules
-from entrepot.core.collect import AUDIT, COLLECT, request
+from entrepot.core.collect import AUDIT, COLLECT, request, run_collection
 from entrepot.core.crew import MOST_ATTEMPTS
 from entrepot.core.job_schedules import Change, Schedule, change_schedule, reset_schedule
 from entrepot.core.jobs import SCRUB, SEAL, open_crew, run_due, schedule_recurring
@@ -16,7 +16,7 @@ from entrepot.domain.errors import RequestInvalid
 from entrepot.metadata import job_schedules as rows
 from entrepot.metadata import jobs
 from entrepot.metadata.job_schedules import ScheduleRow
-from tests.support.world import World
+from tests.support.world import World, push_blob
 
 NIGHTLY = Change("0 3 * * *", timezone="Europe/Zurich")
 
@@ -145,6 +145,27 @@ def test_an_audit_comes_every_sunday(world: World) -> None:
     assert queued(world, AUDIT) == [("pending", sunday.next_at)]
     world.run(reset_schedule(world.registry, admin(world), AUDIT))
     assert queued(world, AUDIT) == []
+
+
+def test_a_collection_that_is_not_done_goes_on(world: World) -> None:
+    """A minute later, or at its time if that is sooner, until nothing waits; one that was paused meanwhile does not."""
+    for number in range(3):
+        push_blob(world.client("alice"), "priv/app", b"%d" % number)
+    world.clock.advance(days=2)
+    now = world.clock.now()
+    for wanted, expected in (
+        (NIGHTLY, [("pending", now + 60 * SECOND)]),
+        (Change(seconds=20), [("pending", now + 20 * SECOND)]),
+        (Change(is_paused=True), []),
+    ):
+        change(world, COLLECT, wanted)
+        world.transact(lambda tx: tx.execute("delete from job"))
+        world.run(run_collection(world.registry, 0))
+        assert queued(world, COLLECT) == expected
+    change(world, COLLECT, Change(is_paused=False))
+    world.transact(lambda tx: tx.execute("delete from job where kind = $1", COLLECT))
+    assert world.run(run_collection(world.registry)).blobs == 3
+    assert queued(world, COLLECT) == []
 
 
 def test_a_round_of_reading_is_scheduled(world: World) -> None:

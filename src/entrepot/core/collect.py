@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core.accounts import require_admin
+from entrepot.core.recurrence import find_rule
 from entrepot.core.registry import SECOND, Progress, Registry
 from entrepot.core.upload import DISCARD
 from entrepot.domain.access import Caller
@@ -37,6 +38,7 @@ AUDIT_PAGE: Final = 500
 RUNS: Final = "collection"
 # One run of the job; the next one goes on.
 RUN_SECONDS: Final = 45
+GO_ON_SECONDS: Final = 60
 MOST_PLANNED: Final = 20_000
 MOST_COUNTED: Final = 100_000
 HOMES: Final = 1000
@@ -86,8 +88,8 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
     """Forget what ended pins have kept, batch by batch, for some time at most. Raises Unavailable."""
     began = registry.clock.now()
     waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, began, MOST_COUNTED))
-    judged, total, batch = 0, Collected(), BATCH
-    while registry.clock.now() < began + seconds * SECOND:
+    judged, total, batch, is_done = 0, Collected(), BATCH, False
+    while not is_done and registry.clock.now() < began + seconds * SECOND:
         try:
             ended, collected = await collect_batch(registry, batch, began)
         except Unavailable:
@@ -99,13 +101,20 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
         total += collected
         judged += ended
         registry.report(Progress(judged, max(waiting, judged), msgspec.to_builtins(total)))
-        if ended < batch:
-            break
-    if total != Collected():
-        event = Event("collection.ended", REGISTRY, "", msgspec.to_builtins(total))
-        now = registry.clock.now()
-        await registry.database.transact(lambda tx: events.add_event(tx, event, now, SYSTEM))
+        is_done = ended < batch
+    if total != Collected() or not is_done:
+        await registry.database.transact(partial(_end, total=total, is_done=is_done, now=registry.clock.now()))
     return total
+
+
+async def _end(tx: Tx, total: Collected, *, is_done: bool, now: int) -> None:
+    if total != Collected():
+        await events.add_event(tx, Event("collection.ended", REGISTRY, "", msgspec.to_builtins(total)), now, SYSTEM)
+    rule = await find_rule(tx, COLLECT, None, now)
+    if not is_done and not rule.is_paused:
+        # By its rule it may come back in a day only.
+        soon = now + GO_ON_SECONDS * SECOND
+        await jobs.add_job(tx, COLLECT, "", {}, min(soon, rule.next_after(now) or soon))
 
 
 async def find_runs(tx: Tx) -> Runs | None:
