@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,23 +21,37 @@ LARGE = Content(2, 8 << 20).data
 ENOUGH = 4000
 
 
-@pytest.fixture(params=["together", "blobs", "database"])
-def disk(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+@pytest.fixture(params=["together", "blobs", "database", "blobs beside postgresql", "tables of postgresql"])
+def disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, pathlib.Path]]:
     """A disk of 24 MiB and what lies on it: everything, only the blobs, or only the database."""
-    with small_disk(tmp_path / "small", "24m") as folder:
-        yield request.param, folder
+    # Where PostgreSQL's account gets to, unlike the folders of the tests.
+    with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as home:
+        pathlib.Path(home).chmod(0o755)
+        with small_disk(pathlib.Path(home) / "small", "24m") as folder:
+            yield request.param, folder
 
 
 @pytest.fixture
-def full(disk: tuple[str, pathlib.Path], tmp_path: pathlib.Path) -> Iterator[Server]:
+def behind(request: pytest.FixtureRequest, disk: tuple[str, pathlib.Path]) -> Iterator[dict[str, str]]:
+    """The settings that put this on that disk, and PostgreSQL's log of what is written elsewhere."""
+    layout, folder = disk
+    blobs = {"ENTREPOT_STORAGE__URL": f"file://{folder}/blobs"}
+    if layout == "tables of postgresql":
+        with request.getfixturevalue("postgres").database_at(folder / "tables") as url:
+            yield {"ENTREPOT_DATABASE__URL": url}
+    elif layout == "blobs beside postgresql":
+        yield blobs | {"ENTREPOT_DATABASE__URL": request.getfixturevalue("postgres").new_database()}
+    elif layout == "database":
+        yield {"ENTREPOT_DATABASE__URL": f"sqlite://{folder}/entrepot.db"}
+    else:
+        yield blobs if layout == "blobs" else {}
+
+
+@pytest.fixture
+def full(disk: tuple[str, pathlib.Path], behind: dict[str, str], tmp_path: pathlib.Path) -> Iterator[Server]:
     """A server whose small disk holds one image."""
     layout, folder = disk
-    environment = {
-        "together": {},
-        "blobs": {"ENTREPOT_STORAGE__URL": f"file://{folder}/blobs"},
-        "database": {"ENTREPOT_DATABASE__URL": f"sqlite://{folder}/entrepot.db"},
-    }[layout]
-    server = Server(folder if layout == "together" else tmp_path / "data", environment=environment)
+    server = Server(folder if layout == "together" else tmp_path / "data", environment=behind)
     try:
         server.start()
         with Door(server) as door:
@@ -86,7 +101,7 @@ def require_clean(server: Server, uploading: int = 0) -> None:
     assert done.report["keys"]["uploading"] <= uploading
 
 
-@pytest.mark.parametrize("disk", ["together", "blobs"], indirect=True)
+@pytest.mark.parametrize("disk", ["together", "blobs", "blobs beside postgresql"], indirect=True)
 def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """PATCH, PUT and POST of a blob without room are 507, leave no file behind, pulls go on, and the same upload
     continues when there is room again.
@@ -109,7 +124,7 @@ def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tup
     require_clean(full)
 
 
-@pytest.mark.parametrize("disk", ["together", "database"], indirect=True)
+@pytest.mark.parametrize("disk", ["together", "database", "tables of postgresql"], indirect=True)
 def test_no_room_for_rows_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """Without room for rows, opening an upload, a blob and a manifest are 507; afterwards everything acknowledged is
     there, nothing else is, and the next push works.
