@@ -79,6 +79,9 @@ def test_a_killed_postgresql_loses_nothing(
             time.sleep(random.uniform(0, 0.3))
             harm(postgres, server.environment["ENTREPOT_DATABASE__URL"])
         account.wait_for_more(IMAGES)
+    print(
+        f"{KILLS * rounds} times: {len(account.ledger.manifests)} images pushed, {len(account.disturbed)} begun again"
+    )
     assert account.wrong == []
     assert list_losses(server, account.ledger) == []
     checked = check(server, deep=True)

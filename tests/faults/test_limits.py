@@ -13,8 +13,6 @@ import socket
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.faults.behind import over
 from tests.faults.machine import check, list_processes
 from tests.faults.pusher import BASIC, IMAGE, Answer, Content, Door, digest_of, image_of
@@ -195,16 +193,16 @@ def test_huge_blobs_in_small_chunks(make_server: Making) -> None:
 
 
 @both
-@pytest.mark.parametrize("n", ["99999999999999999999999", "1000000000", "-1", "x", "1e9", "9" * 5000])
-def test_huge_pages(server: Server, n: str) -> None:
+def test_huge_pages(server: Server) -> None:
     """No `n` makes a page without bounds: it is refused, or cut to the most a page has."""
     with Door(server) as door:
         assert door.push(REPOSITORY, DATA).status == 201
         assert door.put_manifest(REPOSITORY, "v1", image_of(DATA, [DATA])).status == 201
-        for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
-            answer = door.ask("GET", f"{path}?n={n}")
-            assert answer.status in {200, 400}, answer
-            assert json.loads(answer.body)
+        for n in ("99999999999999999999999", "1000000000", "-1", "x", "1e9", "9" * 5000):
+            for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
+                answer = door.ask("GET", f"{path}?n={n}")
+                assert answer.status in {200, 400}, answer
+                assert json.loads(answer.body)
 
 
 def test_large_forms_and_credentials(server: Server) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.behind import everywhere, over
+from tests.faults.behind import over
 from tests.faults.machine import find_worker, require_no_process
 from tests.faults.pusher import BASIC, Content, Door, digest_of
 from tests.support.server import Server
@@ -44,7 +44,7 @@ def read_status(connection: socket.socket) -> int:
         return int(answer.readline().split()[1])
 
 
-@everywhere
+@over("sqlite-file", "postgresql-s3")
 def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
     """A push in flight at SIGTERM is answered 201 and a pull ends whole; the exit code is 0, and the blob is there."""
     with Door(server) as door:
@@ -65,7 +65,7 @@ def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
         assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").body == DATA
 
 
-@everywhere
+@over("sqlite-file", "postgresql-s3")
 def test_a_stop_has_an_end(make_server: Callable[..., Server]) -> None:
     """A client that never finishes cannot hold the server up for longer than `server.stop_seconds`; what it sent
     is not a blob.
