@@ -41,9 +41,9 @@ def open_rows(server: Server) -> Iterator[Callable[[str], Rows]]:
                 runner.run(connection.close())
         return
     path = url.removeprefix("sqlite://") or str(server.data / "entrepot.db")
-    with contextlib.closing(apsw.Connection(path)) as connection:
-        connection.set_busy_timeout(5000)
-        yield lambda sql: list(connection.execute(sql))
+    with contextlib.closing(apsw.Connection(path)) as file:
+        file.set_busy_timeout(5000)
+        yield lambda sql: list(file.execute(sql))
 
 
 def rows(server: Server, sql: str) -> Rows:

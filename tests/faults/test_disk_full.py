@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.machine import check, end, small_disk
+from tests.faults.machine import check, end, open_place, small_disk
 from tests.faults.pusher import Answer, Content, Door, digest_of, image_of
+from tests.faults.soak import wait_until
+from tests.support.postgresql import Postgres
 from tests.support.server import Server
 
 pytestmark = pytest.mark.root
@@ -24,11 +25,8 @@ ENOUGH = 4000
 @pytest.fixture(params=["together", "blobs", "database", "blobs beside postgresql", "tables of postgresql"])
 def disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, pathlib.Path]]:
     """A disk of 24 MiB and what lies on it: everything, only the blobs, or only the database."""
-    # Where PostgreSQL's account gets to, unlike the folders of the tests.
-    with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as home:
-        pathlib.Path(home).chmod(0o755)
-        with small_disk(pathlib.Path(home) / "small", "24m") as folder:
-            yield request.param, folder
+    with open_place() as home, small_disk(home / "small", "24m") as folder:
+        yield request.param, folder
 
 
 @pytest.fixture
@@ -152,6 +150,36 @@ def test_a_restart_on_a_full_disk_serves_pulls(full: Server, disk: tuple[str, pa
     with Door(full) as door:
         assert door.push_chunked(REPOSITORY, LARGE).status == 201
     require_clean(full)
+
+
+def test_a_postgresql_that_ends_for_want_of_room(tmp_path: pathlib.Path) -> None:
+    """Without room for its log PostgreSQL ends: clients hear 503 or 507 and nothing else, what was acknowledged is
+    pulled meanwhile, and with room and PostgreSQL back the registry goes on by itself.
+    """
+    with (
+        open_place() as home,
+        small_disk(home / "small", "160m") as folder,
+        Postgres(folder / "postgresql") as postgres,
+        contextlib.ExitStack() as stack,
+    ):
+        environment = {"ENTREPOT_DATABASE__URL": postgres.new_database(), "ENTREPOT_SERVER__WORKERS": "1"}
+        server = Server(tmp_path / "data", environment=environment)
+        stack.callback(end, server)
+        server.start()
+        with Door(server) as door:
+            assert door.push(REPOSITORY, SMALL).status == 201
+            assert door.put_manifest(REPOSITORY, "first", image_of(SMALL, [SMALL])).status == 201
+            assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(SMALL)}").status == 200
+            with filled(folder, 0):
+                postgres.end_its_log()
+                refused = {door.push(REPOSITORY, b"%d" % number).status for number in range(20)}
+                assert refused <= {503, 507}
+                assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(SMALL)}").body == SMALL
+            postgres.start()
+            wait_until(lambda: door.push(REPOSITORY, LARGE).status == 201)
+            assert door.put_manifest(REPOSITORY, "second", image_of(SMALL, [LARGE])).status == 201
+            assert door.ask("GET", f"/v2/{REPOSITORY}/manifests/first").body == image_of(SMALL, [SMALL])
+        require_clean(server)
 
 
 @pytest.mark.parametrize("disk", ["blobs"], indirect=True)

@@ -11,13 +11,12 @@ import contextlib
 import dataclasses
 import pathlib
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.machine import build_shim, check, end, loop_disk, make_image, run, stopped
+from tests.faults.machine import build_shim, check, end, loop_disk, make_image, open_place, run, stopped
 from tests.faults.pusher import Crowd, Ledger, finish_chunks, list_losses
 from tests.support.postgresql import Postgres
 from tests.support.server import Server
@@ -51,21 +50,12 @@ def booted(folder: pathlib.Path, database: str, environment: dict[str, str], *, 
     with contextlib.ExitStack() as stack:
         postgres = None
         if database == "postgresql":
-            (folder / "postgresql").mkdir(exist_ok=True)
             postgres = stack.enter_context(Postgres(folder / "postgresql", is_durable=is_durable))
             environment = environment | {"ENTREPOT_DATABASE__URL": postgres.url("postgres")}
         server = Server(folder / "data", environment=environment)
         stack.callback(end, server)
         server.start()
         yield Site(server, postgres)
-
-
-@contextlib.contextmanager
-def open_place() -> Iterator[pathlib.Path]:
-    """A folder for mounts that PostgreSQL's account gets to, unlike the folders of the tests."""
-    with tempfile.TemporaryDirectory(prefix="entrepot-cut-") as home:
-        pathlib.Path(home).chmod(0o755)
-        yield pathlib.Path(home)
 
 
 def cut_power(

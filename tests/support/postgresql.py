@@ -54,6 +54,7 @@ class Postgres:
         self.port = free_port()
 
     def __enter__(self) -> Postgres:
+        self._folder.mkdir(exist_ok=True)
         _give(self._folder)
         try:
             if (self.data / "PG_VERSION").exists():
@@ -118,6 +119,19 @@ class Postgres:
         while any(pathlib.Path(f"/proc/{child}").exists() for child in children):
             assert time.monotonic() < limit, self.output()[-2000:]
             time.sleep(0.02)
+
+    def end_its_log(self) -> None:
+        """Have it begin the next file of its log until it has no room for one, which it does not survive."""
+        assert self._process is not None
+        limit = time.monotonic() + STOP_LIMIT_SECONDS
+        while self._process.poll() is None:
+            assert time.monotonic() < limit, self.output()[-2000:]
+            # Without anything written meanwhile the file stays.
+            self._call(
+                "psql", "-c", "create table if not exists filling (n int)", "-c", "drop table filling", "postgres"
+            )
+            self._call("psql", "-c", "select pg_switch_wal()", "postgres")
+        self._process = None
 
     def kill_one(self, url: str) -> None:
         """SIGKILL to a process that serves a connection to this database; the server then cuts all connections."""
