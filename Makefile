@@ -59,6 +59,7 @@ bench: $(VENV)/.development ## Measure against CNCF distribution and nginx (benc
 heavy: $(VENV)/.development ## Everything too long for CI: all clients, faults ten-fold, benchmark, wheel, image
 	sh tests/clients/install.sh a b c
 	$(PYTEST) tests/clients
+	$(PYTEST) tests/clients --database postgresql --store s3
 	SOAK=$(SOAK) $(PYTEST) tests/faults --fault-rounds 10
 	$(PYTEST) -n $(WORKERS) tests/contract -m slow
 	$(BIN)/python -m bench

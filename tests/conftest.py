@@ -14,6 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from entrepot.app import build
 from entrepot.settings import Settings, load
 from tests.support.asgi import Client, Lifespan
+from tests.support.engines import add_options
+from tests.support.postgresql import Postgres
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.world import World, password_of
 
 # `--hypothesis-profile heavy` looks longer than anybody waits for; no profile measures time.
@@ -22,6 +25,25 @@ for name, examples in (("suite", 200), ("heavy", 10_000)):
         name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
 hypothesis_settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Over which database and which store suites run that can run over any."""
+    add_options(parser)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run; tests that stop it start one of their own."""
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedFs]:
+    """One S3 server for the whole run."""
+    with SeaweedFs() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """The servers, machines and names that every real-client test starts from.
 
 `CLIENTS_REGISTRY=host:port` (with `CLIENTS_USER`, `CLIENTS_PASSWORD`) points the plain tests at a server that runs
-already, and `CLIENTS_TLS_REGISTRY` with `CLIENTS_TLS_CA` the TLS ones; without them each run starts its own.
+already, and `CLIENTS_TLS_REGISTRY` with `CLIENTS_TLS_CA` the TLS ones; without them each run starts its own, over the
+engines that `--database` and `--store` name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tests.clients.daemons import containerd_daemon, docker_daemon
 from tests.clients.images import Layout
 from tests.clients.machine import Machine
 from tests.clients.target import Registry
+from tests.support.engines import Engines
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.server import ADMIN_PASSWORD, Server
 
 MARKERS = {
@@ -56,9 +59,23 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def seaweed(authority: Authority) -> Iterator[SeaweedFs]:
+    """One S3 server for the whole run, which those who trust the authority may also reach over TLS."""
+    with SeaweedFs(tls=(authority.certificate, authority.key)) as seaweed:
+        yield seaweed
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> Engines:
+    """What the servers of this run are over; with `--store s3` all clients are redirected to the store."""
+    database, store = request.config.getoption("--database"), request.config.getoption("--store")
+    return Engines(database, store, request.getfixturevalue)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Iterator[Server]:
     """The plain HTTP server of this run."""
-    with Server(tmp_path_factory.mktemp("plain") / "data") as server:
+    with Server(tmp_path_factory.mktemp("plain") / "data", environment=engines.redirecting()) as server:
         yield server
 
 
@@ -73,9 +90,10 @@ def registry(request: pytest.FixtureRequest) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def secure_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Server]:
+def secure_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority, engines: Engines) -> Iterator[Server]:
     """The TLS server of this run."""
     environment = {
+        **engines.redirecting(secure=True),
         "ENTREPOT_TLS__CERTIFICATE": str(authority.certificate),
         "ENTREPOT_TLS__KEY": str(authority.key),
     }

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import pathlib
+import random
 import subprocess
 import tarfile
 from typing import Any
@@ -20,6 +21,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 EMPTY_JSON = "application/vnd.oci.empty.v1+json"
 ANY_MANIFEST = f"{IMAGE_MANIFEST}, {IMAGE_INDEX}, {DOCKER_MANIFEST}, {DOCKER_MANIFEST_LIST}"
+# More than blobs that are streamed because a redirect would cost more than it spares.
+NOISE_BYTES = 300_000
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 
 Descriptor = dict[str, Any]
@@ -71,9 +74,14 @@ class Image:
 
 
 def small_image(message: str, *, compression: str = "gzip", architecture: str = "amd64") -> Image:
-    """Two layers that only this message makes: nothing runs, everything can be compared."""
+    """Two layers that only this message makes: nothing runs, everything can be compared.
+
+    The first stays so large, however it is compressed, that an object store sends it to clients by itself.
+    """
+    noise = random.Random(message).randbytes(NOISE_BYTES)
+    text = message.encode() * 2_000
     layers = (
-        tar({"etc/message": f"{message}\n".encode(), "usr/share/text": message.encode() * 2_000}),
+        tar({"etc/message": f"{message}\n".encode(), "usr/share/noise": noise, "usr/share/text": text}),
         tar({"etc/second": f"second layer of {message} for {architecture}\n".encode()}),
     )
     return Image(layers, compression, architecture)

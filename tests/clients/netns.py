@@ -44,9 +44,10 @@ def linked_namespace(machine: Machine) -> Iterator[Link]:
         machine.run("ip", "netns", "delete", link.namespace)
 
 
-def enter(machine: Machine, link: Link, name: str, folders: dict[str, pathlib.Path]) -> None:
-    """Let all that this machine starts live in the namespace, know the near end by a name, and see its own folders."""
-    hosts = machine.write("hosts", f"127.0.0.1 localhost\n{link.outside} {name}\n")
+def enter(machine: Machine, link: Link, names: str, folders: dict[str, pathlib.Path]) -> None:
+    """Let all that this machine starts live in the namespace, know the near end by names, and see its own folders."""
+    # The first line that has a name holds, should one of them be that of loopback.
+    hosts = machine.write("hosts", f"{link.outside} {names}\n127.0.0.1 localhost\n")
     mounts = {"/etc/hosts": hosts, **folders}
     # Not `ip netns exec`: it mounts /sys anew, without the cgroups that a daemon looks for.
     script = " && ".join(f"mount --bind '{private}' '{public}'" for public, private in mounts.items())

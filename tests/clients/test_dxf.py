@@ -21,8 +21,8 @@ def dxf(machine: Machine, registry: Registry, repository: str, *words: str) -> A
 
 
 def test_blobs_under_an_alias(machine: Machine, secure: Registry, repository: str) -> None:
-    """Two blobs under an alias come back in order, and aliases are listed page by page."""
-    contents = ["the first blob", "the second blob"]
+    """A large and a small blob under an alias come back in order, and aliases are listed page by page."""
+    contents = ["the first blob" * 20_000, "the second blob"]
     paths = [str(machine.write(f"blob-{number}", content)) for number, content in enumerate(contents)]
     digests = dxf(machine, secure, repository, "push", "v1", *paths)
     assert digests == [digest_of(content.encode()) for content in contents]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import random
 
 import pytest
 
+from tests.clients.images import NOISE_BYTES
 from tests.clients.machine import Machine
 from tests.clients.target import Registry
 
@@ -40,13 +42,14 @@ def log_in(machine: Machine, helm: str, registry: Registry) -> None:
 
 
 def package(machine: Machine, helm: str, version: str, name: str = "demo") -> pathlib.Path:
-    """Make a small chart and package it."""
+    """Make a chart and package it, so large that an object store sends it to clients by itself."""
     machine.write(
         f"{name}/Chart.yaml",
         f"apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: '1'\ndescription: A demonstration\n"
         "annotations:\n  dev.example/note: kept\n",
     )
     machine.write(f"{name}/values.yaml", "greeting: hello\n")
+    machine.write(f"{name}/files/noise", random.Random(f"{name}-{version}").randbytes(NOISE_BYTES))
     machine.write(
         f"{name}/templates/map.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {word: {{ .Values.greeting }}}\n",

@@ -13,6 +13,7 @@ import pytest
 from tests.clients.authority import Authority as ServerAuthority
 from tests.clients.machine import Machine, ended
 from tests.support.certificates import Authority, uri
+from tests.support.engines import Engines
 from tests.support.server import ADMIN_PASSWORD, Server, free_port
 
 pytestmark = pytest.mark.tier_a
@@ -24,7 +25,7 @@ CLIENT, PROXY = "127.0.0.7", "127.0.0.9"
 class Site:
     """A server with a listener behind HAProxy, one with TLS behind it, one for certificates; and ports for proxies."""
 
-    def __init__(self, folder: pathlib.Path, own: ServerAuthority) -> None:
+    def __init__(self, folder: pathlib.Path, own: ServerAuthority, behind: dict[str, str]) -> None:
         self.own = own
         self.authority = Authority(folder)
         self.ci = self.authority.client("ci", uri("spiffe://acme/ci"))
@@ -43,7 +44,7 @@ class Site:
             + f"[listeners.machines]\naddress = '127.0.0.1:{self.ports['machines']}'\n{keys}"
             f"client_certificates = 'required'\nclient_ca = '{self.authority.file}'\n"
         )
-        self.server = Server(folder / "data", arguments=("--config", str(settings)))
+        self.server = Server(folder / "data", environment=behind, arguments=("--config", str(settings)))
 
     def haproxy(self) -> str:
         """Its configuration: three front ports, all of which connect from the proxy's own address."""
@@ -86,10 +87,10 @@ def running(machine: Machine, port: int, *command: str | pathlib.Path) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, authority: ServerAuthority) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, authority: ServerAuthority, engines: Engines) -> Iterator[Site]:
     """The server and both proxies; `acme+ci` is whoever shows the certificate."""
     folder = tmp_path_factory.mktemp("proxies")
-    made, machine = Site(folder, authority), Machine(tmp_path_factory.mktemp("proxies-home"))
+    made, machine = Site(folder, authority, engines.redirecting()), Machine(tmp_path_factory.mktemp("proxies-home"))
     with ExitStack() as stack:
         stack.enter_context(made.server)
         told = machine.write("haproxy.cfg", made.haproxy())

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.clients.authority import Authority
 from tests.clients.daemons import podman_storage
-from tests.clients.images import Image, Layout, require_same, tar
+from tests.clients.images import Image, Layout, require_same, small_image, tar
 from tests.clients.machine import Machine, ended
 from tests.clients.netns import Link, enter, linked_namespace
 from tests.clients.target import (
@@ -26,10 +27,12 @@ from tests.clients.target import (
     wait_until_serving,
 )
 from tests.clients.test_containerd import Ctr
-from tests.support.seaweedfs import PUBLIC_HOST, SeaweedFs
+from tests.support.engines import Engines
+from tests.support.seaweedfs import PUBLIC_HOST
 from tests.support.server import ADMIN_PASSWORD, Server, free_port
 
 LARGE_BYTES = 700_000
+LEAST_BYTES = 256 << 10
 LOG_SECONDS = 10
 FAR_NAME = "registry.test"
 
@@ -49,7 +52,7 @@ class Redirecting:
 
     def require_streamed(self, repository: str) -> None:
         """Assert that large blobs of a repository were pulled, and none by a redirect."""
-        assert self._lines(repository, 200, LARGE_BYTES // 2)
+        assert self._lines(repository, 200, LEAST_BYTES)
         assert not self._lines(repository, 307, is_patient=False)
 
     def _lines(self, repository: str, status: int, least: int = 0, *, is_patient: bool = True) -> list[dict[str, Any]]:
@@ -65,23 +68,22 @@ class Redirecting:
             time.sleep(0.1)
 
 
-def serve(folder: pathlib.Path, seaweed: SeaweedFs, **settings: str) -> Server:
+def serve(folder: pathlib.Path, behind: dict[str, str], **settings: str) -> Server:
     """A server over a fresh place of the store, which clients know by another name than the registry."""
     environment = {f"ENTREPOT_{name.upper()}": value for name, value in settings.items()}
-    return Server(folder / "data", environment={"ENTREPOT_STORAGE__URL": seaweed.public_url(), **environment})
+    return Server(folder / "data", environment=behind | environment)
 
 
 @pytest.fixture(scope="module")
-def seaweed() -> Iterator[SeaweedFs]:
-    """The store of this run."""
-    with SeaweedFs() as seaweed:
-        yield seaweed
+def stored(request: pytest.FixtureRequest) -> Engines:
+    """Whatever the others are over, here the store is one that clients can be sent to."""
+    return Engines(request.config.getoption("--database"), "s3", request.getfixturevalue)
 
 
 @pytest.fixture(scope="module")
-def redirecting(tmp_path_factory: pytest.TempPathFactory, seaweed: SeaweedFs) -> Iterator[Redirecting]:
+def redirecting(tmp_path_factory: pytest.TempPathFactory, stored: Engines) -> Iterator[Redirecting]:
     """Everybody is redirected."""
-    with serve(tmp_path_factory.mktemp("redirecting"), seaweed, storage__redirect="always") as server:
+    with serve(tmp_path_factory.mktemp("redirecting"), stored.redirecting()) as server:
         yield Redirecting(Registry(server.host, "admin", ADMIN_PASSWORD), server)
 
 
@@ -96,6 +98,31 @@ def pushed(machine: Machine, redirecting: Redirecting, layout: Layout, repositor
     layout.add_image(large_image(), "v1")
     push_layout(machine, redirecting.registry, layout, "v1", repository)
     return f"{repository}:v1"
+
+
+@pytest.fixture(params=["server", "secure_server"])
+def door(request: pytest.FixtureRequest, authority: Authority) -> Redirecting:
+    """The servers of all other tests, one without TLS and one with it."""
+    server: Server = request.getfixturevalue(request.param)
+    return Redirecting(
+        Registry(server.host, "admin", ADMIN_PASSWORD, authority.ca if server.is_secure else None), server
+    )
+
+
+@pytest.mark.tier_a
+def test_the_doors_of_all_tests(
+    machine: Machine, door: Redirecting, engines: Engines, layout: Layout, repository: str
+) -> None:
+    """With `--store s3` they send clients to the store, from TLS to TLS; over a folder they stream."""
+    layout.add_image(small_image("redirected"), "v1")
+    push_layout(machine, door.registry, layout, "v1", repository)
+    back = Layout(machine.home / "back")
+    pull_layout(machine, door.registry, f"{repository}:v1", back)
+    require_same((layout, "v1"), (back, "v1"))
+    if engines.is_redirecting:
+        door.require_redirects(repository, "skopeo")
+    else:
+        door.require_streamed(repository)
 
 
 @pytest.mark.tier_a
@@ -245,14 +272,14 @@ def link(machine: Machine) -> Iterator[Link]:
 @pytest.mark.root
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
 def test_a_network_that_cannot_reach_the_store(
-    machine: Machine, link: Link, seaweed: SeaweedFs, layout: Layout, repository: str, *, is_known: bool
+    machine: Machine, link: Link, stored: Engines, layout: Layout, repository: str, *, is_known: bool
 ) -> None:
     """Clients there are streamed where the settings name their network; where they do not, the pull fails."""
     port = free_port()
-    rules = {"storage__redirect": "always", "listeners__far__address": f"{link.outside}:{port}"}
+    rules = {"listeners__far__address": f"{link.outside}:{port}"}
     if is_known:
         rules |= {"storage__redirect": "rules", "storage__stream_networks": f"{link.inside}/32"}
-    with serve(machine.folder("far-server"), seaweed, **rules) as server:
+    with serve(machine.folder("far-server"), stored.redirecting(), **rules) as server:
         found = Redirecting(Registry(server.host, "admin", ADMIN_PASSWORD), server)
         layout.add_image(large_image(), "v1")
         push_layout(machine, found.registry, layout, "v1", repository)

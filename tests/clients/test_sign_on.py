@@ -17,6 +17,7 @@ from entrepot.app import open_registry
 from entrepot.core import sign_on_follow
 from entrepot.settings import load
 from tests.clients.machine import PROGRAMS, STORE, Machine, ended, need, need_file, wait_until_answers
+from tests.support.engines import Engines
 from tests.support.server import ADMIN_PASSWORD, Server, free_port
 
 pytestmark = pytest.mark.tier_a
@@ -52,14 +53,14 @@ class People:
         monkeypatch.setattr(sign_on_follow, "EVERY_SECONDS", 0)
 
         async def check() -> None:
-            async with open_registry(load(None, self.server.data, None, NEAR)) as registry:
+            async with open_registry(load(None, self.server.data, None, self.server.environment)) as registry:
                 await sign_on_follow.check_links(registry)
 
         asyncio.run(check())
 
 
 @pytest.fixture
-def people(tmp_path: pathlib.Path, machine: Machine) -> Iterator[People]:
+def people(tmp_path: pathlib.Path, machine: Machine, engines: Engines) -> Iterator[People]:
     """A server that knows a provider, both on this machine."""
     need("chromium")
     need_file(next((STORE / "venv" / "lib").glob("python3*"), STORE) / "site-packages" / "playwright", "a")
@@ -67,7 +68,7 @@ def people(tmp_path: pathlib.Path, machine: Machine) -> Iterator[People]:
     need_file(modules / "oidc-provider", "a")
     port, removed, log = free_port(), tmp_path / "removed", tmp_path / "provider.log"
     issuer = f"http://127.0.0.1:{port}"
-    with Server(tmp_path / "data", environment=NEAR) as server:
+    with Server(tmp_path / "data", environment=engines.redirecting() | NEAR) as server:
         back = f"{server.url}/login/oidc/idp/callback"
         words = (PROGRAMS / "oidc_provider.mjs", modules, str(port), back, removed)
         with ended(machine.start("node", *words, log=log)) as process:

@@ -25,7 +25,7 @@ def test_push_and_pull(machine: Machine, registry: Registry, repository: str) ->
 
 
 def test_large_component(machine: Machine, registry: Registry, repository: str) -> None:
-    """A component of several chunks is sent in ranges that join."""
+    """A component of several chunks is sent in ranges that join, and comes back."""
     # A custom section (id 0) with a name of one byte and six MiB of content.
     content = bytes(range(256)) * (6 * 4096)
     size = _leb128(len(content) + 2)
@@ -35,6 +35,8 @@ def test_large_component(machine: Machine, registry: Registry, repository: str) 
     machine.run("wash", "oci", "push", *door, reference, component)
     manifest = registry.manifest(repository, "v1").json()
     assert registry.blob(repository, manifest["layers"][0]["digest"]) == component.read_bytes()
+    machine.run("wash", "oci", "pull", *door, reference, machine.home / "pulled.wasm")
+    assert (machine.home / "pulled.wasm").read_bytes() == component.read_bytes()
 
 
 def test_wrong_password(machine: Machine, registry: Registry, repository: str) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from entrepot.app import build
 from entrepot.settings import load
-from tests.support.postgresql import Postgres
-from tests.support.seaweedfs import SeaweedFs
+from tests.support.engines import Engines
 
 from . import data
 from .mapping import HERE, Run
@@ -33,8 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options that point the suite at a running server; without them it runs in process."""
     group = parser.getgroup("conformance")
     group.addoption("--registry", help="URL of a running registry; in process when not given")
-    group.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="in process: over which one")
-    group.addoption("--store", choices=("file", "s3"), default="file", help="in process: over which one")
     group.addoption("--username", help="a user that may push anywhere and delete")
     group.addoption("--password", help="the user's password")
     group.addoption("--auth", choices=("bearer", "basic"), default="bearer", help="how to authenticate")
@@ -107,15 +103,10 @@ def transport(
 
 
 @pytest.fixture(scope="session")
-def behind(pytestconfig: pytest.Config) -> Iterator[dict[str, str]]:
-    """The settings of the database and the store that the options name, while these run."""
-    environment = {}
-    with ExitStack() as stack:
-        if option(pytestconfig, "--database") == "postgresql":
-            environment["ENTREPOT_DATABASE__URL"] = stack.enter_context(Postgres()).new_database()
-        if option(pytestconfig, "--store") == "s3":
-            environment["ENTREPOT_STORAGE__URL"] = stack.enter_context(SeaweedFs()).fresh_url()
-        yield environment
+def behind(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of the database and the store that the options name."""
+    database, store = request.config.getoption("--database"), request.config.getoption("--store")
+    return Engines(database, store, request.getfixturevalue).settings()
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,6 @@ BUCKETS = {"s3": "seaweed", "azure": "azurite"}
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for the whole run; tests that stop it start one of their own."""
-    with Postgres() as postgres:
-        yield postgres
-
-
-@pytest.fixture(scope="session")
 def postgresql_template(postgres: Postgres) -> PostgresqlUrls:
     """Databases of that PostgreSQL, for the whole run."""
     return PostgresqlUrls(postgres)
@@ -66,13 +59,6 @@ def open_held() -> Iterator[Callable[[str], Held]]:
 def held(urls: Urls, open_held: Callable[[str], Held]) -> Held:
     """An open, migrated, empty database."""
     return open_held(urls.migrated())
-
-
-@pytest.fixture(scope="session")
-def seaweed() -> Iterator[SeaweedFs]:
-    """One S3 server for the whole run."""
-    with SeaweedFs() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

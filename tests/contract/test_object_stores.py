@@ -1,4 +1,4 @@
-"""What only a store in a bucket has: places that are not there, clients that send nothing, and its memory."""
+"""What only a store in a bucket has: wrong places, short objects, clients that send nothing, and its memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import pathlib
 import re
 from collections.abc import AsyncIterator
 
+import obstore
 import pytest
 
-from entrepot.domain.errors import Unavailable
+from entrepot.domain.errors import Damaged, Unavailable
 from entrepot.ports.store import BlobStore
+from entrepot.storage._objects import ObjectStore
 from tests.contract.conftest import Bucket
 from tests.contract.test_blob_store import open_store
 
@@ -27,9 +29,9 @@ async def body(mebibytes: int, *, is_stalled: bool = False) -> AsyncIterator[byt
         await asyncio.Event().wait()
 
 
-async def read(store: BlobStore, key: str) -> bytes:
-    """The first byte."""
-    return b"".join([chunk async for chunk in store.read(key, 0, 1)])
+async def read(store: BlobStore, key: str, start: int = 0, stop: int = 1) -> bytes:
+    """The first byte, or others."""
+    return b"".join([chunk async for chunk in store.read(key, start, stop)])
 
 
 def test_a_wrong_place_is_not_a_lost_blob(bucket: Bucket) -> None:
@@ -46,6 +48,22 @@ def test_a_wrong_place_is_not_a_lost_blob(bucket: Bucket) -> None:
         with pytest.raises(Unavailable, match="no such bucket"):
             await missing.delete(["one", "two"])
         await empty.delete(["one", "two"])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("left", [b"", b"half"])
+def test_what_became_shorter_is_damaged(bucket: Bucket, left: bytes) -> None:
+    """Bytes that are gone from the end of an object are damage, and no store that is away, wherever a read begins."""
+
+    async def story() -> None:
+        store = open_store(bucket.fresh_url())
+        ((key,), size) = (written := await store.write("prefix", body(1), "sha256")).keys, written.size
+        assert isinstance(store, ObjectStore)
+        await obstore.put_async(store._store, key, left)
+        for start, stop in ((0, size), (size - 1, size), (len(left), size)):
+            with pytest.raises(Damaged, match="shorter than it was written"):
+                await read(store, key, start, stop)
 
     asyncio.run(story())
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.faults.machine import end
 from tests.faults.soak import ENVIRONMENT
+from tests.support.engines import Engines
 from tests.support.postgresql import Postgres
-from tests.support.seaweedfs import SeaweedFs
 from tests.support.server import Server
 
 SECONDS_PER_ROUND = 120
@@ -42,26 +42,37 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def server(tmp_path: pathlib.Path) -> Iterator[Server]:
-    """A server on an empty folder; whatever the test did to it, none of its processes outlives the test."""
-    made = Server(tmp_path / "data")
-    made.start()
-    yield made
-    end(made)
+def engines(request: pytest.FixtureRequest) -> Iterator[Engines]:
+    """SQLite and a folder, or what the test is marked to run over (`behind.over`)."""
+    database, store = getattr(request, "param", "sqlite-file").split("-")
+    engines = Engines(database, store, request.getfixturevalue)
+    yield engines
+    engines.forget()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for the whole run."""
-    with Postgres() as postgres:
-        yield postgres
+@pytest.fixture
+def make_server(tmp_path: pathlib.Path, engines: Engines) -> Iterator[Callable[..., Server]]:
+    """Makes and starts a server with settings, written as `limits__blob_bytes=...`, on an empty folder; whatever the
+    test did to it, none of its processes outlives the test.
+    """
+    made: list[Server] = []
+
+    def make(**settings: object) -> Server:
+        environment = {f"ENTREPOT_{name.upper()}": str(value) for name, value in settings.items()}
+        server = Server(tmp_path / "data", environment=engines.settings() | environment)
+        made.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in made:
+        end(server)
 
 
-@pytest.fixture(scope="session")
-def seaweed() -> Iterator[SeaweedFs]:
-    """One S3 server for the whole run."""
-    with SeaweedFs() as server:
-        yield server
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    """A server with the settings that it has by itself."""
+    return make_server()
 
 
 @pytest.fixture(params=["file", "s3"])

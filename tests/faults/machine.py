@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,14 @@ def mounted(folder: pathlib.Path, *options: str) -> Iterator[pathlib.Path]:
         yield folder
     finally:
         run("umount", str(folder))
+
+
+@contextlib.contextmanager
+def open_place() -> Iterator[pathlib.Path]:
+    """A folder for mounts that PostgreSQL's account gets to, unlike the folders of the tests."""
+    with tempfile.TemporaryDirectory(prefix="entrepot-disk-") as home:
+        pathlib.Path(home).chmod(0o755)
+        yield pathlib.Path(home)
 
 
 def small_disk(folder: pathlib.Path, size: str) -> contextlib.AbstractContextManager[pathlib.Path]:

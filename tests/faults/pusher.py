@@ -138,6 +138,9 @@ class Door:
         A server that refuses a body answers before its end and hangs up: then the answer is there to be read.
         """
         try:
+            if self._connection.sock is None:
+                # A server that is killed at this moment has no answer to be read.
+                self._connection.connect()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self._connection.request(method, path, body, {"Authorization": BASIC, **(headers or {})})
             response = self._connection.getresponse()

@@ -12,7 +12,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from tests.faults.machine import end
-from tests.faults.pusher import GONE, AckedBlob, AckedManifest, Answer, Content, Door, Ledger, digest_of, image_of
+from tests.faults.pusher import (
+    GONE,
+    AckedBlob,
+    AckedManifest,
+    Answer,
+    Content,
+    Door,
+    Ledger,
+    Listening,
+    digest_of,
+    image_of,
+)
 from tests.support.haproxy import Balancer
 from tests.support.postgresql import Postgres
 from tests.support.seaweedfs import SeaweedFs
@@ -96,9 +107,9 @@ class _AgainError(Exception):
 class Customer(threading.Thread):
     """Pushes images, each request by another replica, and pulls each at once; begins again when it is disturbed."""
 
-    def __init__(self, balancer: Balancer, account: Account, number: int) -> None:
+    def __init__(self, front: Listening, account: Account, number: int) -> None:
         super().__init__(name=f"customer-{number}", daemon=True)
-        self._balancer = balancer
+        self._front = front
         self._account = account
         self._repository = f"faults/customer{number}"
         self._seeds = itertools.count(number * 1_000_000)
@@ -110,7 +121,7 @@ class Customer(threading.Thread):
 
     def run(self) -> None:
         """One image after another."""
-        with Door(self._balancer) as door:
+        with Door(self._front) as door:
             while not self._stop_asked.is_set():
                 seed = next(self._seeds)
                 contents = [Content(seed, 40_000), Content(seed % 7, 20_000), Content(-seed, 300)]
@@ -167,10 +178,10 @@ class Customer(threading.Thread):
 
 
 @contextmanager
-def customers(site: Site, number: int) -> Iterator[Account]:
+def customers(front: Listening, number: int) -> Iterator[Account]:
     """So many clients at work meanwhile."""
     account = Account()
-    threads = [Customer(site.balancer, account, each) for each in range(1, number + 1)]
+    threads = [Customer(front, account, each) for each in range(1, number + 1)]
     for thread in threads:
         thread.start()
     try:

@@ -7,9 +7,11 @@ import pathlib
 import signal
 import time
 
+from tests.faults.behind import over
 from tests.faults.machine import check
 from tests.faults.pusher import Content, Door
 from tests.faults.soak import ENVIRONMENT, Built, list_jobs, list_paths, wait_until
+from tests.support.engines import Engines
 from tests.support.postgresql import Postgres
 from tests.support.server import Server
 
@@ -17,13 +19,10 @@ PINS = 30_000
 TAKE_OVER_SECONDS = 90
 
 
-def test_a_blob_that_is_pushed_again_before_its_bytes_go(store_url: str, tmp_path: pathlib.Path) -> None:
+@over("sqlite-file", "sqlite-s3", "postgresql-s3")
+def test_a_blob_that_is_pushed_again_before_its_bytes_go(engines: Engines, tmp_path: pathlib.Path) -> None:
     """Killed between the rows and the bytes of a collected blob: the late delete spares the same, pushed again."""
-    environment = {
-        **ENVIRONMENT,
-        "ENTREPOT_STORAGE__URL": store_url,
-        "ENTREPOT_KEEP__DISCARD_SECONDS": "20",
-    }
+    environment = ENVIRONMENT | engines.settings() | {"ENTREPOT_KEEP__DISCARD_SECONDS": "20"}
     built = Built("soak/again", Content(1, 50_000), Content(2, 20_000), Content(3, 300))
     server = Server(tmp_path / "data", environment=environment)
     server.start()

@@ -7,9 +7,9 @@ import pathlib
 import subprocess
 from collections.abc import Callable
 
-import apsw
 import pytest
 
+from tests.faults.behind import Bytes, everywhere, is_postgresql, key_of, open_rows, over
 from tests.faults.machine import Checked, check
 from tests.faults.pusher import Content, Door, digest_of, image_of
 from tests.support.server import Server
@@ -17,21 +17,6 @@ from tests.support.server import Server
 REPOSITORY = "faults/damage"
 DATA = Content(6, 1 << 20).data
 DIGEST = digest_of(DATA)
-
-
-def file_of(server: Server, digest: str) -> pathlib.Path:
-    """The file in which a blob lies."""
-    connection = apsw.Connection(str(server.data / "entrepot.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    (row,) = connection.execute("select key from location where blob = ?", (digest,)).fetchall()
-    connection.close()
-    return server.data / "blobs" / str(row[0])
-
-
-def flip(path: pathlib.Path) -> None:
-    """Turn one bit over in the middle of a file."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def push_image(server: Server) -> None:
@@ -48,12 +33,13 @@ def the_finding(done: Checked) -> dict[str, object]:
     return dict(finding)
 
 
+@everywhere
 def test_a_flipped_bit_is_found_named_quarantined_and_healed(server: Server) -> None:
     """A deep check beside the running server names the blob and its repository; pulls get a clear 404 from then on,
     a manifest cannot build on it, and the same bytes pushed again are served and found sound.
     """
     push_image(server)
-    flip(file_of(server, DIGEST))
+    Bytes(server).flip(key_of(server, DIGEST))
     assert check(server).code == 0
     finding = the_finding(check(server, deep=True))
     assert (finding["kind"], finding["subject"], finding["quarantined"]) == ("blob.damaged", DIGEST, True)
@@ -74,22 +60,26 @@ def test_a_flipped_bit_is_found_named_quarantined_and_healed(server: Server) -> 
     assert check(server, deep=True).code == 0
 
 
+@over("sqlite-file", "postgresql-s3")
 @pytest.mark.parametrize(
     ("kind", "harm"),
     [
-        ("blob.missing", lambda path: path.unlink()),
-        ("blob.short", lambda path: path.write_bytes(DATA[:-1])),
-        ("blob.short", lambda path: path.write_bytes(b"")),
+        ("blob.missing", lambda store, key: store.delete(key)),
+        ("blob.short", lambda store, key: store.write(key, DATA[:-1])),
+        ("blob.short", lambda store, key: store.write(key, b"")),
     ],
 )
 def test_missing_and_short_files_are_found_by_a_shallow_check(
-    server: Server, kind: str, harm: Callable[[pathlib.Path], object]
+    server: Server, kind: str, harm: Callable[[Bytes, str], object]
 ) -> None:
     """A shallow check finds a file that is gone or too short and changes nothing; a deep one quarantines, so that a
     push heals it.
     """
     push_image(server)
-    harm(file_of(server, DIGEST))
+    with Door(server) as door:
+        # A bucket that holds nothing at all would be taken for the wrong one.
+        assert door.push(REPOSITORY, DATA[1:]).status == 201
+    harm(Bytes(server), key_of(server, DIGEST))
     finding = the_finding(check(server))
     assert (finding["kind"], finding.get("quarantined", False)) == (kind, False)
     assert the_finding(check(server, deep=True))["quarantined"] is True
@@ -100,19 +90,21 @@ def test_missing_and_short_files_are_found_by_a_shallow_check(
     assert check(server, deep=True).code == 0
 
 
+@over("sqlite-file", "postgresql-s3")
 def test_bytes_that_are_back_are_served_again(server: Server) -> None:
     """A quarantined blob whose file was put back from a backup is found sound by a deep check, and served."""
     push_image(server)
-    path = file_of(server, DIGEST)
-    flip(path)
+    store, key = Bytes(server), key_of(server, DIGEST)
+    store.flip(key)
     assert check(server, deep=True).code == 1
-    flip(path)
+    store.flip(key)
     done = check(server, deep=True)
     assert (done.code, done.report["healed"]) == (0, [DIGEST])
     with Door(server) as door:
         assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{DIGEST}").body == DATA
 
 
+@over("sqlite-file", "postgresql-file")
 def test_names_without_content_are_found(server: Server) -> None:
     """Rows that lead nowhere are each found and named: a tag, a member, a manifest without its layer, a blob without
     a location, a manifest whose bytes or edges are not its own.
@@ -124,17 +116,15 @@ def test_names_without_content_are_found(server: Server) -> None:
             assert door.push(REPOSITORY, data).status == 201
             assert door.put_manifest(REPOSITORY, tag, image_of(data, [data])).status == 201
     assert check(server, deep=True).code == 0
-    connection = apsw.Connection(str(server.data / "entrepot.db"))
-    connection.execute("insert into tag select repository, 'gone', 'tag', 'sha256:0', 1, 1 from tag where name = 'v1'")
-    connection.execute("update member set deleted_at = 1 where digest in (select digest from tag where name = 'a')")
-    connection.execute("delete from member where kind = 'blob' and digest = ?", (digest_of(layer[1:]),))
-    connection.execute("delete from location where blob = ?", (digest_of(layer[2:]),))
-    connection.execute(
-        "update manifest set raw = cast(raw || ' ' as blob) where digest in (select digest from tag where name = 'c')"
-    )
-    connection.execute("delete from edge where parent in (select digest from tag where name = 'v1')")
-    connection.execute("insert into member select repository, 'sha256:1', 'blob', 1, null from tag where name = 'v1'")
-    connection.close()
+    longer = "raw || '\\x20'::bytea" if is_postgresql(server) else "cast(raw || ' ' as blob)"
+    with open_rows(server) as ask:
+        ask("insert into tag select repository, 'gone', 'tag', 'sha256:0', 1, 1 from tag where name = 'v1'")
+        ask("update member set deleted_at = 1 where digest in (select digest from tag where name = 'a')")
+        ask(f"delete from member where kind = 'blob' and digest = '{digest_of(layer[1:])}'")
+        ask(f"delete from location where blob = '{digest_of(layer[2:])}'")
+        ask(f"update manifest set raw = {longer} where digest in (select digest from tag where name = 'c')")
+        ask("delete from edge where parent in (select digest from tag where name = 'v1')")
+        ask("insert into member select repository, 'sha256:1', 'blob', 1, null from tag where name = 'v1'")
     kinds = {
         ("member.dangling", f"{REPOSITORY}@sha256:1"),
         ("tag.dangling", f"{REPOSITORY}:gone"),
@@ -148,15 +138,16 @@ def test_names_without_content_are_found(server: Server) -> None:
     assert {(each["kind"], each["subject"]) for each in check(server, deep=True).report["findings"]} == kinds
 
 
+@over("sqlite-file", "postgresql-s3")
 def test_what_nothing_names_is_information(server: Server) -> None:
-    """A file without a name is counted, bytes of an unfinished upload and files that wait to be deleted are not, and
+    """Bytes without a name are counted, those of an unfinished upload and those that wait to be deleted are not, and
     none of them is a finding.
     """
     push_image(server)
     with Door(server) as door:
         assert door.append(door.start(REPOSITORY), DATA).status == 202
         assert door.push(REPOSITORY, DATA).status == 201
-    (server.data / "blobs" / "aa" / "aa00.left-over").write_bytes(b"x")
+    Bytes(server).write("aa/aa00.left-over", b"x")
     done = check(server)
     keys = done.report["keys"]
     assert (done.code, keys["held"], keys["uploading"], keys["unreferenced"], keys["removable"]) == (0, 4, 0, 1, 0)
@@ -170,7 +161,7 @@ def test_the_command_speaks_to_people(server: Server, tmp_path: pathlib.Path) ->
     sound = run_check(server.data)
     assert (sound.returncode, sound.stderr) == (0, "")
     assert "no findings" in sound.stdout
-    flip(file_of(server, DIGEST))
+    Bytes(server).flip(key_of(server, DIGEST))
     bad = run_check(server.data, "--deep")
     assert (bad.returncode, bad.stderr) == (1, "")
     assert f"blob.damaged: {DIGEST}" in bad.stdout

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.machine import check, end, small_disk
+from tests.faults.machine import check, end, open_place, small_disk
 from tests.faults.pusher import Answer, Content, Door, digest_of, image_of
+from tests.faults.soak import wait_until
+from tests.support.postgresql import Postgres
 from tests.support.server import Server
 
 pytestmark = pytest.mark.root
@@ -20,23 +22,34 @@ LARGE = Content(2, 8 << 20).data
 ENOUGH = 4000
 
 
-@pytest.fixture(params=["together", "blobs", "database"])
-def disk(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+@pytest.fixture(params=["together", "blobs", "database", "blobs beside postgresql", "tables of postgresql"])
+def disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, pathlib.Path]]:
     """A disk of 24 MiB and what lies on it: everything, only the blobs, or only the database."""
-    with small_disk(tmp_path / "small", "24m") as folder:
+    with open_place() as home, small_disk(home / "small", "24m") as folder:
         yield request.param, folder
 
 
 @pytest.fixture
-def full(disk: tuple[str, pathlib.Path], tmp_path: pathlib.Path) -> Iterator[Server]:
+def behind(request: pytest.FixtureRequest, disk: tuple[str, pathlib.Path]) -> Iterator[dict[str, str]]:
+    """The settings that put this on that disk, and PostgreSQL's log of what is written elsewhere."""
+    layout, folder = disk
+    blobs = {"ENTREPOT_STORAGE__URL": f"file://{folder}/blobs"}
+    if layout == "tables of postgresql":
+        with request.getfixturevalue("postgres").database_at(folder / "tables") as url:
+            yield {"ENTREPOT_DATABASE__URL": url}
+    elif layout == "blobs beside postgresql":
+        yield blobs | {"ENTREPOT_DATABASE__URL": request.getfixturevalue("postgres").new_database()}
+    elif layout == "database":
+        yield {"ENTREPOT_DATABASE__URL": f"sqlite://{folder}/entrepot.db"}
+    else:
+        yield blobs if layout == "blobs" else {}
+
+
+@pytest.fixture
+def full(disk: tuple[str, pathlib.Path], behind: dict[str, str], tmp_path: pathlib.Path) -> Iterator[Server]:
     """A server whose small disk holds one image."""
     layout, folder = disk
-    environment = {
-        "together": {},
-        "blobs": {"ENTREPOT_STORAGE__URL": f"file://{folder}/blobs"},
-        "database": {"ENTREPOT_DATABASE__URL": f"sqlite://{folder}/entrepot.db"},
-    }[layout]
-    server = Server(folder if layout == "together" else tmp_path / "data", environment=environment)
+    server = Server(folder if layout == "together" else tmp_path / "data", environment=behind)
     try:
         server.start()
         with Door(server) as door:
@@ -86,7 +99,7 @@ def require_clean(server: Server, uploading: int = 0) -> None:
     assert done.report["keys"]["uploading"] <= uploading
 
 
-@pytest.mark.parametrize("disk", ["together", "blobs"], indirect=True)
+@pytest.mark.parametrize("disk", ["together", "blobs", "blobs beside postgresql"], indirect=True)
 def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """PATCH, PUT and POST of a blob without room are 507, leave no file behind, pulls go on, and the same upload
     continues when there is room again.
@@ -109,7 +122,7 @@ def test_every_request_with_data_is_refused_and_recovers(full: Server, disk: tup
     require_clean(full)
 
 
-@pytest.mark.parametrize("disk", ["together", "database"], indirect=True)
+@pytest.mark.parametrize("disk", ["together", "database", "tables of postgresql"], indirect=True)
 def test_no_room_for_rows_is_refused_and_recovers(full: Server, disk: tuple[str, pathlib.Path]) -> None:
     """Without room for rows, opening an upload, a blob and a manifest are 507; afterwards everything acknowledged is
     there, nothing else is, and the next push works.
@@ -137,6 +150,37 @@ def test_a_restart_on_a_full_disk_serves_pulls(full: Server, disk: tuple[str, pa
     with Door(full) as door:
         assert door.push_chunked(REPOSITORY, LARGE).status == 201
     require_clean(full)
+
+
+def test_a_postgresql_that_ends_for_want_of_room(tmp_path: pathlib.Path) -> None:
+    """Without room for its log PostgreSQL ends: clients hear 503 or 507 and nothing else, what was acknowledged is
+    pulled meanwhile, and with room and PostgreSQL back the registry goes on by itself.
+    """
+    with (
+        open_place() as home,
+        small_disk(home / "small", "160m") as folder,
+        Postgres(folder / "postgresql") as postgres,
+        contextlib.ExitStack() as stack,
+    ):
+        environment = {"ENTREPOT_DATABASE__URL": postgres.new_database(), "ENTREPOT_SERVER__WORKERS": "1"}
+        server = Server(tmp_path / "data", environment=environment)
+        stack.callback(end, server)
+        server.start()
+        with Door(server) as door:
+            assert door.push(REPOSITORY, SMALL).status == 201
+            assert door.put_manifest(REPOSITORY, "first", image_of(SMALL, [SMALL])).status == 201
+            assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(SMALL)}").status == 200
+            with filled(folder, 0):
+                postgres.end_its_log()
+                refused = {door.push(REPOSITORY, b"%d" % number).status for number in range(20)}
+                assert refused <= {503, 507}
+                # Whoever asks before it is noticed is told to come again.
+                wait_until(lambda: door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(SMALL)}").body == SMALL)
+            postgres.start()
+            wait_until(lambda: door.push(REPOSITORY, LARGE).status == 201)
+            assert door.put_manifest(REPOSITORY, "second", image_of(SMALL, [LARGE])).status == 201
+            assert door.ask("GET", f"/v2/{REPOSITORY}/manifests/first").body == image_of(SMALL, [SMALL])
+        require_clean(server)
 
 
 @pytest.mark.parametrize("disk", ["blobs"], indirect=True)

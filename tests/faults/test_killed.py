@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+from tests.faults.behind import everywhere, over
 from tests.faults.machine import check, require_no_process
 from tests.faults.pusher import Crowd, Ledger, finish_chunks, list_losses
 from tests.support.server import Server
@@ -14,6 +15,7 @@ KILLS = 3
 PUSHES = 40
 
 
+@everywhere
 def test_kill_of_the_whole_group_loses_nothing_acknowledged(server: Server, rounds: int) -> None:
     """Killed at once at random moments, every process is gone, and after each restart all that was acknowledged,
     unfinished uploads included, is there byte for byte and nothing named is missing.
@@ -34,6 +36,7 @@ def test_kill_of_the_whole_group_loses_nothing_acknowledged(server: Server, roun
     assert check(server, deep=True).code == 0
 
 
+@over("sqlite-file", "postgresql-file")
 def test_kill_of_the_parent_takes_its_children_along(server: Server) -> None:
     """Workers and the job process end with a killed parent, so that the port is free and the next server alone."""
     ledger = Ledger()

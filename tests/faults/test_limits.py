@@ -11,11 +11,10 @@ import pathlib
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
-
-from tests.faults.machine import check, end, list_processes
+from tests.faults.behind import over
+from tests.faults.machine import check, list_processes
 from tests.faults.pusher import BASIC, IMAGE, Answer, Content, Door, digest_of, image_of
 from tests.support.server import ADMIN_PASSWORD, Server
 
@@ -25,25 +24,10 @@ LIMIT_SECONDS = 30
 BLOCK = bytes(1 << 20)
 BLOCKS = 192
 MOST_GROWTH_KIB = 96 << 10
+# What is refused leaves nothing in either kind of database or store.
+both = over("sqlite-file", "postgresql-s3")
 
-Limited = Callable[..., Server]
-
-
-@pytest.fixture
-def limited(tmp_path: pathlib.Path) -> Iterator[Limited]:
-    """Start a server with settings, written as `limits__blob_bytes=...`."""
-    made: list[Server] = []
-
-    def start(**settings: object) -> Server:
-        environment = {f"ENTREPOT_{name.upper()}": str(value) for name, value in settings.items()}
-        server = Server(tmp_path / "data", environment=environment)
-        made.append(server)
-        server.start()
-        return server
-
-    yield start
-    for server in made:
-        end(server)
+Making = Callable[..., Server]
 
 
 class Raw:
@@ -96,9 +80,9 @@ def data_requests(server: Server) -> list[tuple[str, str]]:
     ]
 
 
-def test_headers_that_never_end(limited: Limited) -> None:
+def test_headers_that_never_end(make_server: Making) -> None:
     """A client that drips its headers, or holds an idle connection, is cut off after `server.header_seconds`."""
-    server = limited(server__header_seconds=1)
+    server = make_server(server__header_seconds=1)
     with Raw(server) as idle, Raw(server) as slow:
         slow.socket.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: ")
         assert slow.is_closed()
@@ -106,9 +90,10 @@ def test_headers_that_never_end(limited: Limited) -> None:
     assert server.is_ready()
 
 
-def test_bodies_that_stand_still(limited: Limited) -> None:
+@both
+def test_bodies_that_stand_still(make_server: Making) -> None:
     """A body of which nothing more comes is answered 408 after `limits.body_idle_seconds`, whatever it was for."""
-    server = limited(limits__body_idle_seconds=0.3)
+    server = make_server(limits__body_idle_seconds=0.3)
     for method, path in data_requests(server):
         with Raw(server) as raw:
             raw.head(method, path, "Content-Length: 3000", "Content-Type: application/x-www-form-urlencoded")
@@ -119,9 +104,9 @@ def test_bodies_that_stand_still(limited: Limited) -> None:
     assert check(server).report["keys"]["unreferenced"] == 0
 
 
-def test_bodies_that_drip(limited: Limited) -> None:
+def test_bodies_that_drip(make_server: Making) -> None:
     """A body that keeps moving, but more slowly than `limits.body_bytes_per_second`, is answered 408."""
-    server = limited(limits__body_idle_seconds=0.5, limits__body_bytes_per_second=1000)
+    server = make_server(limits__body_idle_seconds=0.5, limits__body_bytes_per_second=1000)
     for method, path in data_requests(server)[:3]:
         with Raw(server) as raw:
             raw.head(method, path, "Content-Length: 3000")
@@ -152,9 +137,10 @@ def test_huge_headers(server: Server) -> None:
         assert raw.answer().status == 200
 
 
-def test_many_open_uploads(limited: Limited) -> None:
+@both
+def test_many_open_uploads(make_server: Making) -> None:
     """Beyond `limits.open_uploads` an account gets 429 with Retry-After, until it finishes or cancels one."""
-    server = limited(limits__open_uploads=3)
+    server = make_server(limits__open_uploads=3)
     with Door(server) as door:
         locations = [door.start(REPOSITORY) for _ in range(3)]
         answer = door.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/")
@@ -166,6 +152,7 @@ def test_many_open_uploads(limited: Limited) -> None:
         door.start(REPOSITORY)
 
 
+@both
 def test_huge_manifests(server: Server) -> None:
     """A manifest of `limits.manifest_bytes` (4 MiB) is taken; one byte more is 413, with its length said or not."""
     with Door(server) as door:
@@ -180,9 +167,10 @@ def test_huge_manifests(server: Server) -> None:
         assert door.ask("HEAD", path).status == 404
 
 
-def test_huge_blobs(limited: Limited) -> None:
+@both
+def test_huge_blobs(make_server: Making) -> None:
     """A blob over `limits.blob_bytes` is 413 by all ways, with its length said or not; one of that size is taken."""
-    server = limited(limits__blob_bytes=len(DATA))
+    server = make_server(limits__blob_bytes=len(DATA))
     with Door(server) as door:
         assert door.push(REPOSITORY, DATA).status == 201
         larger = DATA + b"x"
@@ -192,9 +180,10 @@ def test_huge_blobs(limited: Limited) -> None:
     assert check(server).report["keys"]["unreferenced"] == 0
 
 
-def test_huge_blobs_in_small_chunks(limited: Limited) -> None:
+@both
+def test_huge_blobs_in_small_chunks(make_server: Making) -> None:
     """Chunks that only together exceed `limits.blob_bytes` are 413 too, at the chunk that does."""
-    server = limited(limits__blob_bytes=len(DATA))
+    server = make_server(limits__blob_bytes=len(DATA))
     with Door(server) as door:
         location = door.start(REPOSITORY)
         assert door.append(location, DATA[:2000]).status == 202
@@ -203,16 +192,17 @@ def test_huge_blobs_in_small_chunks(limited: Limited) -> None:
         assert door.finish(location, digest_of(DATA), DATA[2000:]).status == 201
 
 
-@pytest.mark.parametrize("n", ["99999999999999999999999", "1000000000", "-1", "x", "1e9", "9" * 5000])
-def test_huge_pages(server: Server, n: str) -> None:
+@both
+def test_huge_pages(server: Server) -> None:
     """No `n` makes a page without bounds: it is refused, or cut to the most a page has."""
     with Door(server) as door:
         assert door.push(REPOSITORY, DATA).status == 201
         assert door.put_manifest(REPOSITORY, "v1", image_of(DATA, [DATA])).status == 201
-        for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
-            answer = door.ask("GET", f"{path}?n={n}")
-            assert answer.status in {200, 400}, answer
-            assert json.loads(answer.body)
+        for n in ("99999999999999999999999", "1000000000", "-1", "x", "1e9", "9" * 5000):
+            for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
+                answer = door.ask("GET", f"{path}?n={n}")
+                assert answer.status in {200, 400}, answer
+                assert json.loads(answer.body)
 
 
 def test_large_forms_and_credentials(server: Server) -> None:
@@ -233,6 +223,7 @@ def peaks(server: Server) -> dict[int, int]:
     return found
 
 
+@both
 def test_bodies_are_streamed_both_ways(server: Server) -> None:
     """Pushing a blob of 192 MiB and pulling it whole and by range costs far less memory than its size."""
     digest = f"sha256:{hashlib.sha256(BLOCK * BLOCKS).hexdigest()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -13,9 +12,9 @@ import subprocess
 import time
 from typing import Any
 
-import apsw
 import pytest
 
+from tests.faults.behind import open_rows, over, rows
 from tests.faults.pusher import Content, Door, digest_of, image_of
 from tests.support.server import Server
 
@@ -23,24 +22,20 @@ REPOSITORY = "faults/repair"
 BLOBS = 30
 KILLS = 3
 LIMIT_SECONDS = 60
-
-
-def rows(server: Server, sql: str) -> list[Any]:
-    """Rows of the database of a server."""
-    with contextlib.closing(apsw.Connection(str(server.data / "entrepot.db"), flags=apsw.SQLITE_OPEN_READONLY)) as held:
-        held.set_busy_timeout(5000)
-        return list(held.execute(sql))
+HEALED = "select 1 from event where kind = 'blob.healed'"
 
 
 def check(server: Server, *words: str) -> tuple[int, dict[str, Any]]:
     """`entrepot check` to its end: exit code and report."""
     command = server.command("check", "--data", str(server.data), "--json", *words)
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    environment = os.environ | server.environment
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=100)
     assert done.stdout.startswith("{"), done
     return done.returncode, json.loads(done.stdout)
 
 
 @pytest.mark.timeout(400)
+@over("sqlite-file", "postgresql-file")
 @pytest.mark.parametrize("is_served", [True, False])
 def test_a_repair_that_is_killed_leaves_nothing_worse(server: Server, tmp_path: pathlib.Path, is_served: bool) -> None:
     """Killed again and again at any moment of healing 20 blobs, beside a server and without one: no blob that was
@@ -64,7 +59,7 @@ def test_a_repair_that_is_killed_leaves_nothing_worse(server: Server, tmp_path: 
     healed = 0
     for _ in range(KILLS):
         kill_midway(server, healed, *words)
-        now = len(rows(server, "select 1 from event where kind = 'blob.healed'"))
+        now = len(rows(server, HEALED))
         assert now >= healed
         healed = now
     code, report = check(server, "--deep")
@@ -91,12 +86,14 @@ def test_a_repair_that_is_killed_leaves_nothing_worse(server: Server, tmp_path: 
 def kill_midway(server: Server, healed: int, *words: str) -> None:
     """Start a repair and kill it once it has healed a few more, a random moment later."""
     command = server.command("check", "--data", str(server.data), *words)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | server.environment
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + LIMIT_SECONDS
-    while process.poll() is None and time.monotonic() < limit:
-        if len(rows(server, "select 1 from event where kind = 'blob.healed'")) >= healed + 3:
-            time.sleep(random.random() * 0.01)
-            break
-        time.sleep(0.002)
+    with open_rows(server) as ask:
+        while process.poll() is None and time.monotonic() < limit:
+            if len(ask(HEALED)) >= healed + 3:
+                time.sleep(random.random() * 0.01)
+                break
+            time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

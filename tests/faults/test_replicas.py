@@ -249,7 +249,7 @@ def test_jobs_are_done_once(site: Site, doors: list[Door]) -> None:
 def test_a_migration_beside_running_replicas_disturbs_nobody(site: Site) -> None:
     """Tables that grow columns, as migrations of a next version make them, do not bother those who push and pull."""
     tables = site.query("select tablename from pg_tables where schemaname = 'public' order by 1")
-    with customers(site, 3) as account:
+    with customers(site.balancer, 3) as account:
         account.wait_for_more(3)
         for table in tables:
             site.query(
@@ -263,7 +263,7 @@ def test_a_migration_beside_running_replicas_disturbs_nobody(site: Site) -> None
 
 def test_a_rolling_restart_disturbs_nobody(site: Site) -> None:
     """Replicas restarted one after the other under load: while one drains, no request fails at all."""
-    with customers(site, 3) as account:
+    with customers(site.balancer, 3) as account:
         account.wait_for_more(3)
         for server in site.replicas.values():
             assert server.stop() == 0
@@ -279,7 +279,7 @@ def test_a_killed_replica_loses_nothing(site: Site, rounds: int) -> None:
     """`kill -9` of one replica under load: clients see lost connections and 502 or 503 at most, everything that was
     acknowledged is there byte for byte, and names and bytes agree.
     """
-    with customers(site, 3) as account:
+    with customers(site.balancer, 3) as account:
         for number in range(2 * rounds):
             server = site.replicas[NAMES[number % len(NAMES)]]
             account.wait_for_more(3)

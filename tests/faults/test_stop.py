@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.faults.machine import end, find_worker, require_no_process
+from tests.faults.behind import over
+from tests.faults.machine import find_worker, require_no_process
 from tests.faults.pusher import BASIC, Content, Door, digest_of
 from tests.support.server import Server
 
@@ -43,6 +44,7 @@ def read_status(connection: socket.socket) -> int:
         return int(answer.readline().split()[1])
 
 
+@over("sqlite-file", "postgresql-s3")
 def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
     """A push in flight at SIGTERM is answered 201 and a pull ends whole; the exit code is 0, and the blob is there."""
     with Door(server) as door:
@@ -63,48 +65,42 @@ def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
         assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").body == DATA
 
 
-def test_a_stop_has_an_end(tmp_path: pathlib.Path) -> None:
+@over("sqlite-file", "postgresql-s3")
+def test_a_stop_has_an_end(make_server: Callable[..., Server]) -> None:
     """A client that never finishes cannot hold the server up for longer than `server.stop_seconds`; what it sent
     is not a blob.
     """
-    server = Server(tmp_path / "data", environment={"ENTREPOT_SERVER__STOP_SECONDS": "1"})
-    try:
-        server.start()
-        with open_upload(server, "POST", BLOB, len(DATA)):
-            time.sleep(0.3)
-            assert server.stop() == 0
-        require_no_process(server)
-        server.start()
-        with Door(server) as door:
-            assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").status == 404
-    finally:
-        end(server)
+    server = make_server(server__stop_seconds=1)
+    with open_upload(server, "POST", BLOB, len(DATA)):
+        time.sleep(0.3)
+        assert server.stop() == 0
+    require_no_process(server)
+    server.start()
+    with Door(server) as door:
+        assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").status == 404
 
 
-def test_a_server_that_drains_says_so(tmp_path: pathlib.Path) -> None:
+def test_a_server_that_drains_says_so(make_server: Callable[..., Server]) -> None:
     """With `server.drain_seconds` a server that was told to end answers 503 at `/readyz`, for load balancers to go
     elsewhere, and everything else as before until the time is over.
     """
-    server = Server(tmp_path / "data", environment={"ENTREPOT_SERVER__DRAIN_SECONDS": "5"})
-    try:
-        server.start()
-        with Door(server) as door:
-            assert door.push(REPOSITORY, DATA).status == 201
-        assert server.process is not None
-        server.process.send_signal(signal.SIGTERM)
-        while server.is_ready():
-            assert server.process.poll() is None
-        with Door(server) as door:
-            answer = door.ask("GET", "/readyz")
-            assert (answer.status, answer.body) == (503, b'{"status":"stopping"}')
-            assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").body == DATA
-            assert door.push(REPOSITORY, LARGE).status == 201
-        assert server.process.wait(LIMIT_SECONDS) == 0
-        require_no_process(server)
-    finally:
-        end(server)
+    server = make_server(server__drain_seconds=5)
+    with Door(server) as door:
+        assert door.push(REPOSITORY, DATA).status == 201
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    while server.is_ready():
+        assert server.process.poll() is None
+    with Door(server) as door:
+        answer = door.ask("GET", "/readyz")
+        assert (answer.status, answer.body) == (503, b'{"status":"stopping"}')
+        assert door.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(DATA)}").body == DATA
+        assert door.push(REPOSITORY, LARGE).status == 201
+    assert server.process.wait(LIMIT_SECONDS) == 0
+    require_no_process(server)
 
 
+@over("sqlite-file", "postgresql-file")
 @pytest.mark.parametrize("is_job", [False, True], ids=["http worker", "job process"])
 def test_a_killed_child_is_replaced(server: Server, *, is_job: bool) -> None:
     """An HTTP worker or the job process that dies is started again, and pushes and pulls go on."""

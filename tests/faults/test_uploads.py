@@ -8,19 +8,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from tests.faults.behind import Bytes, everywhere, over
 from tests.faults.machine import build_shim, check, end
 from tests.faults.pusher import Answer, Content, Door, abandon, digest_of, image_of
+from tests.support.engines import Engines
 from tests.support.server import Server
 
 REPOSITORY = "faults/uploads"
 DATA = Content(3, 3 << 20).data
 ROUNDS = 10
 LIMIT_SECONDS = 30
-
-
-def list_files(server: Server) -> list[pathlib.Path]:
-    """Every file in the store."""
-    return [path for path in (server.data / "blobs").rglob("*") if path.is_file()]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -48,8 +45,9 @@ def at_once(works: list[Callable[[], Answer]]) -> list[Answer]:
     return answers
 
 
+@everywhere
 def test_a_client_that_goes_leaves_nothing(server: Server, rounds: int) -> None:
-    """A client gone in the middle of PATCH, PUT or POST leaves no file, no blob, and its upload where it was."""
+    """A client gone in the middle of PATCH, PUT or POST leaves no bytes, no blob, and its upload where it was."""
     digest = digest_of(DATA)
     with Door(server) as door:
         location = door.start(REPOSITORY)
@@ -58,7 +56,7 @@ def test_a_client_that_goes_leaves_nothing(server: Server, rounds: int) -> None:
             abandon(server, "PATCH", location, DATA[1000 : 1000 + part], len(DATA) - 1000)
             abandon(server, "PUT", f"{location}?digest={digest}", DATA[1000 : 1000 + part], len(DATA) - 1000)
             abandon(server, "POST", f"/v2/{REPOSITORY}/blobs/uploads/?digest={digest}", DATA[:part], len(DATA))
-        wait_until(lambda: len(list_files(server)) == 1)
+        wait_until(lambda: len(Bytes(server).list_keys()) == 1)
         assert door.ask("GET", location).headers["range"] == "0-999"
         assert door.ask("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}").status == 404
         assert door.append(location, DATA[1000:]).status == 202
@@ -66,8 +64,9 @@ def test_a_client_that_goes_leaves_nothing(server: Server, rounds: int) -> None:
     assert check(server, deep=True).code == 0
 
 
+@everywhere
 def test_same_bytes_at_once_are_stored_once(server: Server) -> None:
-    """Eight pushes of the same bytes at the same time, by all ways, are all 201, and one file is left."""
+    """Eight pushes of the same bytes at the same time, by all ways, are all 201, and one object is left."""
     with Door(server) as door:
         assert door.push(REPOSITORY, b"the repository is there").status == 201
 
@@ -84,6 +83,7 @@ def test_same_bytes_at_once_are_stored_once(server: Server) -> None:
     assert report["keys"]["unreferenced"] == 0
 
 
+@over("sqlite-file", "postgresql-file")
 def test_two_writers_to_one_tag(server: Server, rounds: int) -> None:
     """Writers that saw the tag at the same place: exactly one moves it, and the others hear that they lost; without
     a condition all are accepted, and the tag is at one of them.
@@ -110,6 +110,7 @@ def test_two_writers_to_one_tag(server: Server, rounds: int) -> None:
     assert check(server).code == 0
 
 
+@over("sqlite-file", "postgresql-file")
 def test_unfinished_bytes_are_proved_after_a_restart(server: Server) -> None:
     """Bytes that were acknowledged with 202 and then lost (as in a cut, where a file keeps its length and reads as
     zeros) never become a blob; the same upload with sound bytes does.
@@ -120,9 +121,9 @@ def test_unfinished_bytes_are_proved_after_a_restart(server: Server) -> None:
             assert door.append(location, DATA).status == 202
     end(server)
     upload = lost.rpartition("/")[2]
-    for path in list_files(server):
-        if path.name.startswith(upload):
-            path.write_bytes(bytes(len(DATA)))
+    store = Bytes(server)
+    (key,) = [key for key in store.list_keys() if key.rpartition("/")[2].startswith(upload)]
+    store.write(key, bytes(len(DATA)))
     server.start()
     with Door(server) as door:
         assert door.finish(lost, digest_of(DATA)).status == 400
@@ -131,12 +132,13 @@ def test_unfinished_bytes_are_proved_after_a_restart(server: Server) -> None:
     assert check(server, deep=True).code == 0
 
 
-def test_a_failed_sync_is_never_taken_back(tmp_path: pathlib.Path) -> None:
+@over("sqlite-file", "postgresql-file")
+def test_a_failed_sync_is_never_taken_back(tmp_path: pathlib.Path, engines: Engines) -> None:
     """When fsync fails, the push is refused, and no retry may finish that upload: the kernel has forgotten that the
     bytes are not on the disk. A new upload works.
     """
     flag = tmp_path / "broken"
-    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), "FAULT_SYNC_FAILS": str(flag)}
+    environment = engines.settings() | {"LD_PRELOAD": str(build_shim(tmp_path)), "FAULT_SYNC_FAILS": str(flag)}
     digest = digest_of(DATA)
     with Server(tmp_path / "data", environment=environment) as server, Door(server) as door:
         location = door.start(REPOSITORY)

@@ -64,6 +64,25 @@ class FaultyDatabase:
         await self._database.close()
 
 
+class AwayDatabase(FaultyDatabase):
+    """A database that can be switched off."""
+
+    is_away = False
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, Saboteur())
+
+    def read(self, work: Work[T]) -> Awaitable[T]:
+        if self.is_away:
+            raise Unavailable("the database cannot be reached")
+        return super().read(work)
+
+    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+        if self.is_away:
+            raise Unavailable("the database cannot be reached")
+        return super().transact(work, durable=durable)
+
+
 class FaultyStore:
     """The port BlobStore with a saboteur in everything that writes or deletes."""
 

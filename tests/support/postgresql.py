@@ -22,41 +22,48 @@ INSTALL = "PostgreSQL is not installed: apt-get install postgresql"
 ACCOUNT = "postgres"
 START_LIMIT_SECONDS = 60
 STOP_LIMIT_SECONDS = 30
-# Fast instead of durable; sorting by a language, so that whoever forgets to sort by bytes is found out.
 SETTINGS = (
-    "fsync=off",
-    "full_page_writes=off",
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "max_connections=200",
     "shared_buffers=64MB",
     "logging_collector=off",
 )
+FAST = ("fsync=off", "full_page_writes=off")
 # Should the test run be killed, the kernel ends the server too.
 WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 STAND_BY = "standby"
 FOLLOWED = f"select count(*) from pg_stat_replication where application_name = '{STAND_BY}' and state = 'streaming'"
+# Sorting by a language, so that whoever forgets to sort by bytes is found out.
 LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 
 
 class Postgres:
     """Starts and stops one cluster; use it as a context manager. `new_database()` answers the url of a fresh database.
 
-    Skips the test, loudly, where PostgreSQL is not installed.
+    Fast instead of durable unless asked. With `folder` the cluster is there, made anew or as somebody left it, and
+    stays when the server ends. Skips the test, loudly, where PostgreSQL is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: pathlib.Path | None = None, *, is_durable: bool = False) -> None:
         self._programs = _find_programs()
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-postgresql-"))
+        self._is_lasting = folder is not None
+        self._folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="entrepot-postgresql-"))
+        self._settings = SETTINGS if is_durable else (*SETTINGS, *FAST)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
     def __enter__(self) -> Postgres:
+        self._folder.mkdir(exist_ok=True)
         _give(self._folder)
         try:
-            self._run(
-                "initdb", "--pgdata", str(self.data), "--auth=trust", "--no-sync", f"--username={ACCOUNT}", *LOCALE
-            )
+            if (self.data / "PG_VERSION").exists():
+                # The number in it may be that of another process by now.
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
+            else:
+                sync = [] if self._is_lasting else ["--no-sync"]
+                words = ["--pgdata", str(self.data), "--auth=trust", f"--username={ACCOUNT}", *sync, *LOCALE]
+                self._run("initdb", *words)
             self.start()
         except BaseException:
             self.__exit__()
@@ -65,7 +72,8 @@ class Postgres:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._is_lasting:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def data(self) -> pathlib.Path:
@@ -74,7 +82,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, again after `stop`, and wait until it answers; it ends with the calling thread."""
-        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        options = [word for setting in self._settings for word in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*WITH_PARENT, str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options],
@@ -99,6 +107,41 @@ class Postgres:
                 os.kill(process, signal.SIGKILL)
         self._process.wait(STOP_LIMIT_SECONDS)
         self._process = None
+
+    def kill_main(self) -> None:
+        """SIGKILL to the process that starts the others; each of these ends when it notices."""
+        assert self._process is not None
+        children = self._children()
+        self._process.kill()
+        self._process.wait(STOP_LIMIT_SECONDS)
+        self._process = None
+        limit = time.monotonic() + STOP_LIMIT_SECONDS
+        while any(pathlib.Path(f"/proc/{child}").exists() for child in children):
+            assert time.monotonic() < limit, self.output()[-2000:]
+            time.sleep(0.02)
+
+    def end_its_log(self) -> None:
+        """Have it begin the next file of its log until it has no room for one, which it does not survive."""
+        assert self._process is not None
+        limit = time.monotonic() + STOP_LIMIT_SECONDS
+        while self._process.poll() is None:
+            assert time.monotonic() < limit, self.output()[-2000:]
+            # Without anything written meanwhile the file stays.
+            self._call(
+                "psql", "-c", "create table if not exists filling (n int)", "-c", "drop table filling", "postgres"
+            )
+            self._call("psql", "-c", "select pg_switch_wal()", "postgres")
+        self._process = None
+
+    def kill_one(self, url: str) -> None:
+        """SIGKILL to a process that serves a connection to this database; the server then cuts all connections."""
+        name = url.rpartition("/")[2]
+        found = self.query(
+            self.url("postgres"), f"select pid from pg_stat_activity where datname = '{name}' order by random() limit 1"
+        )
+        if found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(found), signal.SIGKILL)
 
     def follow(self, primary: Postgres) -> None:
         """Become the synchronous stand-by of another server, instead of whatever this one held."""
@@ -156,6 +199,11 @@ class Postgres:
         for process in stopped[1:]:
             os.kill(process, signal.SIGSTOP)
         try:
+            limit = time.monotonic() + STOP_LIMIT_SECONDS
+            # Out of the kernel: whoever is asked to stand still ends what it is writing first.
+            while any(_state_of(process) not in "TZ" for process in stopped):
+                assert time.monotonic() < limit
+                time.sleep(0.002)
             yield
         finally:
             for process in reversed(stopped):
@@ -168,6 +216,20 @@ class Postgres:
         template = like.rpartition("/")[2] or "template0"
         self._run("createdb", f"--template={template}", name)
         return self.url(name)
+
+    @contextlib.contextmanager
+    def database_at(self, folder: pathlib.Path) -> Iterator[str]:
+        """The url of a new database whose tables lie in a folder; only the log of what is written lies elsewhere."""
+        folder.mkdir()
+        _give(folder)
+        name = f"entrepot_{secrets.token_hex(6)}"
+        self.query(self.url("postgres"), f"create tablespace {name} location '{folder}'")
+        try:
+            self._run("createdb", "--template=template0", f"--tablespace={name}", name)
+            yield self.url(name)
+        finally:
+            self.drop_database(self.url(name))
+            self.query(self.url("postgres"), f"drop tablespace {name}")
 
     def drop_database(self, url: str) -> None:
         """Forget a database, cutting whoever still uses it."""
@@ -208,6 +270,13 @@ def _find_programs() -> pathlib.Path:
     if not folders:
         pytest.skip(INSTALL)
     return max(folders, key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0)
+
+
+def _state_of(process: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
 
 
 def _account() -> str | None:

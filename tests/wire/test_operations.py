@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
-from collections.abc import Awaitable
-from typing import TypeVar
 
 import pytest
 from cryptography import x509
 
 from entrepot.domain.errors import Unavailable
-from entrepot.ports.database import Work
 from entrepot.storage.file import FileStore, open_store
 from entrepot.wire.operations import Operations
 from tests.support.asgi import Client
 from tests.support.directory import AWAY, FakeDirectory
-from tests.support.faults import FaultyDatabase, Saboteur
+from tests.support.faults import AwayDatabase
 from tests.support.keys import fingerprint, verify_by_jwks
 from tests.support.world import World
-
-T = TypeVar("T")
-
-
-class Away(FaultyDatabase):
-    """A database that can be switched off."""
-
-    is_away = False
-
-    def read(self, work: Work[T]) -> Awaitable[T]:
-        if self.is_away:
-            raise Unavailable("the database cannot be reached")
-        return super().read(work)
 
 
 async def render() -> bytes:
@@ -103,7 +87,7 @@ def test_readyz_looks_at_the_store(tmp_path: pathlib.Path) -> None:
 
 def test_readyz_without_a_database() -> None:
     """503: this replica can serve nothing."""
-    with World(wrap_database=lambda database: Away(database, Saboteur())) as world:
+    with World(wrap_database=AwayDatabase) as world:
         object.__setattr__(world.registry.database, "is_away", True)
         answer = pages(world).request("GET", "/readyz?full=1")
         assert (answer.status, answer.json["status"]) == (503, "away")
@@ -145,7 +129,7 @@ def test_the_keys_are_published_as_certificates(world: World) -> None:
 
 def test_the_keys_are_published_without_a_database() -> None:
     """Verifiers elsewhere go on with what this process knows."""
-    with World(wrap_database=lambda database: Away(database, Saboteur())) as world:
+    with World(wrap_database=AwayDatabase) as world:
         before = pages(world).request("GET", "/.well-known/jwks.json")
         object.__setattr__(world.registry.database, "is_away", True)
         assert pages(world).request("GET", "/.well-known/jwks.json").body == before.body

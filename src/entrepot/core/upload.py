@@ -175,6 +175,8 @@ async def push_blob(
     """A whole blob in one request. Raises DigestInvalid, StorageFull, Denied."""
     act = registry.act(caller)
     require(caller, act.snapshot, Action.PUSH, repository)
+    # While the database is away nobody is asked for bytes that could not be named, and would stay as garbage.
+    await registry.database.read(lambda tx: blobs.find_state(tx, digest))
     written = await registry.store.write(secrets.token_hex(16), content, digest.algorithm)
     try:
         _require_match(written, digest)

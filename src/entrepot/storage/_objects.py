@@ -45,6 +45,10 @@ NO_BUCKET: Final = (
     "<Code>ContainerNotFound</Code>",
     "The specified container does not exist",
 )
+# A range that begins where the object has ended already, in the word of all three stores and in those of the library,
+# for where a store answers it with something else: what was written there is gone.
+PAST_ITS_END: Final = ("<Code>InvalidRange</Code>", "Wanted range starting at")
+SHORTER: Final = "the stored object is shorter than it was written"
 # A part must have passed in this time, whole; whoever waits longer has been told to come again.
 CLIENT: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
 # What the store tells whoever comes with a signed address: a browser saves it, and runs nothing of it.
@@ -153,7 +157,7 @@ class ObjectStore:
         async with self._reading(key):
             part = memoryview(await obstore.get_range_async(self._store, key, start=start, end=stop))
         if len(part) != stop - start:
-            raise Damaged("the stored object is shorter than it was written", key=key)
+            raise Damaged(SHORTER, key=key)
         return part
 
     @asynccontextmanager
@@ -273,6 +277,8 @@ def telling(key: str) -> Iterator[None]:
     except (BaseError, OSError, ValueError) as error:
         if any(code in str(error) for code in NO_BUCKET):
             raise Unavailable("there is no such bucket: is storage.url right?") from error
+        if any(word in str(error) for word in PAST_ITS_END):
+            raise Damaged(SHORTER, key=key) from None
         if isinstance(error, FileNotFoundError):
             raise BlobUnknown("the stored bytes are gone", key=key) from None
         raise Unavailable("the object store is away or refuses; the registry's log says why") from error

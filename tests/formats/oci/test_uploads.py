@@ -18,6 +18,7 @@ from entrepot.storage.file import open_store
 from entrepot.storage.memory import MemoryStore
 from entrepot.wire.bodies import Limits
 from tests.support.asgi import DISCONNECT, HOST, Answer, Client, Pause
+from tests.support.faults import AwayDatabase
 from tests.support.world import World, push_blob
 
 CONTENT = b"0123456789" * 10
@@ -92,6 +93,21 @@ def test_a_whole_blob_in_one_request(alice: Client, algorithm: str, content: byt
     digest = digest_of(content, algorithm)
     require_created(alice.request("POST", f"{START}?digest={digest}", content), content, algorithm)
     assert alice.request("GET", f"/v2/priv/app/blobs/{digest}").body == content
+
+
+def test_bytes_are_not_taken_while_the_database_is_away() -> None:
+    """A blob that could not be named is refused before its bytes are in the store, where they would stay."""
+    with World(wrap_database=AwayDatabase) as world:
+        alice = world.client("alice")
+        location = start(alice)
+        database = world.registry.database
+        assert isinstance(database, AwayDatabase)
+        database.is_away = True
+        for method, path in (("POST", START), ("PUT", location), ("PATCH", location)):
+            answer = alice.request(method, f"{path}?digest={DIGEST}", CONTENT)
+            assert (answer.status, world.store.content) == (503, {})
+        database.is_away = False
+        require_created(alice.request("POST", f"{START}?digest={DIGEST}", CONTENT))
 
 
 def test_a_blob_by_post_and_put(alice: Client) -> None:
