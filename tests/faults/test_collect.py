@@ -19,7 +19,7 @@ PINS = 30_000
 TAKE_OVER_SECONDS = 90
 
 
-@over("sqlite-file", "sqlite-s3", "postgresql-s3")
+@over("sqlite-file", "postgresql-s3")
 def test_a_blob_that_is_pushed_again_before_its_bytes_go(engines: Engines, tmp_path: pathlib.Path) -> None:
     """Killed between the rows and the bytes of a collected blob: the late delete spares the same, pushed again."""
     environment = ENVIRONMENT | engines.settings() | {"ENTREPOT_KEEP__DISCARD_SECONDS": "20"}

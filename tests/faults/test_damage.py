@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.behind import Bytes, everywhere, is_postgresql, key_of, open_rows, over
+from tests.faults.behind import Bytes, is_postgresql, key_of, open_rows, over
 from tests.faults.machine import Checked, check
 from tests.faults.pusher import Content, Door, digest_of, image_of
 from tests.support.server import Server
@@ -33,7 +33,7 @@ def the_finding(done: Checked) -> dict[str, object]:
     return dict(finding)
 
 
-@everywhere
+@over("sqlite-file", "postgresql-s3")
 def test_a_flipped_bit_is_found_named_quarantined_and_healed(server: Server) -> None:
     """A deep check beside the running server names the blob and its repository; pulls get a clear 404 from then on,
     a manifest cannot build on it, and the same bytes pushed again are served and found sound.
