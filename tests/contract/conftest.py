@@ -56,6 +56,12 @@ def open_held() -> Iterator[Callable[[str], Held]]:
 
 
 @pytest.fixture
+def postgresql(postgresql_urls: PostgresqlUrls, open_held: Callable[[str], Held]) -> Held:
+    """A fresh database of PostgreSQL alone: only there transactions overlap."""
+    return open_held(postgresql_urls.migrated())
+
+
+@pytest.fixture
 def held(urls: Urls, open_held: Callable[[str], Held]) -> Held:
     """An open, migrated, empty database."""
     return open_held(urls.migrated())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import asyncpg
-import pytest
 
 from entrepot.domain.events import Event
 from entrepot.metadata import events
 from entrepot.metadata.events import BEFORE_ALL, BEGINNING, EventRow, Place, SeenEvent
 from entrepot.ports.database import Tx, Work
-from tests.contract.engines import Held, PostgresqlUrls, open_database
+from tests.contract.engines import Held, open_database
 
 NOW = 1_790_000_000_000_000
 RAW = "insert into event (at, kind, actor, subject, detail) values (1, 'raw', 'psql', $1, '{}')"
@@ -94,12 +92,6 @@ def test_whoever_begins_at_the_end_sees_only_what_comes(held: Held) -> None:
     last = held.read(events.find_last_place)
     held.transact(adding("new"))
     assert subjects(held, last) == ["new"]
-
-
-@pytest.fixture
-def postgresql(postgresql_urls: PostgresqlUrls, open_held: Callable[[str], Held]) -> Held:
-    """A fresh database of PostgreSQL alone: only there transactions overlap."""
-    return open_held(postgresql_urls.migrated())
 
 
 def test_an_event_waits_for_older_transactions(postgresql: Held) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from entrepot.core.registry import SECOND
 from entrepot.metadata import jobs
 from entrepot.metadata.jobs import Claim, JobRow
-from entrepot.ports.database import Work
+from entrepot.ports.database import Tx, Work
 from tests.contract.engines import Held
 from tests.contract.rows import NOW
 
@@ -181,6 +181,27 @@ def test_many_are_finished_at_once(held: Held) -> None:
     wanted = [job.id for job in [*mine, *theirs]]
     assert held.transact(lambda tx: jobs.finish_jobs(tx, "w1", wanted)) == {job.id for job in mine}
     assert [row[0] for row in held.rows("select id from job")] == [job.id for job in theirs]
+
+
+def test_what_is_in_hand_is_not_looked_for_among_all_that_ran(postgresql: Held) -> None:
+    """Beats, leases and ends go by the id: the index of what runs holds all that has run since anybody's snapshot."""
+    for number in range(50):
+        postgresql.transact(adding(str(number)))
+    wanted = [job.id for job in claim(postgresql, limit=50)]
+
+    async def scans(tx: Tx) -> int:
+        row = await tx.one("select pg_stat_get_xact_numscans('job_by_lease'::regclass)")
+        return int(row[0]) if row else -1
+
+    async def work(tx: Tx) -> list[int]:
+        before = await scans(tx)
+        await jobs.extend_lease(tx, wanted[0], "w1", NOW + SECOND)
+        await jobs.beat(tx, wanted[0], "w1", "", NOW + SECOND)
+        await jobs.ask_to_stop(tx, wanted[0])
+        assert await jobs.finish_jobs(tx, "w1", wanted) == set(wanted)
+        return [before, await scans(tx)]
+
+    assert postgresql.transact(work) == [0, 0]
 
 
 def test_jobs_are_given_back_and_renewed(held: Held) -> None:

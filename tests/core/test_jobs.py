@@ -391,6 +391,23 @@ def test_claims_go_on_where_the_last_one_ended(world: World, monkeypatch: pytest
     assert len(world.run(hands.step(0)) + world.run(hands.finish())) == 1
 
 
+def test_claims_of_a_kind_go_on_where_the_last_one_ended(world: World) -> None:
+    """While another kind has its share of the places, each kind has a place of its own to go on from."""
+    hands = Crew(world.registry, "w", Trade({"slow": wait_for_ever, "other": wait_for_ever}))
+    for number in range(SHARE):
+        queue(world, "slow", str(number), seconds=-9)
+
+    def take(seconds: int) -> int:
+        queue(world, "other", str(seconds), seconds=seconds)
+        world.run(hands.step(0))
+        return [kind for kind, state, _ in states(world) if state == "running"].count("other")
+
+    # The flood is taken first; what is from long before where the second claim ended waits for the next look at all.
+    assert [take(seconds) for seconds in (0, -1, -3600)] == [0, 2, 2]
+    hands._marks.look_at = 0
+    assert take(-1800) == 4
+
+
 def test_a_call_that_breaks_off_by_itself_is_tried_again(world: World) -> None:
     """A handler that was cancelled by nobody of ours is a failure like others."""
 

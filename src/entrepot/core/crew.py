@@ -89,9 +89,13 @@ class _Held:
 
 @dataclass(slots=True)
 class _Marks:
-    """Up to when all was taken, and when (by the loop's clock) what is not done at each step is done again."""
+    """Up to when all was taken, and when (by the loop's clock) what is not done at each step is done again.
+
+    `since` of all kinds, `since_of` one kind beyond that.
+    """
 
     since: int = 0
+    since_of: dict[str, int] = field(default_factory=dict)
     expired_since: int = 0
     beat_at: float = 0.0
     look_at: float = 0.0
@@ -182,6 +186,7 @@ class Crew:
         moment, now = asyncio.get_running_loop().time(), self._registry.clock.now()
         if moment >= self._marks.look_at:
             self._marks.since = self._marks.expired_since = 0
+            self._marks.since_of.clear()
             self._marks.look_at = moment + LOOK_SECONDS
         # What is left of many that died together is taken back at the next step, before the mark passes over it.
         if moment >= self._marks.death_at and await self._transact(partial(self._take_back, now=now)) < BATCH:
@@ -195,21 +200,28 @@ class Crew:
         until = now + LEASE_SECONDS * SECOND
         # All that is claimed may be of one kind, which then has its share and no more.
         claim = Claim(self._name, now, until, min(free, room) if room > 0 else free, self._marks.since)
-        work = partial(jobs.claim_jobs, claim=claim) if room > 0 else partial(self._claim, claim=claim, counts=counts)
-        claimed = await self._transact(work)
         if room > 0:
-            newest = max((job.run_at for job in claimed), default=now)
-            self._marks.since = max(self._marks.since, newest - MARGIN_SECONDS * SECOND)
+            claimed = await self._transact(partial(jobs.claim_jobs, claim=claim))
+            self._marks.since = _passed(self._marks.since, claimed, now)
+        else:
+            found = await self._transact(partial(self._claim, claim=claim, counts=counts))
+            for kind, mine in found.items():
+                self._marks.since_of[kind] = _passed(self._marks.since_of.get(kind, 0), mine, now)
+            claimed = [job for mine in found.values() for job in mine]
         self._begin(sorted(claimed, key=lambda job: (job.run_at, job.id)))
 
-    async def _claim(self, tx: Tx, claim: Claim, counts: Counter[str]) -> list[JobRow]:
+    async def _claim(self, tx: Tx, claim: Claim, counts: Counter[str]) -> dict[str, list[JobRow]]:
         """Kind by kind, those first of which the fewest are in hand."""
-        claimed: list[JobRow] = []
+        claimed: dict[str, list[JobRow]] = {}
+        left, since_of = claim.limit, self._marks.since_of
         kinds = self._trade.handlers.keys() | self._trade.together.keys()
         for kind in sorted(kinds, key=lambda kind: (counts[kind], kind)):
-            limit = min(claim.limit - len(claimed), SHARE - counts[kind])
+            limit = min(left, SHARE - counts[kind])
             if limit > 0:
-                claimed += await jobs.claim_jobs(tx, msgspec.structs.replace(claim, kind=kind, limit=limit))
+                since = max(claim.since, since_of.get(kind, 0))
+                mine = msgspec.structs.replace(claim, kind=kind, limit=limit, since=since)
+                claimed[kind] = await jobs.claim_jobs(tx, mine)
+                left -= len(claimed[kind])
         return claimed
 
     def _begin(self, claimed: list[JobRow]) -> None:
@@ -276,6 +288,12 @@ class Crew:
                 await jobs.bury_job(tx, job.id, WORKER_DIED, now)
                 await _come_back(tx, self._trade, job, now)
         return len(expired)
+
+
+def _passed(since: int, claimed: list[JobRow], now: int) -> int:
+    """Where the next claim begins; a little before what was taken last, for others write down later what is earlier."""
+    newest = max((job.run_at for job in claimed), default=now)
+    return max(since, newest - MARGIN_SECONDS * SECOND)
 
 
 def _result_of(held: _Held) -> tuple[str, Exception | None]:

@@ -113,18 +113,21 @@ async def claim_jobs(tx: Tx, claim: Claim) -> list[JobRow]:
     return [JobRow(*row) for row in rows]
 
 
+# Only a running job has a worker. Its state is not asked for: a planner could take the index of those that run, and
+# walk over all that have run since somebody's snapshot.
+
+
 async def extend_lease(tx: Tx, job: int, worker: str, lease_until: int) -> bool:
     """Go on holding a job; False if somebody else has taken it."""
     return 0 < await tx.execute(
-        "update job set lease_until = $1 where id = $2 and worker = $3 and state = 'running'", lease_until, job, worker
+        "update job set lease_until = $1 where id = $2 and worker = $3", lease_until, job, worker
     )
 
 
 async def beat(tx: Tx, job: int, worker: str, progress: str, lease_until: int) -> bool | None:
     """Go on holding a job and tell how far it is: whether it shall stop; None if somebody else has taken it."""
     rows = await tx.all(
-        "update job set lease_until = $1, progress = $2 where id = $3 and worker = $4 and state = 'running' "
-        "returning stop_asked",
+        "update job set lease_until = $1, progress = $2 where id = $3 and worker = $4 returning stop_asked",
         lease_until,
         progress,
         job,
@@ -141,7 +144,7 @@ async def finish_job(tx: Tx, job: int) -> None:
 async def finish_jobs(tx: Tx, worker: str, wanted: Sequence[int]) -> set[int]:
     """The same for many that a worker still holds; which those were."""
     slots = ", ".join(f"${number}" for number in range(2, len(wanted) + 2))
-    sql = f"delete from job where worker = $1 and state = 'running' and id in ({slots}) returning id"
+    sql = f"delete from job where worker = $1 and id in ({slots}) returning id"
     return {row[0] for row in await tx.all(sql, worker, *wanted)}
 
 
@@ -185,7 +188,7 @@ async def bury_job(tx: Tx, job: int, error: str, now: int) -> None:
 
 async def ask_to_stop(tx: Tx, job: int) -> None:
     """Let the worker of a running job hear, at its next heartbeat, that it is to stop."""
-    await tx.execute("update job set stop_asked = 1 where id = $1 and state = 'running'", job)
+    await tx.execute("update job set stop_asked = 1 where id = $1 and worker is not null", job)
 
 
 async def list_expired(tx: Tx, now: int, limit: int, since: int = 0) -> list[JobRow]:
