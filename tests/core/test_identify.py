@@ -45,13 +45,27 @@ def test_the_cache_takes_nothing_from_an_epoch_that_has_passed() -> None:
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When it is full it starts again."""
-    monkeypatch.setattr(GenuineCache, "LIMIT", 2)
+    """When it is full, the older half goes."""
+    monkeypatch.setattr(GenuineCache, "LIMIT", 4)
     cache, epoch = GenuineCache(), object()
     cache.find(b"", epoch, 0)
-    for number in range(3):
+    for number in range(5):
         cache.put(b"%d" % number, epoch, number, 10)
-    assert [cache.find(b"%d" % number, epoch, 0) for number in range(3)] == [None, None, 2]
+    assert [cache.find(b"%d" % number, epoch, 0) for number in (4, 3, 2, 1, 0)] == [4, 3, 2, None, None]
+
+
+def test_what_is_asked_for_stays_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that is shown with each of very many tokens is not proved again, also long after its time."""
+    monkeypatch.setattr(GenuineCache, "LIMIT", 4)
+    cache, epoch = GenuineCache(), object()
+    cache.find(b"", epoch, 0)
+    cache.put(b"password", epoch, "alice", 10)
+    for number in range(99):
+        cache.put(b"token %d" % number, epoch, number, 10)
+        found = (cache.find(b"password", epoch, 9), cache.find_past(b"password", epoch, 9))
+        assert (found, cache.find(b"password", epoch, 10)) == (("alice", "alice"), None)
+    assert len(cache._entries) + len(cache._older) <= 4
+    assert (cache.find_past(b"password", object(), 0), cache.find_past(b"token 0", epoch, 0)) == (None, None)
 
 
 def test_a_password_changed_while_it_is_checked_is_not_remembered(world: World) -> None:

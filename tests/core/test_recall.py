@@ -375,6 +375,21 @@ def test_whoever_comes_without_a_token_is_sent_for_one(site: Site, app: Image) -
     assert bearer.request("GET", f"/v2/{NAME}/manifests/1")["warning"] == STALE
 
 
+def test_any_number_of_tokens_is_given_while_the_database_is_away(
+    site: Site, app: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token of its own for each pull, as docker asks for: they do not push out the password they are given for."""
+    monkeypatch.setattr(GenuineCache, "LIMIT", 8)
+    path = f"/token?scope=repository:{NAME}:pull"
+    assert site.world.client("alice").request("GET", path).status == 200
+    site.go_away()
+    for _ in range(20):
+        given = site.world.client("alice").request("GET", path)
+        bearer = site.world.client().with_headers(authorization=f"Bearer {given.json['token']}")
+        assert bearer.request("GET", f"/v2/{NAME}/manifests/1").status == 200
+        site.world.clock.advance(seconds=1)
+
+
 def test_an_open_namespace_tells_nothing_without_the_database(site: Site) -> None:
     """What is hidden in it and what is not there look alike to whoever may not read the one: 503, until it is back."""
     world = site.world

@@ -170,7 +170,9 @@ def _canonical(name: str) -> str:
 class GenuineCache:
     """Remembers, under a keyed hash, which credentials were found genuine and until when.
 
-    Nothing that can change is remembered: the owner drops everything with each new policy snapshot.
+    Nothing that can change is remembered: the owner drops everything with each new policy snapshot. What is asked for
+    again and again stays however much else comes: half of what is held is dropped at once, and that is what nobody has
+    asked for since the other half began.
     """
 
     LIMIT: Final = 20_000
@@ -178,6 +180,7 @@ class GenuineCache:
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._entries: dict[bytes, tuple[object, int]] = {}
+        self._older: dict[bytes, tuple[object, int]] = {}
         self._epoch: object = None
         self._flights: dict[bytes, asyncio.Future[Any]] = {}
         self._last: tuple[bytes, bytes] = (b"", b"")
@@ -185,24 +188,26 @@ class GenuineCache:
     def find(self, credentials: bytes, epoch: object, now: int) -> object | None:
         """What was kept for these credentials in this epoch, if it still holds."""
         if epoch is not self._epoch:
-            self._entries.clear()
+            self._entries, self._older = {}, {}
             self._epoch = epoch
             return None
-        entry = self._entries.get(self._hash(credentials))
+        key = self._hash(credentials)
+        entry = self._entries.get(key) or self._renewed(key)
         return entry[0] if entry is not None and entry[1] > now else None
 
     def find_past(self, credentials: bytes, epoch: object, since: int) -> object | None:
         """What was kept in this epoch and held at a time (microseconds), although it may not hold any more."""
-        entry = self._entries.get(self._hash(credentials)) if epoch is self._epoch else None
+        if epoch is not self._epoch:
+            return None
+        key = self._hash(credentials)
+        entry = self._entries.get(key) or self._renewed(key)
         return entry[0] if entry is not None and entry[1] > since else None
 
     def put(self, credentials: bytes, epoch: object, value: object, until: int) -> None:
         """Keep a value for credentials until a time (microseconds), unless its epoch has passed meanwhile."""
         if epoch is not self._epoch:
             return
-        if len(self._entries) >= self.LIMIT:
-            self._entries.clear()
-        self._entries[self._hash(credentials)] = (value, until)
+        self._keep(self._hash(credentials), (value, until))
 
     async def once(self, credentials: bytes, prove: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `prove` answers for these credentials; those who ask meanwhile wait for the same proof."""
@@ -212,6 +217,17 @@ class GenuineCache:
             flight = self._flights[key] = asyncio.ensure_future(prove())
             flight.add_done_callback(lambda _: self._flights.pop(key, None))
         return await asyncio.shield(flight)
+
+    def _renewed(self, key: bytes) -> tuple[object, int] | None:
+        entry = self._older.get(key)
+        if entry is not None:
+            self._keep(key, entry)
+        return entry
+
+    def _keep(self, key: bytes, entry: tuple[object, int]) -> None:
+        if len(self._entries) >= self.LIMIT // 2:
+            self._entries, self._older = {}, self._entries
+        self._entries[key] = entry
 
     def _hash(self, credentials: bytes) -> bytes:
         # What was not found is put next, mostly.
