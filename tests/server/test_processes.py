@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import queue
@@ -220,9 +221,9 @@ def test_a_stop_does_not_wait_for_handshakes(start: Start, tmp_path: pathlib.Pat
     files = prepare_certificates(tmp_path, ["localhost"])
     tiny = start("well", str(files.certificate), str(files.key))
     names_of(tiny, files.ca)
-    silent = [Wire(tiny.port) for _ in range(4)]
-    tiny.require_both(ssl.create_default_context(cafile=files.ca))
-    assert tiny.end() == 0
+    with contextlib.ExitStack() as silent:
+        for _ in range(4):
+            silent.enter_context(contextlib.closing(Wire(tiny.port)))
+        tiny.require_both(ssl.create_default_context(cafile=files.ca))
+        assert tiny.end() == 0
     assert tiny.seen.count("worker stopped") == 2
-    for wire in silent:
-        wire.close()

@@ -16,6 +16,7 @@ from entrepot.server.listeners import Listener, Tls
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
 from entrepot.server.worker import run_worker
 from entrepot.settings_sense import parse_listen
+from entrepot.telemetry.logs import configure_logs
 
 
 class Application:
@@ -64,6 +65,8 @@ def main(kind: str, *files: str) -> int:
     """Serve until SIGTERM."""
     from entrepot.cli.places import open_listener  # noqa: PLC0415 - beside what it is used for
 
+    # A line is one write, as in a real server: three processes share one pipe.
+    configure_logs("info")
     listener = open_listener(*parse_listen("127.0.0.1:0"))
     say(str(listener.getsockname()[1]))
     tls = Tls(*files, "tls1.2") if files else None
