@@ -120,7 +120,10 @@ def test_an_invitation_ends_with_the_right_to_invite(company: Town, *, is_writte
     new = {"email": AT, "organisation": "acme", "role": "owner"}
     company.door.send("alice", "POST", "/mail-invitations", new)
     code = company.code() if is_written else ""
+    path = "/mail-invitations?organisation=acme"
+    assert [each["open"] for each in company.door.send("bob", "GET", path)["invitations"]] == [True]
     company.door.send("bob", "DELETE", "/organisations/acme/members/alice")
+    assert [each["open"] for each in company.door.send("bob", "GET", path)["invitations"]] == [False]
     if not is_written:
         assert company.post.deliver(company.world) == []
         return

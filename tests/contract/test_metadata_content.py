@@ -132,6 +132,24 @@ def test_the_same_manifest_again_is_no_error(held: Held) -> None:
     assert sorted(row[0] for row in held.rows("select kind from edge")) == ["config", "layer"]
 
 
+def test_damaged_bytes_of_a_manifest_are_replaced(held: Held) -> None:
+    """By a push of the right ones, with edges that are missing, or by whoever knows the ones that are there."""
+    known, one = add_repository(held), image()
+    add_manifest(held, known, one)
+    assert held.transact(lambda tx: manifests.replace_raw(tx, one.digest, one.raw, b"damaged"))
+    assert not held.transact(lambda tx: manifests.replace_raw(tx, one.digest, one.raw, b"other"))
+    held.transact(lambda tx: tx.execute("delete from edge where kind = 'layer'"))
+    held.transact(lambda tx: manifests.put_edges(tx, one))
+    assert sorted(row[0] for row in held.rows("select kind from edge")) == ["config", "layer"]
+    held.transact(lambda tx: tx.execute("delete from edge where kind = 'config'"))
+    assert held.transact(lambda tx: manifests.add_manifest(tx, one, NOW))
+    assert not held.transact(lambda tx: manifests.add_manifest(tx, one, NOW))
+    found = held.read(lambda tx: manifests.find_manifest(tx, APP, one.digest))
+    assert found is not None
+    assert found.raw == one.raw
+    assert sorted(row[0] for row in held.rows("select kind from edge")) == ["config", "layer"]
+
+
 def test_users_of_a_blob_are_live_manifests(held: Held) -> None:
     """A blob's users are the live manifests of that repository that name it as config or layer."""
     known, other = add_repository(held), add_repository(held, OTHER)

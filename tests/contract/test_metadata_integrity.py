@@ -60,7 +60,7 @@ def test_damaged_blobs_are_listed_and_counted(held: Held) -> None:
     assert held.read(lambda tx: integrity.count_damaged(tx, 1)) == 1
 
 
-def test_tags_that_a_blob_breaks(held: Held) -> None:
+def test_tags_that_a_blob_or_manifest_breaks(held: Held) -> None:
     """Those of its manifest and of indexes above it, in every repository that has them; not those of a subject, and
     not where the manifest was deleted.
     """
@@ -107,6 +107,7 @@ def test_tags_that_a_blob_breaks(held: Held) -> None:
     broken = [f"{APP}:image", f"{APP}:index", f"{OTHER}:elsewhere"]
     assert held.read(lambda tx: integrity.list_broken_tags(tx, layer, 9)) == broken
     assert held.read(lambda tx: integrity.list_broken_tags(tx, layer, 1)) == broken[:1]
+    assert held.read(lambda tx: integrity.list_broken_tags(tx, image.digest, 9)) == broken
     assert held.read(lambda tx: integrity.list_broken_tags(tx, digest("none"), 9)) == []
 
 

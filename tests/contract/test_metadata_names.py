@@ -311,6 +311,7 @@ def test_homes_of_a_blob(held: Held) -> None:
     held.transact(lambda tx: repositories.delete_member(tx, homes[0], one, "blob", NOW))
     assert set(held.read(lambda tx: repositories.find_home(tx, one, 9))) == {"acme/b", "acme/c"}
     assert len(held.read(lambda tx: repositories.find_home(tx, one, 1))) == 1
+    assert held.read(lambda tx: repositories.find_home(tx, one, 9, "manifest")) == []
 
 
 def test_known_content_is_found_in_long_lists(held: Held) -> None:

@@ -199,7 +199,6 @@ def test_certificates_are_read_again(start: Start, tmp_path: pathlib.Path) -> No
     """After SIGHUP new connections see the new certificate; one that cannot be read leaves the one before."""
     files = prepare_certificates(tmp_path, ["localhost"])
     tiny = start("well", str(files.certificate), str(files.key))
-    # A worker that is still to start would find files that do not belong together, and end.
     tiny.require_both(ssl.create_default_context(cafile=files.ca))
     assert "new.example" not in names_of(tiny, files.ca)
     prepare_certificates(tmp_path, ["localhost", "new.example"])
@@ -214,6 +213,20 @@ def test_certificates_are_read_again(start: Start, tmp_path: pathlib.Path) -> No
     tiny.wait_for("the one before stays")
     assert "new.example" in names_of(tiny, files.ca)
     assert tiny.end() == 0
+
+
+def test_a_worker_waits_for_files_that_belong_together(start: Start, tmp_path: pathlib.Path) -> None:
+    """A certificate and its key that are written anew while workers start end no server."""
+    files = prepare_certificates(tmp_path / "one", ["localhost"])
+    other = prepare_certificates(tmp_path / "other", ["localhost"])
+    certificate = files.certificate.read_bytes()
+    files.certificate.write_bytes(other.certificate.read_bytes())
+    tiny = start("well", str(files.certificate), str(files.key))
+    tiny.wait_for("helper started")
+    files.certificate.write_bytes(certificate)
+    tiny.require_both(ssl.create_default_context(cafile=files.ca))
+    assert tiny.end() == 0
+    assert not [line for line in tiny.seen if "cannot be read" in line]
 
 
 def test_a_stop_does_not_wait_for_handshakes(start: Start, tmp_path: pathlib.Path) -> None:

@@ -70,7 +70,7 @@ def main(kind: str, *files: str) -> int:
     listener = open_listener(*parse_listen("127.0.0.1:0"))
     say(str(listener.getsockname()[1]))
     tls = Tls(*files, "tls1.2") if files else None
-    options = Options(stop_seconds=60)
+    options = Options(stop_seconds=60, files_seconds=30)
 
     def work() -> int:
         return run_worker(lambda: Application(kind), [Listener("main", listener, tls)], options)

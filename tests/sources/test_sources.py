@@ -280,11 +280,18 @@ def test_a_login_never_goes_over_a_plain_network() -> None:
     assert asyncio.run(source._authorize(Challenge(), "acme/app")) is False  # type: ignore[arg-type]
 
 
-def test_another_entrepot_gives_a_blob(tmp_path: pathlib.Path) -> None:
+def test_another_entrepot_gives_a_blob_and_a_manifest(tmp_path: pathlib.Path) -> None:
     """With the login of somebody who may pull there; without one it has nothing."""
+    pushed = image()
     with Server(tmp_path / "other") as server:
-        push(server, "library/app", image(), "v1")
+        push(server, "library/app", pushed, "v1")
         wanted = Wanted(digest_of(LAYER), len(LAYER), (), ("library/none", "library/app"))
         assert asyncio.run(read(open_source(server.url, "admin", ADMIN_PASSWORD), wanted)) == LAYER
         with pytest.raises(BlobUnknown):
             asyncio.run(read(open_source(server.url), wanted))
+        whole = Wanted(pushed.digest, len(pushed.raw), (), ("library/none", "library/app"), pushed.media_type)
+        assert asyncio.run(read(open_source(server.url, "admin", ADMIN_PASSWORD), whole)) == pushed.raw
+        with pytest.raises(BlobUnknown):
+            asyncio.run(
+                read(open_source(server.url, "admin", ADMIN_PASSWORD), Wanted(DIGEST, 1, (), ("library/app",), ""))
+            )

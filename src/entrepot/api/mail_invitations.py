@@ -14,7 +14,10 @@ from entrepot.metadata.mail_codes import CodeRow
 
 
 class MailInvitation(Answer, frozen=True):
-    """Somebody who was invited by mail and has not come, into an organisation or into none."""
+    """Somebody who was invited by mail and has not come, into an organisation or into none.
+
+    It is `open` as long as whoever sent it might send it: nobody can accept it otherwise.
+    """
 
     id: str
     email: str
@@ -23,6 +26,7 @@ class MailInvitation(Answer, frozen=True):
     invited_by: str
     invited_at: datetime
     expires_at: datetime
+    open: bool
 
 
 class MailInvitations(Answer, frozen=True):
@@ -45,17 +49,17 @@ class AcceptMailInvitation(Document, frozen=True):
     code: MailCode
 
 
-def _invitation(row: CodeRow) -> MailInvitation:
+def _invitation(row: CodeRow, *, is_open: bool = True) -> MailInvitation:
     organisation = row.subject.partition(" ")[0] or None
     times = time_of(row.created_at), time_of(row.expires_at)
     role = row.role if organisation else None
-    return MailInvitation(row.selector, row.address, organisation, role, row.created_by, *times)
+    return MailInvitation(row.selector, row.address, organisation, role, row.created_by, *times, is_open)
 
 
 async def list_all(registry: TheRegistry, caller: TheCaller, organisation: InOrganisation = "") -> MailInvitations:
     """Who was invited by mail and has not come: into an organisation, or, for administrators, into none."""
-    rows = await mail_invitations.list_invited(registry, caller, organisation)
-    return MailInvitations([_invitation(row) for row in rows])
+    found = await mail_invitations.list_invited(registry, caller, organisation)
+    return MailInvitations([_invitation(each.row, is_open=each.is_open) for each in found])
 
 
 async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewMailInvitation]) -> MailInvitation:

@@ -210,12 +210,12 @@ def _parse_age(text: str) -> int:
 
 
 def _read_earlier(path: pathlib.Path) -> frozenset[str]:
-    """The blobs and keys that an earlier report lists. Raises SettingsError."""
+    """The blobs, manifests and keys that an earlier report lists. Raises SettingsError."""
     try:
         earlier = msgspec.json.decode(path.read_bytes(), type=Earlier)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         raise SettingsError(f"{path} is no report: make one with entrepot check --deep --json > {path}") from None
-    named = {each.subject for each in earlier.findings if each.kind.startswith("blob.")}
+    named = {each.subject for each in earlier.findings if each.kind.startswith(("blob.", "manifest.damaged"))}
     return frozenset(named | set(earlier.removable))
 
 

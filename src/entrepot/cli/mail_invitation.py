@@ -38,7 +38,7 @@ def mailed(organisation: Organisation = "", /, *, where: Anywhere = HERE) -> Non
     if where.json:
         print_json(found)
     else:
-        print_rows(found, ["id", "email", "role", "invited_by", "expires_at"])
+        print_rows(found, ["id", "email", "role", "invited_by", "expires_at", "open"])
 
 
 def withdraw_mail(invitation: str, /, *, where: Anywhere = HERE) -> None:

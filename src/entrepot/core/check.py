@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from entrepot.core.heal import Remedy, find_remedy, heal
+from entrepot.core.heal_manifest import Damage, find_manifest_remedy, heal_manifest, prove_manifest
 from entrepot.core.judge import BlobKind, Judged, Pace, judge
 from entrepot.core.orphans import Keys, Orphans, find_orphans
 from entrepot.core.pages import pages
 from entrepot.core.registry import Registry
-from entrepot.domain.digests import Digest, digest_of
+from entrepot.domain.digests import Digest
 from entrepot.domain.errors import ManifestInvalid
 from entrepot.domain.manifest import parse_manifest
 from entrepot.metadata import audit, integrity, repositories
 from entrepot.metadata.audit import AuditedMember
 from entrepot.metadata.integrity import DueBlob
+from entrepot.metadata.repositories import MemberKind
 from entrepot.ports.database import Tx
 from entrepot.ports.source import Source
 
@@ -76,7 +79,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """A blob whose bytes were taken from elsewhere; what was wrong with it, and where they were."""
+    """A blob or manifest whose bytes were taken from elsewhere; what was wrong with it, and where they were."""
 
     subject: str
     kind: Kind
@@ -127,7 +130,7 @@ async def check(registry: Registry, how: How, notice: Notice) -> Report:
     if how.only is None:
         await _check_tags(registry, report)
         await _check_members(registry, report)
-        await _check_manifests(registry, report, how)
+    await _check_manifests(registry, report, how)
     stored = registry.abilities.stored
     orphans = await find_orphans(registry, stored) if stored is not None else None
     await _Blobs(registry, report, how, (notice, orphans)).check()
@@ -187,32 +190,42 @@ async def _missing(registry: Registry, member: AuditedMember) -> list[str]:
 
 
 async def _check_manifests(registry: Registry, report: Report, how: How) -> None:
-    async for page in pages(registry, audit.list_manifests, "", str):
-        report.manifests += len(page)
-        for digest in page:
-            if not _is_chosen(how.share):
-                continue
-            problem = await _prove_manifest(registry, Digest(digest))
-            if problem:
-                report.add(Finding("manifest.damaged", digest, problem, await _homes(registry, Digest(digest))))
+    async for digest in _list_manifests(registry, how.only):
+        report.manifests += 1
+        is_chosen = _is_chosen(how.share)
+        while is_chosen and (damage := await prove_manifest(registry, digest)):
+            if await _treat_manifest(registry, report, how, damage):
+                break
 
 
-async def _prove_manifest(registry: Registry, digest: Digest) -> str:
-    stored = await registry.database.read(lambda tx: audit.find_raw(tx, digest))
-    if stored is None:
-        return ""
-    media_type, raw = stored
-    found = digest_of(raw, digest.algorithm)
-    if found != digest:
-        return f"its bytes have the digest {found}"
-    try:
-        manifest = parse_manifest(media_type, raw, algorithm=digest.algorithm)
-    except ManifestInvalid:
-        # Accepted by the rules of another version: its edges cannot be told again.
-        return ""
-    known = await registry.database.read(lambda tx: audit.list_children(tx, digest))
-    lost = [edge.digest for edge in manifest.edges if (str(edge.digest), str(edge.kind)) not in known]
-    return f"the graph lacks its edges to {', '.join(lost)}" if lost else ""
+async def _list_manifests(registry: Registry, only: frozenset[str] | None) -> AsyncIterator[Digest]:
+    if only is None:
+        async for page in pages(registry, audit.list_manifests, "", str):
+            for digest in page:
+                yield Digest(digest)
+        return
+    for digest in sorted(only):
+        if await registry.database.read(partial(audit.find_raw, digest=digest)) is not None:
+            yield Digest(digest)
+
+
+async def _treat_manifest(registry: Registry, report: Report, how: How, damage: Damage) -> bool:
+    """Mend a manifest, or tell of it; False where somebody has changed it meanwhile."""
+    if how.is_repair:
+        remedy = await heal_manifest(registry, ACTOR, damage, how.sources)
+        if remedy.source:
+            if remedy.is_done:
+                report.add_repaired(Repaired(damage.digest, "manifest.damaged", remedy.source))
+            return remedy.is_done
+    else:
+        remedy, _ = await find_manifest_remedy(registry, damage, how.sources)
+    tags = await registry.database.read(lambda tx: integrity.list_broken_tags(tx, damage.digest, MOST_TAGS))
+    whole = Finding(
+        "manifest.damaged", damage.digest, damage.problem, await _homes(registry, damage.digest, "manifest")
+    )
+    refusals = list(remedy.refusals)
+    report.add(msgspec.structs.replace(whole, tags=tags, remedy=remedy.source, refusals=refusals))
+    return True
 
 
 def _is_chosen(share: float) -> bool:
@@ -300,5 +313,5 @@ class _Blobs:
             await self._registry.database.transact(lambda tx: integrity.set_verified(tx, verified, now))
 
 
-async def _homes(registry: Registry, digest: Digest) -> list[str]:
-    return await registry.database.read(lambda tx: repositories.find_home(tx, digest, HOMES))
+async def _homes(registry: Registry, digest: Digest, kind: MemberKind = "blob") -> list[str]:
+    return await registry.database.read(lambda tx: repositories.find_home(tx, digest, HOMES, kind))

@@ -35,7 +35,7 @@ class Remedy(msgspec.Struct, frozen=True):
     refusals: tuple[str, ...] = ()
 
 
-class _SourceError(Exception):
+class SourceError(Exception):
     """A source broke off, which is not an error of our own store."""
 
 
@@ -45,10 +45,10 @@ async def find_remedy(registry: Registry, digest: Digest, blob: AuditedBlob, sou
     refusals = []
     for source in sources:
         try:
-            async with aclosing(_told(source, wanted)) as content:
+            async with aclosing(told(source, wanted, wanted.size)) as content:
                 async for _ in content:
                     break
-        except _SourceError as error:
+        except SourceError as error:
             refusals.append(f"{source.name}: {error}")
         else:
             return Remedy(source.name, refusals=tuple(refusals))
@@ -65,8 +65,10 @@ async def heal(registry: Registry, whose: tuple[Digest, str], blob: AuditedBlob,
     refusals: list[str] = []
     for source in sources:
         try:
-            written = await registry.store.write(secrets.token_hex(16), _told(source, wanted), digest.algorithm)
-        except _SourceError as error:
+            written = await registry.store.write(
+                secrets.token_hex(16), told(source, wanted, wanted.size), digest.algorithm
+            )
+        except SourceError as error:
             refusals.append(f"{source.name}: {error}")
             continue
         if written.digest != digest:
@@ -82,19 +84,20 @@ async def _want(registry: Registry, digest: Digest, blob: AuditedBlob) -> Wanted
     return Wanted(digest, blob.size, blob.pieces, tuple(homes))
 
 
-async def _told(source: Source, wanted: Wanted) -> AsyncGenerator[bytes, None]:
-    left = wanted.size
+async def told(source: Source, wanted: Wanted, most: int) -> AsyncGenerator[bytes, None]:
+    """What a source gives, `most` bytes at most. Raises SourceError for whatever goes wrong there."""
+    left = most
     try:
         async for chunk in source.read(wanted):
             left -= len(chunk)
             if left < 0:
                 # Nor would one that never ends fill the store.
-                raise _SourceError(f"gives more than the {wanted.size} bytes of the blob")
+                raise SourceError(f"gives more than {most} bytes")
             yield chunk
     except BlobUnknown:
-        raise _SourceError("has no such bytes") from None
+        raise SourceError("has no such bytes") from None
     except (Unavailable, OSError) as error:
-        raise _SourceError(str(error)) from error
+        raise SourceError(str(error)) from error
 
 
 async def _name(registry: Registry, whose: tuple[Digest, str, str], blob: AuditedBlob, written: Written) -> bool:

@@ -147,17 +147,18 @@ async def may_still_invite(registry: Registry, inviter: str, invited_at: int, or
     """
     await registry.policy.refresh()
     snapshot = registry.policy.snapshot
-    return await registry.database.read(lambda tx: _is_open(tx, snapshot, (inviter, invited_at), organisation))
+    return await registry.database.read(lambda tx: is_still_open(tx, snapshot, (inviter, invited_at), organisation))
 
 
 async def _judged(tx: Tx, snapshot: PolicySnapshot, rows: list[InvitationRow]) -> list[Invitation]:
     return [
-        Invitation(row, await _is_open(tx, snapshot, (row.invited_by, row.invited_at), row.organisation))
+        Invitation(row, await is_still_open(tx, snapshot, (row.invited_by, row.invited_at), row.organisation))
         for row in rows
     ]
 
 
-async def _is_open(tx: Tx, snapshot: PolicySnapshot, made: tuple[str, int], organisation: str) -> bool:
+async def is_still_open(tx: Tx, snapshot: PolicySnapshot, made: tuple[str, int], organisation: str) -> bool:
+    """Whether (who invited, when) might still do it, into an organisation or, without one, to the registry."""
     inviter, invited_at = made
     if inviter.startswith(f"{LOCAL}:"):
         # Whoever has the files of the machine, which is no account.

@@ -9,7 +9,7 @@ import msgspec
 from entrepot.core.accounts import require_admin
 from entrepot.core.changes import note
 from entrepot.core.decide import require
-from entrepot.core.invitations import INVITATION_DAYS, may_still_invite
+from entrepot.core.invitations import INVITATION_DAYS, is_still_open, may_still_invite
 from entrepot.core.mailing import Order, count_known, order_mail, require_mail
 from entrepot.core.organisations import get_organisation_row
 from entrepot.core.registry import DAY, Registry
@@ -33,13 +33,24 @@ class NewMailInvitation(msgspec.Struct, frozen=True):
     role: Membership = "member"
 
 
-async def list_invited(registry: Registry, caller: Caller, organisation: str) -> list[CodeRow]:
+class MailInvitation(msgspec.Struct, frozen=True):
+    """An invitation by mail, and whether it can be accepted: whoever sent it might send it still."""
+
+    row: CodeRow
+    is_open: bool
+
+
+async def list_invited(registry: Registry, caller: Caller, organisation: str) -> list[MailInvitation]:
     """Who was invited by mail and has not come, by address. Raises Denied, OrganisationUnknown."""
     _require_keeper(registry, caller, organisation)
-    now = registry.clock.now()
+    now, snapshot = registry.clock.now(), registry.policy.snapshot
 
-    async def collect(tx: Tx) -> list[CodeRow]:
-        return await mail_codes.list_invited(tx, await _find_id(tx, caller, organisation), now, MOST_INVITED)
+    async def collect(tx: Tx) -> list[MailInvitation]:
+        rows = await mail_codes.list_invited(tx, await _find_id(tx, caller, organisation), now, MOST_INVITED)
+        return [
+            MailInvitation(row, await is_still_open(tx, snapshot, (row.created_by, row.created_at), organisation))
+            for row in rows
+        ]
 
     return await registry.database.read(collect)
 

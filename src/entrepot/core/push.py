@@ -61,7 +61,8 @@ async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) 
     async def record(tx: Tx) -> None:
         repository = await open_repository(tx, act, push.repository)
         await _require_references(tx, repository, manifest)
-        await manifests.add_manifest(tx, manifest, act.now)
+        if await manifests.add_manifest(tx, manifest, act.now):
+            await events.add_event(tx, Event("manifest.healed", act.actor, manifest.digest), act.now, act.by)
         await repositories.put_member(tx, repository, manifest.digest, "manifest", act.now)
         for tag in push.tags:
             old = await _require_expected(tx, repository, tag, push.expected)

@@ -221,7 +221,8 @@ class Recall:
         subject, _, hexadecimal = event.subject.partition(":")
         if hexadecimal:
             # About bytes, wherever they are known.
-            self._forget_all(key for key in self._held if key[1:] == (BLOB, event.subject))
+            about = {(BLOB, event.subject), (MANIFEST, event.subject)}
+            self._forget_all(key for key in self._held if key[1:] in about)
         elif detail.tag:
             held = self._held.get((subject, TAG, detail.tag))
             if held is None or held.value != detail.to:

@@ -17,6 +17,7 @@ EventKind = Literal[
     "job.scheduled",
     "job.unscheduled",
     "manifest.restored",
+    "manifest.healed",
     "blob.restored",
     "blob.deleted",
     "blob.damaged",

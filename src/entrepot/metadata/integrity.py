@@ -47,10 +47,11 @@ class Scrubbed(msgspec.Struct):
     unreadable: int = 0
 
 
-# Up from what contains the blob, through indexes, to every tag of a repository that has such a manifest. Both engines
+# From a manifest, or from what contains a blob, up through indexes to every tag of a repository that has one. Engines
 # go up no further than the inner limit: an empty config may be in every image there is.
 _BROKEN_TAGS = (
-    "with recursive up(digest) as (select parent from edge where child = $1 and kind <> 'subject' "
+    "with recursive up(digest) as (select digest from manifest where digest = $1 "
+    "union select parent from edge where child = $1 and kind <> 'subject' "
     "union select e.parent from edge e join up on e.child = up.digest where e.kind <> 'subject') "
     "select distinct r.name, t.name from (select digest from up limit 10000) as above "
     "join member m on m.digest = above.digest and m.kind = 'manifest' "
@@ -60,7 +61,7 @@ _BROKEN_TAGS = (
 
 
 async def list_broken_tags(tx: Tx, digest: Digest, limit: int) -> list[str]:
-    """`repository:tag` of every tag that cannot be pulled whole without a blob, in order, `limit` at most."""
+    """`repository:tag` of what cannot be pulled whole without a blob or manifest, in order, `limit` at most."""
     return [f"{row[0]}:{row[1]}" for row in await tx.all(_BROKEN_TAGS, digest, limit)]
 
 

@@ -49,12 +49,17 @@ async def find_manifest_size(tx: Tx, repository: RepositoryName, reference: Refe
     return None if row is None else StoredManifest(row[0], row[1], row[2], b"")
 
 
-async def add_manifest(tx: Tx, manifest: Manifest, now: int) -> None:
-    """A manifest with its edges, unless these very bytes are there."""
+async def add_manifest(tx: Tx, manifest: Manifest, now: int) -> bool:
+    """A manifest with its edges, unless these very bytes are there; True where damaged ones were, which are healed."""
     # Looked at before it is written: PostgreSQL tells nobody of a conflict with an insert that did nothing, and the
     # collector might be forgetting these very bytes.
-    if await tx.one("select 1 from manifest where digest = $1", manifest.digest) is not None:
-        return
+    known = await tx.one("select raw = $1 from manifest where digest = $2", manifest.raw, manifest.digest)
+    if known is not None:
+        is_damaged = not known[0]
+        if is_damaged:
+            await tx.execute("update manifest set raw = $1 where digest = $2", manifest.raw, manifest.digest)
+            await put_edges(tx, manifest)
+        return is_damaged
     is_new = await tx.execute(
         "insert into manifest (digest, media_type, artifact_type, raw, created_at) values ($1, $2, $3, $4, $5) "
         "on conflict (digest) do nothing",
@@ -64,8 +69,18 @@ async def add_manifest(tx: Tx, manifest: Manifest, now: int) -> None:
         manifest.raw,
         now,
     )
-    if not is_new:
-        return
+    if is_new:
+        await put_edges(tx, manifest)
+    return False
+
+
+async def replace_raw(tx: Tx, digest: Digest, old: bytes, new: bytes) -> bool:
+    """Store other bytes of a manifest, if it has these old ones."""
+    return await tx.execute("update manifest set raw = $1 where digest = $2 and raw = $3", new, digest, old) > 0
+
+
+async def put_edges(tx: Tx, manifest: Manifest) -> None:
+    """Those edges of a manifest that are not there yet."""
     for edge in manifest.edges:
         is_subject = edge.kind == "subject"
         await tx.execute(

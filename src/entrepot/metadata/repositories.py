@@ -100,12 +100,13 @@ async def has_member(tx: Tx, repository: int, digest: Digest, kind: MemberKind) 
     return await tx.one(sql, repository, digest, kind) is not None
 
 
-async def find_home(tx: Tx, digest: Digest, limit: int) -> list[str]:
-    """Names of repositories that know a blob, `limit` at most."""
+async def find_home(tx: Tx, digest: Digest, limit: int, kind: MemberKind = "blob") -> list[str]:
+    """Names of repositories that know a blob or a manifest, `limit` at most."""
     rows = await tx.all(
         "select r.name from member m join repository r on r.id = m.repository "
-        "where m.digest = $1 and m.kind = 'blob' and m.deleted_at is null limit $2",
+        "where m.digest = $1 and m.kind = $2 and m.deleted_at is null limit $3",
         digest,
+        kind,
         limit,
     )
     return [row[0] for row in rows]

@@ -12,12 +12,16 @@ from entrepot.ports.store import Piece
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Bytes that are looked for: their digest and size, where they should lie here, and who knows them."""
+    """Bytes that are looked for: their digest and size, where they should lie here, and who knows them.
+
+    `media_type` is that of a manifest, None for a blob.
+    """
 
     digest: Digest
     size: int
     pieces: tuple[Piece, ...]
     repositories: tuple[str, ...]
+    media_type: str | None = None
 
 
 class Source(Protocol):

@@ -28,7 +28,11 @@ POUR_THREADS: Final = 16
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds that every connection is held to; seconds, bytes, and a number of connections."""
+    """Bounds that every connection is held to; seconds, bytes, and a number of connections.
+
+    A certificate and its key are two files: whoever writes them anew has them apart for a moment, and a worker that
+    starts just then tries again for `files_seconds`.
+    """
 
     header_seconds: float = 30.0
     header_bytes: int = 131_072
@@ -36,6 +40,7 @@ class Options:
     drain_seconds: float = 0.0
     stop_seconds: float = 30.0
     connections: int = 8192
+    files_seconds: float = 2.0
 
 
 @dataclass

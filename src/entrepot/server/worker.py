@@ -19,6 +19,7 @@ from entrepot.server.supervisor import FAILED_TO_START
 
 BACKLOG: Final = 4096
 GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
+FILES_PAUSE_SECONDS: Final = 0.1
 
 
 def run_worker(load: Callable[[], Application], listeners: Sequence[Listener], options: Options) -> int:
@@ -67,11 +68,22 @@ async def _serve(load: Callable[[], Application], listeners: Sequence[Listener],
 
 async def _listen(hub: Hub, listener: Listener) -> asyncio.Server | Acceptor:
     if not listener.is_plain:
-        acceptor = Acceptor(hub, listener)
+        acceptor = await _open(hub, listener)
         acceptor.start()
         return acceptor
     arrival = listener.arrival
     return await hub.loop.create_server(lambda: Connection(hub, arrival), sock=listener.socket, backlog=BACKLOG)
+
+
+async def _open(hub: Hub, listener: Listener) -> Acceptor:
+    limit = hub.loop.time() + hub.options.files_seconds
+    while True:
+        try:
+            return Acceptor(hub, listener)
+        except (OSError, ssl.SSLError):
+            if hub.loop.time() > limit:
+                raise
+            await asyncio.sleep(FILES_PAUSE_SECONDS)
 
 
 def _reload(listening: Sequence[asyncio.Server | Acceptor]) -> None:

@@ -1,4 +1,4 @@
-"""Another registry as a source: any that speaks the OCI distribution API, asked for the blob by its digest.
+"""Another registry as a source: any that speaks the OCI distribution API, asked for a blob or manifest by its digest.
 
 Repositories are asked by the names that they have here, below the path of the address if it has one. Challenges are
 answered as docker does: a token for `repository:NAME:pull`, anonymous or with the login, or Basic.
@@ -61,15 +61,17 @@ class RegistrySource:
         self._authorizations: dict[str, str] = {}
 
     async def read(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        what = "blobs" if wanted.media_type is None else "manifests"
         for repository in wanted.repositories:
             name = self._prefix + repository
-            async with self._get(f"{self._origin}/v2/{name}/blobs/{wanted.digest}", name) as response:
+            url = f"{self._origin}/v2/{name}/{what}/{wanted.digest}"
+            async with self._get(url, name, wanted.media_type) as response:
                 if response.status != HTTPStatus.OK:
                     continue
                 async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                     yield chunk
                 return
-        raise BlobUnknown("the registry has no such blob", digest=wanted.digest)
+        raise BlobUnknown("the registry has no such bytes", digest=wanted.digest)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -77,10 +79,10 @@ class RegistrySource:
             await session.close()
 
     @asynccontextmanager
-    async def _get(self, url: str, name: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _get(self, url: str, name: str, accept: str | None) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer of 200, or one that says that it is not there; a busy registry is asked again."""
         try:
-            response = await self._ask(url, name)
+            response = await self._ask(url, name, accept)
             try:
                 if response.status == HTTPStatus.OK or response.status in NOT_HERE:
                     yield response
@@ -91,23 +93,24 @@ class RegistrySource:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unavailable(f"{self._origin} does not answer: {str(error) or type(error).__name__}") from error
 
-    async def _ask(self, url: str, name: str) -> aiohttp.ClientResponse:
-        response = await self._send(url, name)
+    async def _ask(self, url: str, name: str, accept: str | None) -> aiohttp.ClientResponse:
+        response = await self._send(url, name, accept)
         if response.status == HTTPStatus.UNAUTHORIZED and await self._authorize(response, name):
             response.close()
-            response = await self._send(url, name)
+            response = await self._send(url, name, accept)
         for attempt in range(1, ATTEMPTS):
             if response.status not in BUSY:
                 break
             asked = response.headers.get("retry-after", "")
             response.close()
             await asyncio.sleep(min(LONGEST_WAIT_SECONDS, float(asked) if asked.isdecimal() else 0.5 * 2**attempt))
-            response = await self._send(url, name)
+            response = await self._send(url, name, accept)
         return response
 
-    async def _send(self, url: str, name: str) -> aiohttp.ClientResponse:
+    async def _send(self, url: str, name: str, accept: str | None) -> aiohttp.ClientResponse:
         # A redirect to another origin, as to a bucket, goes without the header: the library takes it off.
-        headers = {"accept-encoding": "identity"}
+        # Without the media type some registries answer with another manifest than the one that was pushed.
+        headers = {"accept-encoding": "identity", "accept": f"{accept}, */*;q=0.1" if accept else "*/*"}
         if name in self._authorizations:
             headers["authorization"] = self._authorizations[name]
         return await self._open().get(url, headers=headers)
