@@ -102,6 +102,15 @@ def test_a_namespace_changes(door: Door, change: dict[str, Any], expected: tuple
     assert door.events("namespace.changed") == [("alice", "priv", detail)]
 
 
+def test_pulls_without_the_database_are_switched_off(door: Door) -> None:
+    """Once in the policy and once in the events, and again is nothing."""
+    version = door.version()
+    for _ in range(2):
+        assert door.send("alice", "PATCH", "/namespaces/priv", {"away_pulls": False})["away_pulls"] is False
+    assert door.version() == version + 1
+    assert door.events("namespace.changed") == [("alice", "priv", {"away_pulls": [True, False]})]
+
+
 def test_no_change_is_no_event(door: Door) -> None:
     """A change to what is already there leaves policy and events alone."""
     version = door.version()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from entrepot.domain.audit import OTHERS, By, Category, Filter, Head, Record, ne
 from entrepot.domain.errors import Unavailable
 from tests.support.audit import execute, look, new_logged, problems, push
 from tests.support.images import image
+from tests.support.together import Together
 from tests.support.world import World
 
 NOW = 1_790_000_000 * SECOND
@@ -193,7 +195,8 @@ def test_two_processes_do_not_take_the_same_record(logged: World) -> None:
     other = logged.sibling_context().registry
 
     async def both() -> None:
-        await asyncio.gather(flush_audit(logged.registry), flush_audit(other))
+        database = Together(logged.sqlite, transactions=2)
+        await asyncio.gather(*(flush_audit(replace(each, database=database)) for each in (logged.registry, other)))
 
     logged.run(both())
     assert problems(logged) == []
