@@ -226,6 +226,9 @@ class Postgres:
         self.query(self.url("postgres"), f"create tablespace {name} location '{folder}'")
         try:
             self._run("createdb", "--template=template0", f"--tablespace={name}", name)
+            # The files of a new database are holes until its pages are written. On a disk that is full by then they
+            # could not be, and whoever needed a page's place in memory, be it for a read, would fail.
+            self.query(self.url("postgres"), "checkpoint")
             yield self.url(name)
         finally:
             self.drop_database(self.url(name))

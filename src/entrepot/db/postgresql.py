@@ -437,8 +437,7 @@ async def open_database(url: str, *, tolerates_newer: bool = False) -> Postgresq
     except (EntrepotError, asyncio.CancelledError):
         raise
     except Exception as error:
-        # The url holds a password: it is not repeated.
-        raise Unavailable("cannot open the database that database.url names", reason=str(error)) from error
+        raise _unopened(error) from error
     return PostgresqlDatabase(pool, source)
 
 
@@ -454,4 +453,10 @@ async def list_applied(url: str) -> dict[int, str]:
         finally:
             await connection.close()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise Unavailable("cannot open the database that database.url names", reason=str(error)) from error
+        raise _unopened(error) from error
+
+
+def _unopened(error: Exception) -> Unavailable:
+    # The url holds a password: it is not repeated.
+    reason = str(error) or type(error).__name__
+    return Unavailable(f"cannot open the database that database.url names: {reason}")
