@@ -199,6 +199,14 @@ def test_a_wrong_address_is_unavailable_without_its_password(postgres: Postgres)
         assert "hush-hush" not in f"{caught.value} {caught.value.__dict__}"
 
 
+@pytest.mark.parametrize("password", ["hush/hush", "hush:hush", "hush@hush", "hush#hush", "hush?hush", "hush[hush"])
+def test_a_url_that_cannot_be_read_is_not_repeated(password: str) -> None:
+    """What was not written as %XX makes another url of it; none of its parts is in the message."""
+    with pytest.raises(Unavailable) as raised:
+        asyncio.run(open_database(f"postgresql://postgres:{password}@127.0.0.1:1/entrepot"))
+    assert "hush" not in f"{raised.value} {raised.value.detail}"
+
+
 async def comes_back(database: PostgresqlDatabase) -> None:
     """Wait until a transaction succeeds."""
 

@@ -204,7 +204,7 @@ async def _list_manifests(registry: Registry, only: frozenset[str] | None) -> As
             for digest in page:
                 yield Digest(digest)
         return
-    for digest in sorted(only):
+    for digest in sorted(each for each in only if ":" in each):
         if await registry.database.read(partial(audit.find_raw, digest=digest)) is not None:
             yield Digest(digest)
 

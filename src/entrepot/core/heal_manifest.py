@@ -23,7 +23,8 @@ from entrepot.ports.database import Tx
 from entrepot.ports.source import Source, Wanted
 
 HOMES: Final = 20
-MOST_BYTES: Final = 4 << 20
+# Whatever `limits.manifest_bytes` was when it was pushed.
+MOST_BYTES: Final = 32 << 20
 OWN: Final = "its own bytes"
 
 

@@ -377,7 +377,10 @@ class _Source:
     """Where connections come from: the url as asyncpg takes it, and our own options out of it. Raises Unavailable."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise _unopened(error) from None
         own = {"pool_size": POOL_SIZE, "statement_cache_size": STATEMENT_CACHE, "limit_seconds": LIMIT_SECONDS}
         rest = {"application_name": "entrepot"}
         for name, value in parse_qsl(parts.query):
@@ -457,6 +460,8 @@ async def list_applied(url: str) -> dict[int, str]:
 
 
 def _unopened(error: Exception) -> Unavailable:
-    # The url holds a password: it is not repeated.
-    reason = str(error) or type(error).__name__
-    return Unavailable(f"cannot open the database that database.url names: {reason}")
+    what = "cannot open the database that database.url names"
+    if isinstance(error, asyncpg.PostgresError | OSError):
+        return Unavailable(f"{what}: {str(error) or type(error).__name__}")
+    # Whoever reads the url repeats what cannot be read, which may be a part of the password.
+    return Unavailable(f"{what}: {type(error).__name__}; is what is special in its password written as %XX?")
