@@ -8,20 +8,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import statistics
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from bench.measure import say
-from entrepot.core.audit import flush_audit
+from entrepot.cli.serve import SWITCH_SECONDS
+from entrepot.core.audit import flush_audit, keep_audit
 from entrepot.core.audit_read import NEWEST, Span, list_records
-from entrepot.domain.audit import DAY, By, Category, Filter, Head, link, new_record
+from entrepot.domain.audit import DAY, By, Category, Filter, Head, Record, link, new_record
 from entrepot.metadata import audit_records
 from entrepot.ports.database import Tx
+from entrepot.server.worker import GARBAGE_THRESHOLDS
 from tests.support.images import image
 from tests.support.world import World
 
@@ -38,11 +40,10 @@ class Moving:
         return time.time_ns() // 1000
 
 
-def event(number: int, at: int, *, is_allowed: bool = True) -> Any:
+def event(number: int, at: int) -> Record:
     actor = f"user{number % ACTORS}"
     by = By(number % ACTORS + 1, f"192.0.2.{number % 250}", "password")
-    made = new_record(Category.SIGN_IN, "sign-in", at, (actor, by), f"acme/app{number}")
-    return msgspec.structs.replace(made, is_allowed=is_allowed)
+    return new_record(Category.SIGN_IN, "sign-in", at, (actor, by), f"acme/app{number}")
 
 
 class Beside(msgspec.Struct, frozen=True):
@@ -68,10 +69,9 @@ async def write(world: World, a_second: int, seconds: int, *, distinct: bool) ->
 
 
 async def flush(world: World) -> None:
-    """Write once a second, as the server's poll does."""
+    """Write as the server does."""
     while True:
-        await asyncio.sleep(1)
-        await flush_audit(world.registry)
+        await keep_audit(world.registry, 1)
 
 
 async def pull(world: World, times: list[float]) -> None:
@@ -112,14 +112,14 @@ async def fill(world: World, count: int) -> None:
     for start in range(0, count, BATCH):
 
         async def work(tx: Tx, head: Head = head, start: int = start) -> Head:
-            placed = []
+            rows = []
             for number in range(start, min(start + BATCH, count)):
                 at = (today - DAYS + 1 + number * DAYS // count) * DAY + number
                 record = event(number * 7919 % 1_000_003, at)
                 end, previous = link(head, record)
                 head = end
-                placed.append((record, end, previous))
-            await audit_records.add_linked(tx, placed)
+                rows.append(audit_records.row_of(record, end, previous))
+            await audit_records.add_rows(tx, rows)
             await audit_records.put_head(tx, head, at)
             return head
 
@@ -147,16 +147,21 @@ async def search(world: World) -> list[float]:
 @contextlib.contextmanager
 def opened() -> Iterator[World]:
     """A registry with one image, on a clock that moves."""
-    interval = sys.getswitchinterval()
-    # As `entrepot serve` has it.
-    sys.setswitchinterval(0.0005)
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     try:
         with World() as world:
             world.push("pub/app", image((b"layer",)), "v1")
             world.clock.now = Moving().now  # type: ignore[method-assign]
+            # As `entrepot serve` has them.
+            sys.setswitchinterval(SWITCH_SECONDS)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GARBAGE_THRESHOLDS)
             yield world
     finally:
         sys.setswitchinterval(interval)
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def main() -> None:
@@ -164,9 +169,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with opened() as world:
-        for a_second, distinct in ((0, False), (20_000, False), (20_000, True)):
+        for a_second, distinct in ((0, False), (20_000, False), (20_000, True)) * options.rounds:
             found = world.run(beside(world, options.seconds, a_second, distinct=distinct))
             kind = "distinct" if distinct else "folded"
             print(

@@ -22,7 +22,7 @@ from entrepot.api.face import ApiFace
 from entrepot.authn.argon2 import Argon2Hasher
 from entrepot.authn.outside import HttpOutside
 from entrepot.authn.providers import HttpProviders
-from entrepot.core.audit import flush_audit
+from entrepot.core.audit import flush_audit, keep_audit
 from entrepot.core.audit_key import AuditKey, new_key
 from entrepot.core.denials import DenialLog, store_denials
 from entrepot.core.locked import store_locks
@@ -438,6 +438,8 @@ class _Application:
         steps: list[tuple[_Step, str, float]] = [
             (registry.policy.refresh, "policy not refreshed", POLL_SECONDS),
             (lambda: self._store(registry, denials), "refusals and the like not stored", POLL_SECONDS),
+            # It has its own pause, which ends sooner where much is held.
+            (lambda: keep_audit(registry, POLL_SECONDS), "audit records not written", 0),
         ]
         if (recall := registry.recall) is not None:
             steps.append((lambda: self._follow(recall), "events not followed", LOOK_SECONDS))
@@ -471,7 +473,6 @@ class _Application:
     async def _store(self, registry: Registry, denials: DenialLog) -> None:
         await store_denials(registry, denials)
         await flush_uses(registry)
-        await flush_audit(registry)
         await store_locks(registry)
         await exchange_pulls(registry)
         if self._limiter is not None:

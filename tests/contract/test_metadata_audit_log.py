@@ -32,11 +32,11 @@ def add(held: Held, records: list[Record], head: Head) -> Head:
     """Write linked records; the new end of the chain."""
 
     async def work(tx: Tx) -> Head:
-        end, placed = head, []
+        end, rows = head, []
         for each in records:
             end, previous = link(end, each)
-            placed.append((each, end, previous))
-        await audit_records.add_linked(tx, placed)
+            rows.append(audit_records.row_of(each, end, previous))
+        await audit_records.add_rows(tx, rows)
         await audit_records.put_head(tx, end, NOW)
         return end
 

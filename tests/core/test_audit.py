@@ -9,10 +9,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from entrepot.core.audit import flush_audit
+from entrepot.core.audit import flush_audit, keep_audit
 from entrepot.core.audit_archive import archive
 from entrepot.core.audit_key import AuditKey, is_signed
-from entrepot.core.audit_log import MOST_BUCKETS, MOST_HELD, ROOM, AuditLog
+from entrepot.core.audit_log import MANY, MOST_BUCKETS, MOST_HELD, ROOM, AuditLog
 from entrepot.core.audit_read import NEWEST, Span, list_records
 from entrepot.core.audit_seal import get_last_root, seal
 from entrepot.core.audit_verify import verify
@@ -21,12 +21,14 @@ from entrepot.core.registry import SECOND
 from entrepot.domain.access import Caller, Identity
 from entrepot.domain.audit import OTHERS, By, Category, Filter, Head, Record, new_record
 from entrepot.domain.errors import Unavailable
+from entrepot.domain.policy import AccountPolicy
 from tests.support.audit import execute, look, new_logged, problems, push
 from tests.support.images import image
 from tests.support.together import Together
 from tests.support.world import World
 
 NOW = 1_790_000_000 * SECOND
+ACCOUNTS = {1: AccountPolicy("alice", is_admin=False, is_disabled=False, credentials_since=0)}
 
 
 def denial(number: int, account: int = 0) -> Record:
@@ -37,7 +39,7 @@ def denial(number: int, account: int = 0) -> Record:
 
 def settled(log: AuditLog, now: int = NOW) -> list[Record]:
     """Everything that a log holds, as it would be written at the end of the process."""
-    log.settle(now, {1: "alice"}, is_last=True)
+    log.settle(now, ACCOUNTS, is_last=True)
     return log.first(MOST_HELD)
 
 
@@ -106,13 +108,25 @@ def test_what_cannot_be_held_is_counted() -> None:
     assert log.gap(NOW) is None
 
 
+def test_very_many_records_are_written_before_their_time(world: World) -> None:
+    """Whoever waits to write them is called as soon as there are many, long before so many that some are lost."""
+    log = world.registry.audit
+    world.run(keep_audit(world.registry, 0))
+    for number in range(MANY):
+        log.note(msgspec.structs.replace(denial(number), is_allowed=True))
+    world.run(keep_audit(world.registry, 10**6))
+    assert (log.waiting, log.counts["lost"]) == (0, 0)
+    assert world.rows("select count(*) from audit where category = 'denial'") == [(MANY,)]
+    assert problems(world) == []
+
+
 def test_pulls_are_counted_by_the_minute() -> None:
     """By account and repository, a bounded number of them; the rest is counted together."""
     log = AuditLog()
     for _ in range(3):
         log.pulls.add(1, "acme/app")
     log.pulls.add(0, "acme/app")
-    log.settle(NOW, {1: "alice"})
+    log.settle(NOW, ACCOUNTS)
     assert [(each.actor, each.subject, each.count) for each in log.first(9)] == [
         ("alice", "acme/app", 3),
         ("", "acme/app", 1),

@@ -9,7 +9,6 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -20,11 +19,28 @@ from entrepot.core.registry import Registry
 from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Linked, Record, link, new_record
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
-from entrepot.domain.policy import AccountPolicy
 from entrepot.metadata import audit_records, audit_roots
-from entrepot.ports.database import Tx
+from entrepot.ports.database import Row, Tx
 
 BATCH: Final = 500
+# Changes are linked in their transaction, and read before it.
+CHANGES: Final = 100
+# So many records are hashed before whatever else waits has its turn: some tens of microseconds.
+SLICE: Final = 4
+
+
+class _Placed(msgspec.Struct):
+    """Records with their places in a chain, ready to be written: rows, the end that they make, how many by category."""
+
+    head: Head
+    rows: list[Row] = []
+    counts: dict[str, int] = {}
+
+    def add(self, record: Record) -> None:
+        """One more."""
+        self.head, previous = link(self.head, record)
+        self.rows.append(audit_records.row_of(record, self.head, previous))
+        _count(self.counts, record)
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -34,17 +50,19 @@ class _Written(msgspec.Struct, frozen=True):
     counts: dict[str, int]
 
 
+async def keep_audit(registry: Registry, seconds: float) -> None:
+    """Wait so long, or until much is held, and write what is due. Raises Unavailable; call it again in any case."""
+    await registry.audit.wait(seconds)
+    await flush_audit(registry)
+
+
 async def flush_audit(registry: Registry, *, is_last: bool = False) -> None:
     """Write what is due, and link what changes have written. Raises Unavailable; what was held is tried again."""
     log, now = registry.audit, registry.clock.now()
     async with log.turn:
-        log.settle(now, _names(registry.policy.snapshot.accounts), is_last=is_last)
+        log.settle(now, registry.policy.snapshot.accounts, is_last=is_last)
         while await _write(registry, log, now):
             pass
-
-
-def _names(accounts: Mapping[int, AccountPolicy]) -> dict[int, str]:
-    return {number: account.name for number, account in accounts.items()}
 
 
 async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
@@ -52,31 +70,28 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
     waiting: list[Linked] = []
     if await registry.database.read(audit_records.has_unlinked):
         # Read before the transaction: inside, on PostgreSQL, every change would conflict with having looked at all.
-        waiting = await registry.database.read(lambda tx: audit_records.list_unlinked(tx, BATCH))
+        waiting = await registry.database.read(lambda tx: audit_records.list_unlinked(tx, CHANGES))
     batch = log.first(BATCH)
     if not batch and not waiting:
         return False
     gap = log.gap(now)
     records = [*batch, *([gap] if gap else [])]
-    start = log.head
-
-    async def record(tx: Tx) -> _Written:
-        return await _link_all(tx, await _begin(tx, start, log.broken, now), waiting, records)
-
     try:
-        written = await registry.database.transact(record, durable=False)
+        if log.head is None:
+            log.head = await registry.database.transact(lambda tx: _begin(tx, log.broken, now), durable=False)
+        placed = await _place(log.head, records)
+        at = (records or [waiting[-1].record])[-1].at
+        written = await registry.database.transact(lambda tx: _link_all(tx, placed, waiting, at), durable=False)
     except (EntrepotError, asyncio.CancelledError):
         # Whether it was written is not known for certain: what comes is a chain of its own, which names this one.
         log.abandon()
         raise
     log.written(written.head, len(batch), written.counts, gap)
-    return len(batch) == BATCH or len(waiting) == BATCH
+    return len(batch) == BATCH or len(waiting) == CHANGES
 
 
-async def _begin(tx: Tx, head: Head | None, broken: Head | None, now: int) -> Head:
-    """The head to go on from; a new chain begins with who writes it, what went before, and the last signed root."""
-    if head is not None:
-        return head
+async def _begin(tx: Tx, broken: Head | None, now: int) -> Head:
+    """A new chain, which begins with who writes it, what went before, and the last signed root."""
     root = await audit_roots.find_last_root(tx)
     detail = {
         "host": socket.gethostname(),
@@ -87,26 +102,35 @@ async def _begin(tx: Tx, head: Head | None, broken: Head | None, now: int) -> He
     }
     first = new_record(Category.AUDIT, STARTED, now, (REGISTRY, SYSTEM))
     first = msgspec.structs.replace(first, detail=render_json(detail).decode())
-    new, previous = link(Head(secrets.token_hex(8)), first)
-    await audit_records.add_linked(tx, [(first, new, previous)])
-    return new
+    placed = _Placed(Head(secrets.token_hex(8)))
+    placed.add(first)
+    await audit_records.add_rows(tx, placed.rows)
+    await audit_records.put_head(tx, placed.head, now)
+    return placed.head
 
 
-async def _link_all(tx: Tx, head: Head, waiting: list[Linked], records: list[Record]) -> _Written:
-    counts: dict[str, int] = {}
+async def _place(head: Head, records: list[Record]) -> _Placed:
+    """The records in their places."""
+    # Not in the transaction: its thread would keep the interpreter from pulls for half a millisecond at a time.
+    placed = _Placed(head)
+    for start in range(0, len(records), SLICE):
+        for record in records[start : start + SLICE]:
+            placed.add(record)
+        await asyncio.sleep(0)
+    return placed
+
+
+async def _link_all(tx: Tx, placed: _Placed, waiting: list[Linked], at: int) -> _Written:
+    # A transaction may be tried again: what was placed stays as it is.
+    head, counts = placed.head, dict(placed.counts)
+    await audit_records.add_rows(tx, placed.rows)
     for each in waiting:
         following, previous = link(head, each.record)
         # Another process may have taken it a moment ago.
         if await audit_records.set_place(tx, each.id, following, previous):
             head = following
             _count(counts, each.record)
-    placed: list[tuple[Record, Head, str]] = []
-    for record in records:
-        head, previous = link(head, record)
-        placed.append((record, head, previous))
-        _count(counts, record)
-    await audit_records.add_linked(tx, placed)
-    await audit_records.put_head(tx, head, records[-1].at if records else waiting[-1].record.at)
+    await audit_records.put_head(tx, head, at)
     return _Written(head, counts)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from entrepot.domain.audit import OTHERS, REGISTRY, SYSTEM, Category, Head, Record
+from entrepot.domain.policy import AccountPolicy
 
 SECOND: Final = 1_000_000
 FOLD_SECONDS: Final = 10
 BUCKET_SECONDS: Final = 60
-# Above so many, things are written each second instead of after ten.
+# Above so many, things are written each second instead of after ten, and above very many at once.
 FEW: Final = 2_000
+MANY: Final = 12_000
 MOST_HELD: Final = 30_000
 MOST_BUCKETS: Final = 10_000
 # So many different refusals a second in the long run: of those who proved who they are, and of strangers.
@@ -43,7 +46,7 @@ class Counts:
             count = counts.get(key)
         counts[key] = (count or 0) + 1
 
-    def take(self, now: int, names: Mapping[int, str], *, is_last: bool) -> list[Record]:
+    def take(self, now: int, accounts: Mapping[int, AccountPolicy], *, is_last: bool) -> list[Record]:
         """The counts as records, once their minute is over."""
         since = self._since
         if not is_last and now // (BUCKET_SECONDS * SECOND) == since // (BUCKET_SECONDS * SECOND):
@@ -56,7 +59,7 @@ class Counts:
                 now,
                 self.category,
                 self.action,
-                names.get(account, f"#{account}") if account else "",
+                _name_of(account, accounts),
                 account,
                 subject,
                 "",
@@ -105,6 +108,7 @@ class AuditLog:
         self._known = _Room(KNOWN_A_SECOND)
         self._strange = _Room(STRANGE_A_SECOND)
         self._gap: tuple[int, int, int] | None = None
+        self._is_much = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -123,17 +127,27 @@ class AuditLog:
             self._held[key] = msgspec.structs.replace(held, count=held.count + record.count, last_at=record.at)
         elif self.waiting < MOST_HELD:
             self._held[key] = record
+            if len(self._held) == MANY:
+                self._is_much.set()
         else:
             self._lose(record)
 
-    def settle(self, now: int, names: Mapping[int, str], *, is_last: bool = False) -> None:
+    async def wait(self, seconds: float) -> None:
+        """Return after so long, or as soon as very many records are held."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_much.wait(), seconds)
+        self._is_much.clear()
+
+    def settle(self, now: int, accounts: Mapping[int, AccountPolicy], *, is_last: bool = False) -> None:
         """Get ready what is due to be written: what nothing equal is added to any more, and minutes that are over."""
         is_all = is_last or len(self._held) > FEW
         until = now - FOLD_SECONDS * SECOND
-        due = [key for key, record in self._held.items() if is_all or record.first_at <= until]
-        ready = [self._held.pop(key) for key in due]
+        ready = (
+            list(self._held.values()) if is_all else [each for each in self._held.values() if each.first_at <= until]
+        )
+        self._held = {} if is_all else {key: each for key, each in self._held.items() if each.first_at > until}
         for counts in (self.pulls, self.tokens):
-            ready += counts.take(now, names, is_last=is_last)
+            ready += counts.take(now, accounts, is_last=is_last)
         room = MOST_HELD - len(self._pending)
         self._pending += ready[:room]
         for record in ready[room:]:
@@ -185,6 +199,13 @@ class AuditLog:
         self.counts["lost"] += record.count
         count, first, _ = self._gap or (0, record.first_at, 0)
         self._gap = (count + record.count, first, record.last_at)
+
+
+def _name_of(account: int, accounts: Mapping[int, AccountPolicy]) -> str:
+    if not account:
+        return ""
+    known = accounts.get(account)
+    return known.name if known else f"#{account}"
 
 
 def _key(record: Record) -> _Key:

@@ -49,8 +49,11 @@ class Category(StrEnum):
 
 COUNTED: Final = frozenset({Category.PULL, Category.TOKEN})
 
+# There may be tens of thousands of these in a second. None can be part of a cycle: without `gc`, nobody looks for one,
+# for which whoever pulls meanwhile would have to wait.
 
-class By(msgspec.Struct, frozen=True):
+
+class By(msgspec.Struct, frozen=True, gc=False):
     """Whose doing something was, beside the name: account id (0 for nobody), address, and how they proved who they are.
 
     `method` is empty for anonymous.
@@ -68,7 +71,7 @@ SYSTEM: Final = By(method="system")
 CODE: Final = "code"
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Something that was done, tried or counted. Times are microseconds since 1970; `detail` is JSON, without secrets.
 
     Equal ones are one record: `count` of them, the first and the last.
@@ -121,7 +124,7 @@ class Linked(msgspec.Struct, frozen=True):
         return self.record.day, self.id
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a chain."""
 
     chain: str
