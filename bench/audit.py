@@ -1,6 +1,6 @@
 """`python -m bench.audit`: the audit log under load. 20,000 events a second beside pulls; searches among many records.
 
-`--records 1000000` (default) takes half a minute, `--records 100000000` most of an hour and 60 GB.
+`--records 1000000` (default) takes half a minute, `--records 100000000 --folder /var/tmp` an hour and 40 GB there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import gc
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -145,11 +146,11 @@ async def search(world: World) -> list[float]:
 
 
 @contextlib.contextmanager
-def opened() -> Iterator[World]:
-    """A registry with one image, on a clock that moves."""
+def opened(folder: str | None = None) -> Iterator[World]:
+    """A registry with one image, on a clock that moves; its files are in memory, or in a new folder within another."""
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     try:
-        with World() as world:
+        with World(folder=tempfile.mkdtemp(dir=folder) if folder else None) as world:
             world.push("pub/app", image((b"layer",)), "v1")
             world.clock.now = Moving().now  # type: ignore[method-assign]
             # As `entrepot serve` has them.
@@ -169,9 +170,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--folder", help="where the records are kept (default: in memory)")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with opened() as world:
+    with opened(options.folder) as world:
         for a_second, distinct in ((0, False), (20_000, False), (20_000, True)) * options.rounds:
             found = world.run(beside(world, options.seconds, a_second, distinct=distinct))
             kind = "distinct" if distinct else "folded"

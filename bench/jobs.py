@@ -43,10 +43,10 @@ class Timed:
         self.read, self.close = database.read, database.close
         self.claims: list[float] = []
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+    async def transact(self, work: Work[T], **how: bool) -> T:
         began = time.monotonic()
         try:
-            return await self._database.transact(work, durable=durable)
+            return await self._database.transact(work, **how)
         finally:
             if isinstance(work, partial) and work.func.__name__ in ("_claim", "claim_jobs"):
                 self.claims.append(time.monotonic() - began)

@@ -355,7 +355,7 @@ def test_refusals_wait_for_a_database_that_is_away(door: Door) -> None:
     class Away(FaultyDatabase):
         """Nothing is written, and meanwhile the same is refused once more, and something else."""
 
-        def transact(self, work: Any, *, durable: bool = True) -> Any:
+        def transact(self, work: Any, **how: bool) -> Any:
             log.note(caller, (Action.PULL, "priv/app"), ("no",), 30)
             raise Unavailable("the database cannot be reached now")
 

@@ -99,6 +99,33 @@ def test_text_that_cannot_be_stored_is_the_request_s_fault(database: Held) -> No
         database.rows("select name from instance where name > $1", "\0")
 
 
+def test_work_without_isolation_conflicts_with_nobody(database: Held, url: str) -> None:
+    """Two that overlap, each reading where the other writes, are both done at once; isolated, one is run again."""
+
+    async def story(*, isolated: bool) -> int:
+        met, runs, second = asyncio.Barrier(2), 0, await open_database(url)
+
+        def work(own: str, others: str) -> Work[None]:
+            async def cross(tx: Tx) -> None:
+                nonlocal runs
+                runs += 1
+                await tx.all(FIND, others)
+                if runs <= 2:
+                    await met.wait()
+                await tx.execute(ADD, own, "")
+
+            return cross
+
+        each = ((database.database, f"a{isolated}", f"b{isolated}"), (second, f"b{isolated}", f"a{isolated}"))
+        await asyncio.gather(*(by.transact(work(own, others), isolated=isolated) for by, own, others in each))
+        await second.close()
+        return runs
+
+    assert database.run(story(isolated=False)) == 2
+    assert database.run(story(isolated=True)) > 2
+    assert len(database.rows(NAMES)) == 4
+
+
 def test_every_text_column_sorts_by_bytes(database: Held) -> None:
     """No column of text was left to the language of the database."""
     query = (

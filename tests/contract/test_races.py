@@ -14,10 +14,18 @@ from entrepot.core.policy import Policy
 from entrepot.core.push import ManifestPush, push_manifest
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
-from entrepot.core.upload import push_blob
+from entrepot.core.upload import (
+    Chunk,
+    append_chunk,
+    cancel_upload,
+    finish_upload,
+    get_progress,
+    push_blob,
+    start_upload,
+)
 from entrepot.domain.access import Caller, Identity
-from entrepot.domain.digests import digest_of
-from entrepot.domain.errors import EntrepotError
+from entrepot.domain.digests import Digest, digest_of
+from entrepot.domain.errors import EntrepotError, OutOfOrder
 from entrepot.domain.names import Tag
 from entrepot.metadata import accounts, manifests, repositories
 from entrepot.ports.database import Tx
@@ -36,6 +44,7 @@ class Racers:
 
     def __init__(self, held: Held) -> None:
         self.held = held
+        self.store = MemoryStore()
         self.registry, self.caller = held.run(self._open())
 
     async def _open(self) -> tuple[Registry, Caller]:
@@ -43,7 +52,7 @@ class Racers:
         ready = await prepare(database, clock, hasher, FirstAdministrator("password", ""))
         policy = Policy(database, ready.token_key)
         await policy.refresh()
-        registry = Registry(database, MemoryStore(), clock, hasher, policy, Rules())
+        registry = Registry(database, self.store, clock, hasher, policy, Rules())
         admin = await database.read(lambda tx: accounts.find_account(tx, "admin"))
         assert admin is not None
         return registry, Caller(Identity(admin.id, admin.name), None)
@@ -86,6 +95,17 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
 def racers(held: Held) -> Racers:
     """A registry over one engine."""
     return Racers(held)
+
+
+async def finish(racers: Racers, upload: str, digest: Digest) -> None:
+    """End an upload with what it has."""
+    await finish_upload(racers.registry, racers.caller, (APP, upload), digest, None)
+
+
+async def cancel(racers: Racers, upload: str, digest: Digest) -> None:
+    """End an upload for nothing."""
+    del digest
+    await cancel_upload(racers.registry, racers.caller, APP, upload)
 
 
 def is_refused(answer: object) -> bool:
@@ -167,3 +187,36 @@ def test_a_push_never_loses_a_layer_to_the_collector(racers: Racers) -> None:
         assert len(found) == len(lying), answers
         assert bool(named) == bool(found), answers
         assert found or not is_taken, answers
+
+
+def test_an_upload_takes_one_of_two_chunks(racers: Racers) -> None:
+    """Of many chunks that begin at the same byte at once, one is taken, whole, and the others leave nothing behind."""
+    registry = racers.registry
+    for number in range(ROUNDS):
+        upload = racers.held.run(start_upload(registry, racers.caller, APP, "sha256")).id
+        bodies = [f"{number} chunk {each}".encode() * each for each in range(1, 6)]
+        answers = racers.race(*(append_chunk(registry, APP, upload, Chunk(chunks(body), 0)) for body in bodies))
+        [winner] = [body for body, answer in zip(bodies, answers, strict=True) if not is_refused(answer)]
+        assert {type(answer) for answer in answers if is_refused(answer)} == {OutOfOrder}
+        progress = racers.held.run(get_progress(registry, APP, upload))
+        assert (progress.end, len(progress.segments)) == (len(winner), 1)
+        racers.held.run(finish_upload(registry, racers.caller, (APP, upload), digest_of(winner), None))
+    lying = {row[0] for row in racers.held.rows("select key from location")}
+    assert (len(lying), set(racers.store.content)) == (ROUNDS, lying)
+
+
+@pytest.mark.parametrize("ending", [finish, cancel], ids=["finish", "cancel"])
+def test_an_upload_that_ends_takes_no_chunk(racers: Racers, ending: Any) -> None:
+    """A chunk that comes while its upload is finished or cancelled is a part of it or refused, and nothing is left."""
+    registry = racers.registry
+    for number in range(ROUNDS):
+        upload = racers.held.run(start_upload(registry, racers.caller, APP, "sha256")).id
+        body = f"{number} first".encode()
+        racers.held.run(append_chunk(registry, APP, upload, Chunk(chunks(body), None)))
+        more = append_chunk(registry, APP, upload, Chunk(chunks(b" and more"), len(body)))
+        added, ended = racers.race(more, ending(racers, upload, digest_of(body)))
+        if not is_refused(added) and is_refused(ended):
+            # It came first, and what is there has another digest now.
+            racers.held.run(finish(racers, upload, digest_of(body + b" and more")))
+    assert racers.held.rows("select id from upload") == []
+    assert racers.held.rows("select key from segment") == []

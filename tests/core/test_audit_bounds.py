@@ -149,7 +149,7 @@ def test_two_processes_seal_at_once(logged: World) -> None:
         def read(self, work: Work[T]) -> Awaitable[T]:
             return logged.sqlite.read(work)
 
-        async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+        async def transact(self, work: Work[T], **how: bool) -> T:
             marks = "($1, $2, $3, $4, $5, $6)"
             columns = "(number, at, document, hash, key, signature)"
 
@@ -158,7 +158,7 @@ def test_two_processes_seal_at_once(logged: World) -> None:
                 await tx.execute(f"insert into audit_root {columns} values {marks}", *rows[0])
                 return value
 
-            return await logged.sqlite.transact(late, durable=durable)
+            return await logged.sqlite.transact(late, **how)
 
     object.__setattr__(logged.registry, "database", Behind())
     assert logged.run(seal(logged.registry)) is None

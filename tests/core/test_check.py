@@ -151,8 +151,8 @@ class Vanishing:
                 await self._database.transact(functools.partial(_execute, statement, digest))
         return value
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
-        return self._database.transact(work, durable=durable)
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
+        return self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()

@@ -124,10 +124,10 @@ def test_what_is_too_much_at_once_is_done_in_parts() -> None:
             self._database = database
             self.read, self.close = database.read, database.close
 
-        async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+        async def transact(self, work: Work[T], **how: bool) -> T:
             if failing and failing.pop():
                 raise Unavailable("this took too long")
-            return await self._database.transact(work, durable=durable)
+            return await self._database.transact(work, **how)
 
     with World(wrap_database=Busy) as world:
         push(world, *range(BATCH))

@@ -334,9 +334,9 @@ class Counted:
     async def read(self, work: Work[Any]) -> Any:
         return await self._database.read(lambda tx: work(_CountedTx(tx, self)))
 
-    async def transact(self, work: Work[Any], *, durable: bool = True) -> Any:
+    async def transact(self, work: Work[Any], **how: bool) -> Any:
         self.statements += 1
-        return await self._database.transact(work, durable=durable)
+        return await self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()

@@ -50,7 +50,7 @@ class Network:
         self.reads += 1
         return self._unless_away(work, self._database.read)
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
         return self._unless_away(work, self._database.transact)
 
     async def _unless_away(self, work: Work[T], run: Any) -> T:

@@ -57,8 +57,8 @@ class FaultyDatabase:
     def read(self, work: Work[T]) -> Awaitable[T]:
         return self._database.read(work)
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
-        return self._saboteur.call("transact", lambda: self._database.transact(work, durable=durable))
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
+        return self._saboteur.call("transact", lambda: self._database.transact(work, **how))
 
     async def close(self) -> None:
         await self._database.close()
@@ -77,10 +77,10 @@ class AwayDatabase(FaultyDatabase):
             raise Unavailable("the database cannot be reached")
         return super().read(work)
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
         if self.is_away:
             raise Unavailable("the database cannot be reached")
-        return super().transact(work, durable=durable)
+        return super().transact(work, **how)
 
 
 class FaultyStore:

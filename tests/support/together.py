@@ -28,9 +28,9 @@ class Together:
             await asyncio.sleep(0.01)
         return await self._database.read(work)
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+    async def transact(self, work: Work[T], **how: bool) -> T:
         await self._met("transact")
-        return await self._database.transact(work, durable=durable)
+        return await self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()

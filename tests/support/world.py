@@ -100,9 +100,10 @@ class World:
         directory: Directory | None = None,
         mail: Mail | None = None,
         redirect_rules: RedirectRules | None = None,
+        folder: str | None = None,
     ) -> None:
         self.runner = asyncio.Runner()
-        self.folder = new_folder()
+        self.folder = folder or new_folder()
         self.store = MemoryStore()
         self.clock = FrozenClock()
         self.rules = rules or Rules()

@@ -194,10 +194,10 @@ class Stuck:
     def read(self, work: Work[T]) -> Awaitable[T]:
         return self._database.read(work)
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+    async def transact(self, work: Work[T], **how: bool) -> T:
         self.is_waited_for.set()
         await asyncio.Event().wait()
-        return await self._database.transact(work, durable=durable)
+        return await self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()

@@ -22,8 +22,8 @@ class Counting:
     def read(self, work: Work[Any]) -> Awaitable[Any]:
         return self._database.read(lambda tx: work(_CountingTx(tx, self._statements)))
 
-    def transact(self, work: Work[Any], *, durable: bool = True) -> Awaitable[Any]:
-        return self._database.transact(lambda tx: work(_CountingTx(tx, self._statements)), durable=durable)
+    def transact(self, work: Work[Any], **how: bool) -> Awaitable[Any]:
+        return self._database.transact(lambda tx: work(_CountingTx(tx, self._statements)), **how)
 
     async def close(self) -> None:
         await self._database.close()

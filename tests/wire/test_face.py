@@ -36,7 +36,7 @@ class Broken:
     def read(self, work: Work[T]) -> Awaitable[T]:
         return self._call(self._database.read, work)
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
         return self._call(self._database.transact, work)
 
     async def close(self) -> None:

@@ -232,7 +232,7 @@ class Full:
     def read(self, work: Work[Any]) -> Awaitable[Any]:
         return self._inner.read(work)
 
-    async def transact(self, work: Work[Any], *, durable: bool = True) -> Any:
+    async def transact(self, work: Work[Any], **how: bool) -> Any:
         raise StorageFull("full")
 
     async def close(self) -> None:

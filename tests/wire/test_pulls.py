@@ -308,8 +308,8 @@ class Deaf:
             raise Unavailable("the database cannot be reached now")
         return await self._database.read(work)
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
-        return await self._database.transact(work, durable=durable)
+    async def transact(self, work: Work[T], **how: bool) -> T:
+        return await self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()

@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Lin
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.metadata import audit_records, audit_roots
-from entrepot.ports.database import Row, Tx
+from entrepot.ports.database import Row, T, Tx, Work
 
 BATCH: Final = 500
 # Changes are linked in their transaction, and read before it.
@@ -78,16 +79,21 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
     records = [*batch, *([gap] if gap else [])]
     try:
         if log.head is None:
-            log.head = await registry.database.transact(lambda tx: _begin(tx, log.broken, now), durable=False)
+            log.head = await _transact(registry, lambda tx: _begin(tx, log.broken, now))
         placed = await _place(log.head, records)
         at = (records or [waiting[-1].record])[-1].at
-        written = await registry.database.transact(lambda tx: _link_all(tx, placed, waiting, at), durable=False)
+        written = await _transact(registry, lambda tx: _link_all(tx, placed, waiting, at))
     except (EntrepotError, asyncio.CancelledError):
         # Whether it was written is not known for certain: what comes is a chain of its own, which names this one.
         log.abandon()
         raise
     log.written(written.head, len(batch), written.counts, gap)
     return len(batch) == BATCH or len(waiting) == CHANGES
+
+
+def _transact(registry: Registry, work: Work[T]) -> Awaitable[T]:
+    # The chain is this process's own, and a record goes to whoever gives it its place first.
+    return registry.database.transact(work, durable=False, isolated=False)
 
 
 async def _begin(tx: Tx, broken: Head | None, now: int) -> Head:

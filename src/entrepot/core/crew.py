@@ -154,9 +154,9 @@ class Crew:
             if await jobs.extend_lease(tx, held.job.id, self._name, now):
                 await jobs.release_job(tx, held.job.id, now)
 
-    def _transact(self, work: Work[T]) -> Awaitable[T]:
+    def _transact(self, work: Work[T], *, isolated: bool = True) -> Awaitable[T]:
         # A job that is done twice after a loss of power does no harm, as it must not after any other death.
-        return self._registry.database.transact(work, durable=False)
+        return self._registry.database.transact(work, durable=False, isolated=isolated)
 
     async def _wait(self, seconds: float, *, is_all: bool = False) -> None:
         tasks = {held.task for held in self._held if held.task is not None}
@@ -171,7 +171,7 @@ class Crew:
             return
         until = self._registry.clock.now() + LEASE_SECONDS * SECOND
         running = list(self._held)
-        answers = await self._transact(partial(self._extend, running=running, until=until))
+        answers = await self._transact(partial(self._extend, running=running, until=until), isolated=False)
         self._marks.beat_at = moment + BEAT_SECONDS
         for held, is_asked in zip(running, answers, strict=True):
             held.is_lost = is_asked is None
@@ -201,10 +201,10 @@ class Crew:
         # All that is claimed may be of one kind, which then has its share and no more.
         claim = Claim(self._name, now, until, min(free, room) if room > 0 else free, self._marks.since)
         if room > 0:
-            claimed = await self._transact(partial(jobs.claim_jobs, claim=claim))
+            claimed = await self._transact(partial(jobs.claim_jobs, claim=claim), isolated=False)
             self._marks.since = _passed(self._marks.since, claimed, now)
         else:
-            found = await self._transact(partial(self._claim, claim=claim, counts=counts))
+            found = await self._transact(partial(self._claim, claim=claim, counts=counts), isolated=False)
             for kind, mine in found.items():
                 self._marks.since_of[kind] = _passed(self._marks.since_of.get(kind, 0), mine, now)
             claimed = [job for mine in found.values() for job in mine]

@@ -68,7 +68,7 @@ async def start_upload(registry: Registry, caller: Caller, repository: Repositor
     if await registry.database.read(lambda tx: uploads.count_uploads(tx, account, limit)) >= limit:
         raise TooMany("this account has too many unfinished uploads; finish or cancel some", limit=limit)
     # 202 outlives this process, not the power: a client whose upload is unknown afterwards begins again.
-    await registry.database.transact(lambda tx: uploads.add_upload(tx, upload, act.now), durable=False)
+    await registry.database.transact(lambda tx: uploads.add_upload(tx, upload, act.now), durable=False, isolated=False)
     return upload
 
 
@@ -88,9 +88,10 @@ async def append_chunk(registry: Registry, repository: RepositoryName, upload: s
     now = registry.clock.now()
 
     async def record(tx: Tx) -> Progress:
+        # First, so that whoever else adds to this upload, or ends it, waits or sees it.
+        await uploads.touch_upload(tx, upload, now)
         current = await _progress(tx, repository, upload)
         _require_order(current, before.end)
-        await uploads.touch_upload(tx, upload, now)
         if not written.size:
             return current
         piece = written.pieces[0]
@@ -98,7 +99,7 @@ async def append_chunk(registry: Registry, repository: RepositoryName, upload: s
         await uploads.add_segment(tx, upload, segment)
         return Progress(current.upload, (*current.segments, segment))
 
-    after = await _transact(registry, record, [written], durable=False)
+    after = await _transact(registry, record, [written], durable=False, isolated=False)
     if not written.size:
         await registry.store.delete(written.keys)
     return after
@@ -329,13 +330,13 @@ async def _commit(registry: Registry, act: Act, before: Progress, blob: Written,
     await _transact(registry, record, mine)
 
 
-async def _transact(registry: Registry, work: Work[T], written: list[Written], *, durable: bool = True) -> T:
+async def _transact(registry: Registry, work: Work[T], written: list[Written], **how: bool) -> T:
     """Name what was written, or drop it where it is certain that it was not named.
 
     A cancelled wait or a lost connection leaves that open: then the bytes stay, as garbage at worst.
     """
     try:
-        return await registry.database.transact(work, durable=durable)
+        return await registry.database.transact(work, **how)
     except EntrepotError as error:
         if isinstance(error, StorageFull) or not isinstance(error, Unavailable):
             await _drop(registry, written)

@@ -3,9 +3,11 @@
 Transactions are SERIALIZABLE, not REPEATABLE READ: verbs read before they write ("no live manifest names this
 blob", then hide it; "the repository has this layer", then name it), and under a mere snapshot two of those that
 overlap both succeed and leave a manifest without its layer. Serializable refuses one of them, which then runs
-again and sees what the other did. What that costs is kept down twofold. Index scans are preferred inside
-transactions, because a small table that is read whole conflicts with everybody who writes to it. And who was
-refused once queues with the others who were, so that a crowd on one row is worked off one by one.
+again and sees what the other did. What that costs is kept down threefold. Index scans are preferred inside
+transactions, because a small table that is read whole conflicts with everybody who writes to it. Whoever was
+refused once queues with the others who were, so that a crowd on one row is worked off one by one. And work that
+says it can do without (`isolated=False`) is READ COMMITTED: it neither conflicts nor makes others conflict, which
+they do by the pages of indexes, and so with many who are after other rows.
 
 Nothing outlives a transaction in the session (no SET, LISTEN or session lock), so PgBouncer in transaction mode
 works, with `?statement_cache_size=0` in the url.
@@ -64,10 +66,11 @@ MIGRATION_SECONDS: Final = 3600.0
 MIGRATION_PATIENCE_SECONDS: Final = 120.0
 MIGRATION_LOCK_MILLISECONDS: Final = 2000
 
-BEGIN: Final = (
-    "begin isolation level serializable; set local enable_seqscan = off; "
+LIMITS: Final = (
     "set local statement_timeout = {milliseconds}; set local idle_in_transaction_session_timeout = {milliseconds}"
 )
+BEGIN: Final = f"begin isolation level serializable; set local enable_seqscan = off; {LIMITS}"
+BEGIN_LOOSE: Final = f"begin isolation level read committed; {LIMITS}"
 # LOCK TABLE takes no snapshot: whoever waited here sees what those before have done. Nothing else locks this table.
 IN_TURN: Final = "; lock table migration in exclusive mode"
 # A limit that strikes while a commit waits for its synchronous stand-by makes PostgreSQL answer COMMIT although only
@@ -141,7 +144,9 @@ class PostgresqlDatabase:
         self._pool = pool
         self._source = source
         self.limit_seconds: float = source.limit_seconds
-        self._begin = BEGIN.format(milliseconds=source.limit_seconds * 1000)
+        self._begin, self._begin_loose = (
+            begin.format(milliseconds=source.limit_seconds * 1000) for begin in (BEGIN, BEGIN_LOOSE)
+        )
         self._reach = Reach(source.probe, self._cut, self._renew)
         self._is_closed = False
         # A quarter of the connections is left to reads: pulls do not wait behind pushes that wait for each other.
@@ -160,20 +165,21 @@ class PostgresqlDatabase:
                     await self._expect_new()
                 return await self._read(work)
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+    async def transact(self, work: Work[T], *, durable: bool = True, isolated: bool = True) -> T:
         # PostgreSQL shares its syncs among all who commit; a commit without one may be lost with the server process.
         del durable
+        begin = self._begin if isolated else self._begin_loose
         with self._accepted():
             async with self._limited():
                 try:
-                    return await self._attempt(work, self._begin)
+                    return await self._attempt(work, begin)
                 except LOST:
                     # Nothing was committed.
                     await self._expect_new()
                 except asyncpg.PostgresError as error:
                     if not isinstance(error, SECOND_LOOK) and error.sqlstate not in RACES:
                         raise
-                return await self._insist(work)
+                return await self._insist(work, begin)
 
     async def close(self) -> None:
         if self._is_closed:
@@ -241,12 +247,12 @@ class PostgresqlDatabase:
         async with self._connection() as connection:
             return await work(_Tx(connection, _render))
 
-    async def _insist(self, work: Work[T]) -> T:
+    async def _insist(self, work: Work[T], begin: str) -> T:
         """Try again until it succeeds or the time is up; in this process one by one, so that few connections wait."""
         async with self._turn:
             while True:
                 try:
-                    return await self._attempt(work, self._begin + IN_TURN)
+                    return await self._attempt(work, begin + IN_TURN)
                 except asyncpg.PostgresError as error:
                     if error.sqlstate not in RACES:
                         raise

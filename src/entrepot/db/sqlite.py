@@ -118,7 +118,9 @@ class SqliteDatabase:
         # No coroutine around the work's own: a pull awaits enough of them as it is.
         return work(self._reader_tx)
 
-    async def transact(self, work: Work[T], *, durable: bool = True) -> T:
+    async def transact(self, work: Work[T], *, durable: bool = True, isolated: bool = True) -> T:
+        # There is one writer at a time.
+        del isolated
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._is_closed:
             raise Unavailable("the database is closed")

@@ -37,6 +37,9 @@ class Database(Protocol):
     `work` undoes its effects and reaches the caller unchanged; other works are not disturbed.
     With `durable=False` the effects survive the death of this process, and loss of power only once a later
     durable transaction has returned: for progress that a client is told it may have to repeat.
+    With `isolated=False` each statement may see a newer state than the one before, and nothing is refused for what was
+    read: for work that only adds rows, or first writes to the one row that all whose work it must not cross write to,
+    and then waits for them.
     `read(work)` sees committed rows only and must not change any. A row may be seen a moment before it is durable; a
     durable transaction of whoever saw it makes it so, and must come before it is told to another machine.
     Raises AlreadyExists where a unique rule is broken, StorageFull when there is no room, Unavailable when
@@ -46,8 +49,8 @@ class Database(Protocol):
     def read(self, work: Work[T]) -> Awaitable[T]:
         """Run `work` over committed rows; each statement may see a newer state than the one before."""
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
-        """Run `work` as one serialisable transaction."""
+    def transact(self, work: Work[T], *, durable: bool = True, isolated: bool = True) -> Awaitable[T]:
+        """Run `work` as one transaction, serialisable unless it does without."""
 
     async def close(self) -> None:
         """Finish what was accepted and let go of the files or connections. Idempotent."""

@@ -254,8 +254,8 @@ class CountingDatabase:
         self.reads += 1
         return self._database.read(work)
 
-    def transact(self, work: Work[T], *, durable: bool = True) -> Awaitable[T]:
-        return self._database.transact(work, durable=durable)
+    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
+        return self._database.transact(work, **how)
 
     async def close(self) -> None:
         await self._database.close()
