@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from entrepot.core.audit import flush_audit
+from entrepot.core.audit_log import AuditLog
+from entrepot.core.audit_verify import verify
 from entrepot.core.collect import collect_batch
 from entrepot.core.delete import delete_blob, delete_manifest
 from entrepot.core.policy import Policy
@@ -220,3 +224,15 @@ def test_an_upload_that_ends_takes_no_chunk(racers: Racers, ending: Any) -> None
             racers.held.run(finish(racers, upload, digest_of(body + b" and more")))
     assert racers.held.rows("select id from upload") == []
     assert racers.held.rows("select key from segment") == []
+
+
+def test_a_record_is_linked_by_one_process(racers: Racers) -> None:
+    """Where several link what changes have recorded, each record has one place, and all chains are whole."""
+    processes = [replace(racers.registry, audit=AuditLog()) for _ in range(3)]
+    for number in range(ROUNDS):
+        pushed = image([f"layer {number}".encode()])
+        racers.held.run(racers.push_content(*pushed.blobs))
+        racers.race(racers.push(pushed, f"t{number}"), *(flush_audit(each) for each in processes))
+        racers.race(*(flush_audit(each) for each in processes))
+    assert racers.held.rows("select count(*) from audit where chain = ''") == [(0,)]
+    assert racers.held.run(verify(racers.registry)).findings == []

@@ -204,7 +204,7 @@ def test_records_of_the_dead_are_linked_by_others(logged: World) -> None:
 
 
 def test_two_processes_do_not_take_the_same_record(logged: World) -> None:
-    """Whoever comes second leaves it where it is, and both chains are whole."""
+    """Whoever comes second passes over it, and both chains are whole."""
     logged.push("pub/app", image((b"late",)), "late")
     other = logged.sibling_context().registry
 

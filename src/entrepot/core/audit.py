@@ -17,14 +17,14 @@ import msgspec
 from entrepot import __version__
 from entrepot.core.audit_log import AuditLog
 from entrepot.core.registry import Registry
-from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Linked, Record, link, new_record
+from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Record, link, new_record
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.metadata import audit_records, audit_roots
 from entrepot.ports.database import Row, T, Tx, Work
 
 BATCH: Final = 500
-# Changes are linked in their transaction, and read before it.
+# What changes have written is linked by so many at a time.
 CHANGES: Final = 100
 # So many records are hashed before whatever else waits has its turn: some tens of microseconds.
 SLICE: Final = 4
@@ -45,10 +45,11 @@ class _Placed(msgspec.Struct):
 
 
 class _Written(msgspec.Struct, frozen=True):
-    """What one transaction has done: where the chain ends, and what it took in, by category."""
+    """What one transaction has done: where the chain ends, and what it took in, by category; how many were changes."""
 
     head: Head
     counts: dict[str, int]
+    changes: int
 
 
 async def keep_audit(registry: Registry, seconds: float) -> None:
@@ -68,12 +69,9 @@ async def flush_audit(registry: Registry, *, is_last: bool = False) -> None:
 
 async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
     """One transaction of bounded size; whether there may be more to write."""
-    waiting: list[Linked] = []
-    if await registry.database.read(audit_records.has_unlinked):
-        # Read before the transaction: inside, on PostgreSQL, every change would conflict with having looked at all.
-        waiting = await registry.database.read(lambda tx: audit_records.list_unlinked(tx, CHANGES))
+    changes = CHANGES if await registry.database.read(audit_records.has_unlinked) else 0
     batch = log.first(BATCH)
-    if not batch and not waiting:
+    if not batch and not changes:
         return False
     gap = log.gap(now)
     records = [*batch, *([gap] if gap else [])]
@@ -81,18 +79,17 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
         if log.head is None:
             log.head = await _transact(registry, lambda tx: _begin(tx, log.broken, now))
         placed = await _place(log.head, records)
-        at = (records or [waiting[-1].record])[-1].at
-        written = await _transact(registry, lambda tx: _link_all(tx, placed, waiting, at))
+        written = await _transact(registry, lambda tx: _link_all(tx, placed, changes, now))
     except (EntrepotError, asyncio.CancelledError):
         # Whether it was written is not known for certain: what comes is a chain of its own, which names this one.
         log.abandon()
         raise
     log.written(written.head, len(batch), written.counts, gap)
-    return len(batch) == BATCH or len(waiting) == CHANGES
+    return len(batch) == BATCH or written.changes == CHANGES
 
 
 def _transact(registry: Registry, work: Work[T]) -> Awaitable[T]:
-    # The chain is this process's own, and a record goes to whoever gives it its place first.
+    # The chain is this process's own, and a record goes to whoever takes it first: others pass over it.
     return registry.database.transact(work, durable=False, isolated=False)
 
 
@@ -126,18 +123,17 @@ async def _place(head: Head, records: list[Record]) -> _Placed:
     return placed
 
 
-async def _link_all(tx: Tx, placed: _Placed, waiting: list[Linked], at: int) -> _Written:
+async def _link_all(tx: Tx, placed: _Placed, most: int, now: int) -> _Written:
     # A transaction may be tried again: what was placed stays as it is.
     head, counts = placed.head, dict(placed.counts)
     await audit_records.add_rows(tx, placed.rows)
-    for each in waiting:
-        following, previous = link(head, each.record)
-        # Another process may have taken it a moment ago.
-        if await audit_records.set_place(tx, each.id, following, previous):
-            head = following
-            _count(counts, each.record)
-    await audit_records.put_head(tx, head, at)
-    return _Written(head, counts)
+    changes = await audit_records.take_unlinked(tx, most) if most else []
+    for each in changes:
+        head, previous = link(head, each.record)
+        await audit_records.set_place(tx, each.id, head, previous)
+        _count(counts, each.record)
+    await audit_records.put_head(tx, head, now)
+    return _Written(head, counts, len(changes))
 
 
 def _count(counts: dict[str, int], record: Record) -> None:

@@ -105,15 +105,15 @@ async def count_unlinked(tx: Tx, before: int, limit: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def list_unlinked(tx: Tx, limit: int) -> list[Linked]:
-    """Records that no chain has yet, in the order of their ids."""
-    rows = await tx.all(f"{_SELECT} where chain = '' order by id limit $1", limit)
+async def take_unlinked(tx: Tx, limit: int) -> list[Linked]:
+    """Records that no chain has yet, in the order of their ids; what another transaction has taken is passed over."""
+    rows = await tx.all(f"{_SELECT} where chain = '' order by id limit $1 /*skip locked*/", limit)
     return [_linked(row) for row in rows]
 
 
-async def set_place(tx: Tx, record: int, head: Head, previous: str) -> bool:
-    """Put a record that is there into its place; False if it has one already."""
-    return 0 < await tx.execute(
+async def set_place(tx: Tx, record: int, head: Head, previous: str) -> None:
+    """Put a record that was taken (`take_unlinked`) into its place; one that has a place keeps it."""
+    await tx.execute(
         "update audit set chain = $1, sequence = $2, previous = $3, hash = $4 where id = $5 and chain = ''",
         head.chain,
         head.sequence,
