@@ -375,14 +375,12 @@ class _Application:
                 polls = asyncio.gather(*self._polls(registry, denials))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-                polls.cancel()
+                async with registry.audit.turn:
+                    # Not in the middle of writing records, which might be written and then written again.
+                    polls.cancel()
                 with suppress(asyncio.CancelledError):
                     await polls
-                with suppress(EntrepotError):
-                    await store_denials(registry, denials)
-                    await flush_uses(registry, is_last=True)
-                    await flush_audit(registry, is_last=True)
-                    await exchange_pulls(registry)
+                await self._store_last(registry, denials)
                 self._meter.publish()
         except EntrepotError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -477,6 +475,19 @@ class _Application:
         await exchange_pulls(registry)
         if self._limiter is not None:
             await exchange_rates(registry, self._limiter)
+
+    async def _store_last(self, registry: Registry, denials: DenialLog) -> None:
+        """Each for itself: one that cannot be stored keeps no other one from it."""
+        for step in (
+            lambda: store_denials(registry, denials),
+            lambda: flush_uses(registry, is_last=True),
+            lambda: flush_audit(registry, is_last=True),
+            lambda: exchange_pulls(registry),
+        ):
+            try:
+                await step()
+            except EntrepotError as error:
+                self._log.warning("not stored at the end", reason=error.message)
 
     async def _follow(self, recall: Recall) -> None:
         """Keep what is remembered true, and tell once that the database is away, and once that it is back."""

@@ -124,7 +124,8 @@ def test_the_log_is_sealed_and_verified(door: Door) -> None:
     door.world.transact(lambda tx: tx.execute("update audit set actor = 'mallory', detail = 'x' where id = 3"))
     report = door.send("admin", "GET", "/audit/verification")
     [finding] = report["findings"]
-    assert (finding["sequence"], "it was changed" in finding["problem"], report["found"]) == (4, True, 1)
+    [(place,)] = door.world.rows("select sequence from audit where id = 3")
+    assert (finding["sequence"], "it was changed" in finding["problem"], report["found"]) == (place, True, 1)
     assert door.send("admin", "GET", "/audit?actor=mallory")["records"][0]["detail"] == {"unreadable": "x"}
 
 

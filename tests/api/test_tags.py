@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from entrepot.core.audit import flush_audit
 from tests.api.door import NEW, OLD, PRIVATE, Door, at, tag_at
 from tests.support.images import image
 
@@ -204,6 +205,15 @@ def test_a_tag_that_never_was_has_no_history(shared: Door) -> None:
     assert shared.ask("carol", "GET", f"{tag_at(PRIVATE, 'never')}/history").code == "MANIFEST_UNKNOWN"
     assert shared.ask("carol", "GET", f"{tag_at('priv/none')}/history").code == "NAME_UNKNOWN"
     assert shared.ask("carol", "GET", f"{at('priv/none')}/tags").code == "NAME_UNKNOWN"
+
+
+@pytest.mark.parametrize("user", ["", "carol"])
+def test_names_that_no_tag_has(shared: Door, user: str) -> None:
+    """They are refused as such before anybody is asked about, and are in no log: a database may not take them."""
+    answer = shared.ask(user, "GET", tag_at(PRIVATE, "a%00b"))
+    assert (answer.status, answer.code) == (400, "TAG_INVALID")
+    shared.world.run(flush_audit(shared.world.registry, is_last=True))
+    assert not any("\0" in row[0] for row in shared.world.rows("select subject from audit"))
 
 
 def test_a_token_moves_what_its_scope_covers(door: Door) -> None:

@@ -52,6 +52,16 @@ def test_equal_pending_jobs_are_one(held: Held) -> None:
     assert held.read(jobs.count_jobs) == {"running": 1, "pending": 1}
 
 
+def test_a_claim_keeps_to_its_limit_whatever_the_planner_expects(held: Held) -> None:
+    """Where statistics say that there is one job, and there are many, no more are taken than were asked for."""
+    held.transact(adding("first"))
+    held.execute("analyze job")
+    for number in range(60):
+        held.transact(adding(str(number)))
+    of_kind = Claim("w2", NOW, NOW + 60 * SECOND, 2, kind="scan")
+    assert len(claim(held, limit=2)) == len(held.transact(lambda tx: jobs.claim_jobs(tx, of_kind))) == 2
+
+
 def test_workers_that_claim_at_once_share(held: Held) -> None:
     """Many workers at once get every job exactly once."""
     for number in range(40):

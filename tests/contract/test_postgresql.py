@@ -137,7 +137,7 @@ def test_every_text_column_sorts_by_bytes(database: Held) -> None:
 
 
 def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
-    """A read sends its statement and nothing else, and a transaction has statements, and so plans, of its own."""
+    """A read sends its statement and nothing else; an isolated transaction has statements, and plans, of its own."""
     name = url.rpartition("/")[2]
     postgres.query(url, f"alter database {name} set log_statement = 'all'")
 
@@ -149,6 +149,7 @@ def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
             await database.read(find(key))
         reads = postgres.output()[before:]
         await database.transact(lambda tx: tx.execute(ADD, "a", ""))
+        await database.transact(lambda tx: tx.execute(ADD, "b", ""), isolated=False)
         await database.close()
         return reads, postgres.output()[before + len(reads) :]
 
@@ -158,8 +159,9 @@ def test_a_read_is_one_round_trip(url: str, postgres: Postgres) -> None:
     assert all("execute" in line and "select name, value from instance" in line for line in statements)
     statements = [line.partition("LOG:")[2] for line in writes.splitlines() if "LOG:" in line]
     assert ["begin isolation level serializable" in statements[0], "commit" in statements[-1]] == [True, True]
-    assert len(statements) == 3
+    assert len(statements) == 6
     assert statements[1].endswith(f"{ADD} /*in transaction*/")
+    assert ("begin isolation level read committed" in statements[3], statements[4].endswith(ADD)) == (True, True)
 
 
 def test_transactions_are_durable_and_bounded(database: Held) -> None:

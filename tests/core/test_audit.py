@@ -120,6 +120,51 @@ def test_very_many_records_are_written_before_their_time(world: World) -> None:
     assert problems(world) == []
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_whoever_waits_for_records_can_be_told_to_stop(turns: int) -> None:
+    """A cancellation that comes together with what is waited for, in whichever turn of the loop, is not lost."""
+
+    async def story() -> None:
+        log = AuditLog()
+        waiting = asyncio.ensure_future(log.wait(10**6))
+        await asyncio.sleep(0)
+        for number in range(MANY):
+            log.note(msgspec.structs.replace(denial(number), is_allowed=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_told = waiting.cancel()
+        [answer] = await asyncio.gather(waiting, return_exceptions=True)
+        assert isinstance(answer, asyncio.CancelledError) == is_told
+
+    asyncio.run(story())
+
+
+def test_what_no_database_takes_is_recorded_as_far_as_it_can_be() -> None:
+    """Of a name with such characters the rest is recorded, and nothing that comes after it waits for it."""
+    log = AuditLog()
+    log.note(msgspec.structs.replace(denial(1), subject="acme/app:a\0b\ud800", reasons=("no a\0b",)))
+    log.note(denial(2))
+    first, second = settled(log)
+    assert (first.subject, first.reasons, second.subject) == ("acme/app:a?b?", ("no a?b",), "acme/app2")
+
+
+def test_a_log_that_cannot_be_written_does_not_grow(logged: World) -> None:
+    """However often it is tried, and whatever it was that failed, nothing is left but what was there."""
+    logged.registry.audit.note(denial(1))
+    before = logged.rows("select count(*) from audit union all select count(*) from audit_chain")
+    poison = "create trigger away before insert on audit when new.subject = 'acme/app1' "
+    execute(logged, poison + "begin select raise(abort, 'away'); end")
+    for _ in range(3):
+        logged.clock.advance(seconds=11)
+        with pytest.raises(Unavailable):
+            logged.run(flush_audit(logged.registry))
+    assert logged.rows("select count(*) from audit union all select count(*) from audit_chain") == before
+    execute(logged, "drop trigger away")
+    logged.run(flush_audit(logged.registry))
+    assert logged.rows("select count(*) from audit where subject = 'acme/app1'") == [(1,)]
+    assert problems(logged) == []
+
+
 def test_pulls_are_counted_by_the_minute() -> None:
     """By account and repository, a bounded number of them; the rest is counted together."""
     log = AuditLog()

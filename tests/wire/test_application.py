@@ -161,6 +161,29 @@ def test_last_uses_are_written_by_the_way(settings: Settings) -> None:
         runner.run(live())
 
 
+def test_what_cannot_be_stored_at_the_end_keeps_nothing_else(settings: Settings) -> None:
+    """A process that stops tries each of the things that it holds, and what it has seen is in the audit log."""
+
+    async def live() -> None:
+        application = build(settings)
+        lifespan = Lifespan(application)
+        await lifespan.start()
+        database = open_database(settings.database_url)
+        away = "create trigger away before insert on denial begin select raise(abort, 'away'); end"
+        await database.transact(lambda tx: tx.execute(away))
+        client = Client(application, runner)
+        wrong = await client.exchange("GET", "/api/v1/users", authorization=basic("admin", "wrong"))
+        refused = await client.exchange("GET", "/v2/acme/app/manifests/v1")
+        assert (wrong.status, refused.status) == (401, 401)
+        await lifespan.stop()
+        kinds = await database.read(lambda tx: tx.all("select category from audit"))
+        assert {"sign-in", "denial"} <= {row[0] for row in kinds}
+        await database.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(live())
+
+
 def test_a_poll_outlives_whatever_fails(capfd: pytest.CaptureFixture[str]) -> None:
     """A database that is away, and a mistake of ours as well; of several failures in a row the first is told."""
     failures = [Unavailable("it is away"), Unavailable("it is away"), None, ValueError("a mistake"), None]

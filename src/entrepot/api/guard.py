@@ -27,7 +27,7 @@ from entrepot.domain.errors import (
     NameUnknown,
     Unauthenticated,
 )
-from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name
+from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name, parse_tag
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.context import Context
@@ -164,7 +164,7 @@ def _subject(connection: Connection) -> Subject:
         name = parse_repository_name(restore(parameters["repository"]))
         # A dictionary of its own: the framework shares the one it found among requests.
         connection.scope["path_params"] = {**parameters, "repository": name}
-        return Subject(name, is_read, parameters.get("tag", ""))
+        return Subject(name, is_read, parse_tag(parameters["tag"]) if "tag" in parameters else "")
     if "organisation" in parameters:
         return Subject(parse_namespace_name(parameters["organisation"]), is_read, is_organisation=True)
     return Subject(parse_namespace_name(parameters["namespace"]) if "namespace" in parameters else "", is_read)

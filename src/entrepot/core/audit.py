@@ -9,7 +9,6 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -21,7 +20,8 @@ from entrepot.domain.audit import REGISTRY, STARTED, SYSTEM, Category, Head, Rec
 from entrepot.domain.errors import EntrepotError
 from entrepot.domain.json import render_json
 from entrepot.metadata import audit_records, audit_roots
-from entrepot.ports.database import Row, T, Tx, Work
+from entrepot.metadata.audit_roots import RootRow
+from entrepot.ports.database import Row, Tx
 
 BATCH: Final = 500
 # What changes have written is linked by so many at a time.
@@ -77,9 +77,13 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
     records = [*batch, *([gap] if gap else [])]
     try:
         if log.head is None:
-            log.head = await _transact(registry, lambda tx: _begin(tx, log.broken, now))
-        placed = await _place(log.head, records)
-        written = await _transact(registry, lambda tx: _link_all(tx, placed, changes, now))
+            root = await registry.database.read(audit_roots.find_last_root)
+            records.insert(0, _started(log.broken, root, now))
+        placed = await _place(log.head or Head(secrets.token_hex(8)), records)
+        # The chain is this process's own, and a record goes to whoever takes it first: others pass over it.
+        written = await registry.database.transact(
+            lambda tx: _link_all(tx, placed, changes, now), durable=False, isolated=False
+        )
     except (EntrepotError, asyncio.CancelledError):
         # Whether it was written is not known for certain: what comes is a chain of its own, which names this one.
         log.abandon()
@@ -88,14 +92,8 @@ async def _write(registry: Registry, log: AuditLog, now: int) -> bool:
     return len(batch) == BATCH or written.changes == CHANGES
 
 
-def _transact(registry: Registry, work: Work[T]) -> Awaitable[T]:
-    # The chain is this process's own, and a record goes to whoever takes it first: others pass over it.
-    return registry.database.transact(work, durable=False, isolated=False)
-
-
-async def _begin(tx: Tx, broken: Head | None, now: int) -> Head:
-    """A new chain, which begins with who writes it, what went before, and the last signed root."""
-    root = await audit_roots.find_last_root(tx)
+def _started(broken: Head | None, root: RootRow | None, now: int) -> Record:
+    """What a new chain begins with: who writes it, what went before, and the last signed root."""
     detail = {
         "host": socket.gethostname(),
         "process": os.getpid(),
@@ -104,12 +102,7 @@ async def _begin(tx: Tx, broken: Head | None, now: int) -> Head:
         "root": [root.number, root.hash] if root else None,
     }
     first = new_record(Category.AUDIT, STARTED, now, (REGISTRY, SYSTEM))
-    first = msgspec.structs.replace(first, detail=render_json(detail).decode())
-    placed = _Placed(Head(secrets.token_hex(8)))
-    placed.add(first)
-    await audit_records.add_rows(tx, placed.rows)
-    await audit_records.put_head(tx, placed.head, now)
-    return placed.head
+    return msgspec.structs.replace(first, detail=render_json(detail).decode())
 
 
 async def _place(head: Head, records: list[Record]) -> _Placed:

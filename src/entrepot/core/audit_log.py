@@ -11,6 +11,7 @@ import msgspec
 
 from entrepot.domain.audit import OTHERS, REGISTRY, SYSTEM, Category, Head, Record
 from entrepot.domain.policy import AccountPolicy
+from entrepot.domain.text import storable
 
 SECOND: Final = 1_000_000
 FOLD_SECONDS: Final = 10
@@ -117,6 +118,9 @@ class AuditLog:
 
     def note(self, record: Record) -> None:
         """Hold a record until it is written; one that is equal to another one of these seconds is added to it."""
+        if not "".join((record.actor, record.subject, record.address, *record.reasons)).isprintable():
+            # What the database does not take would keep all that comes later from being written as well.
+            record = _storable(record)
         key = _key(record)
         held = self._held.get(key)
         if held is None and not record.is_allowed and not self._has_room(record):
@@ -134,8 +138,10 @@ class AuditLog:
 
     async def wait(self, seconds: float) -> None:
         """Return after so long, or as soon as very many records are held."""
+        # `asyncio.wait_for` of Python 3.11 loses a cancellation that comes together with what was waited for.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_much.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._is_much.wait()
         self._is_much.clear()
 
     def settle(self, now: int, accounts: Mapping[int, AccountPolicy], *, is_last: bool = False) -> None:
@@ -199,6 +205,11 @@ class AuditLog:
         self.counts["lost"] += record.count
         count, first, _ = self._gap or (0, record.first_at, 0)
         self._gap = (count + record.count, first, record.last_at)
+
+
+def _storable(record: Record) -> Record:
+    actor, subject, address, *reasons = map(storable, (record.actor, record.subject, record.address, *record.reasons))
+    return msgspec.structs.replace(record, actor=actor, subject=subject, address=address, reasons=tuple(reasons))
 
 
 def _name_of(account: int, accounts: Mapping[int, AccountPolicy]) -> str:

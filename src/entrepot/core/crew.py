@@ -21,6 +21,7 @@ from entrepot.core.recurrence import find_rule
 from entrepot.core.registry import SECOND, Progress, Registry
 from entrepot.domain.errors import EntrepotError, Unsupported
 from entrepot.domain.json import render_json
+from entrepot.domain.text import storable
 from entrepot.metadata import jobs
 from entrepot.metadata.jobs import Claim, JobRow
 from entrepot.ports.database import T, Tx, Work
@@ -304,15 +305,11 @@ def _result_of(held: _Held) -> tuple[str, Exception | None]:
     if failure is None:
         return "", None
     if isinstance(failure, EntrepotError):
-        return _storable(failure.message), None
-    error = _storable(f"{type(failure).__name__}: {failure}")
-    return error, failure if isinstance(failure, Exception) else None
-
-
-def _storable(error: str) -> str:
+        return storable(failure.message[:LONGEST_ERROR]), None
     # It may quote what another server has answered. What no database takes would keep all that has ended from being
     # written down, again and again.
-    return error[:LONGEST_ERROR].encode("utf-8", "replace").decode().replace("\0", "?")
+    error = storable(f"{type(failure).__name__}: {failure}"[:LONGEST_ERROR])
+    return error, failure if isinstance(failure, Exception) else None
 
 
 async def _come_back(tx: Tx, trade: Trade, job: JobRow, now: int) -> None:

@@ -24,7 +24,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -109,7 +109,7 @@ def _render(sql: str) -> str:
 @lru_cache(maxsize=4096)
 def _render_apart(sql: str) -> str:
     # Another text is another prepared statement: a plan that was made for reads, with a small table read whole,
-    # is not used in a transaction, where it would conflict with every writer.
+    # is not used where it would conflict with every writer.
     return f"{_render(sql)} /*in transaction*/"
 
 
@@ -134,6 +134,13 @@ class _Tx:
         return int(count) if count.isdecimal() else 0
 
 
+class _Way(NamedTuple):
+    """How a transaction begins, and what becomes of its statements."""
+
+    begin: str
+    render: Callable[[str], str]
+
+
 class PostgresqlDatabase:
     """The port Database over a pool of connections, beside any number of other replicas.
 
@@ -144,9 +151,10 @@ class PostgresqlDatabase:
         self._pool = pool
         self._source = source
         self.limit_seconds: float = source.limit_seconds
-        self._begin, self._begin_loose = (
-            begin.format(milliseconds=source.limit_seconds * 1000) for begin in (BEGIN, BEGIN_LOOSE)
-        )
+        milliseconds = source.limit_seconds * 1000
+        self._isolated = _Way(BEGIN.format(milliseconds=milliseconds), _render_apart)
+        # With the texts of reads, and so their plans.
+        self._loose = _Way(BEGIN_LOOSE.format(milliseconds=milliseconds), _render)
         self._reach = Reach(source.probe, self._cut, self._renew)
         self._is_closed = False
         # A quarter of the connections is left to reads: pulls do not wait behind pushes that wait for each other.
@@ -168,18 +176,18 @@ class PostgresqlDatabase:
     async def transact(self, work: Work[T], *, durable: bool = True, isolated: bool = True) -> T:
         # PostgreSQL shares its syncs among all who commit; a commit without one may be lost with the server process.
         del durable
-        begin = self._begin if isolated else self._begin_loose
+        way = self._isolated if isolated else self._loose
         with self._accepted():
             async with self._limited():
                 try:
-                    return await self._attempt(work, begin)
+                    return await self._attempt(work, way)
                 except LOST:
                     # Nothing was committed.
                     await self._expect_new()
                 except asyncpg.PostgresError as error:
                     if not isinstance(error, SECOND_LOOK) and error.sqlstate not in RACES:
                         raise
-                return await self._insist(work, begin)
+                return await self._insist(work, way._replace(begin=way.begin + IN_TURN))
 
     async def close(self) -> None:
         if self._is_closed:
@@ -247,22 +255,22 @@ class PostgresqlDatabase:
         async with self._connection() as connection:
             return await work(_Tx(connection, _render))
 
-    async def _insist(self, work: Work[T], begin: str) -> T:
+    async def _insist(self, work: Work[T], way: _Way) -> T:
         """Try again until it succeeds or the time is up; in this process one by one, so that few connections wait."""
         async with self._turn:
             while True:
                 try:
-                    return await self._attempt(work, begin + IN_TURN)
+                    return await self._attempt(work, way)
                 except asyncpg.PostgresError as error:
                     if error.sqlstate not in RACES:
                         raise
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
 
-    async def _attempt(self, work: Work[T], begin: str) -> T:
+    async def _attempt(self, work: Work[T], way: _Way) -> T:
         async with self._writers, self._connection() as connection:
             try:
-                await connection.execute(begin)
-                value = await work(_Tx(connection, _render_apart))
+                await connection.execute(way.begin)
+                value = await work(_Tx(connection, way.render))
             except BaseException:
                 await _roll_back(connection)
                 raise

@@ -90,24 +90,28 @@ async def find_time(tx: Tx, kind: str) -> int | None:
     return row[0] if row else None
 
 
-_CLAIM: Final = (
-    "update job set state = 'running', worker = $1, lease_until = $2, attempts = attempts + 1, started_at = $3, "
-    "stop_asked = 0, progress = '' where id in ("
-    "select id from job where state = 'pending' and {due} "
-    "limit $5 /*skip locked*/) returning id, kind, key, payload, attempts, run_at"
-)
-_CLAIM_ANY: Final = _CLAIM.format(due="run_at <= $3 and run_at >= $4 order by run_at, id")
+def _claim(due: str, now: int) -> str:
+    """The statement; `now` is the number of its place for the time, after which come since, limit, worker and lease."""
+    # Materialized: a planner that takes the table for empty would ask for the due ones again for each row, and pass
+    # over those that it has just taken, until all are.
+    return (
+        f"with due as materialized (select id from job where state = 'pending' and {due} limit ${now + 2} "
+        f"/*skip locked*/) update job set state = 'running', worker = ${now + 3}, lease_until = ${now + 4}, "
+        f"attempts = attempts + 1, started_at = ${now}, stop_asked = 0, progress = '' "
+        "where id in (select id from due) returning id, kind, key, payload, attempts, run_at"
+    )
+
+
+_CLAIM_ANY: Final = _claim("run_at <= $1 and run_at >= $2 order by run_at, id", 1)
 # In these words no planner can take the index by time, and read all that waits of other kinds.
-_CLAIM_KIND: Final = _CLAIM.format(
-    due="(kind, run_at) <= ($6, $3) and (kind, run_at) >= ($6, $4) order by kind, run_at, id"
-)
+_CLAIM_KIND: Final = _claim("(kind, run_at) <= ($1, $2) and (kind, run_at) >= ($1, $3) order by kind, run_at, id", 2)
 
 
 async def claim_jobs(tx: Tx, claim: Claim) -> list[JobRow]:
     """Take due jobs, the oldest first, until the lease ends."""
-    question = (claim.worker, claim.lease_until, claim.now, claim.since, claim.limit)
+    question = (claim.now, claim.since, claim.limit, claim.worker, claim.lease_until)
     if claim.kind:
-        rows = await tx.all(_CLAIM_KIND, *question, claim.kind)
+        rows = await tx.all(_CLAIM_KIND, claim.kind, *question)
     else:
         rows = await tx.all(_CLAIM_ANY, *question)
     return [JobRow(*row) for row in rows]
