@@ -329,6 +329,37 @@ def test_a_process_holds_four_connections(url: str, postgres: Postgres) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_caller_who_leaves_twice_leaves_nothing_open(url: str, caplog: pytest.LogCaptureFixture, turns: int) -> None:
+    """Whoever is cancelled in a statement, and again while it is undone: the connection is cut or clean."""
+
+    async def story() -> None:
+        database = await open_database(f"{url}?pool_size=1")
+        work = asyncio.ensure_future(database.transact(lambda tx: tx.all("select pg_sleep(60)")))
+        await eventually(lambda: is_asleep(url))
+        work.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        assert await database.transact(add("a")) == 1
+        await database.close()
+
+    asyncio.run(story())
+    # What the driver says of a connection that comes back in the middle of a transaction.
+    assert caplog.messages == []
+
+
+async def is_asleep(url: str) -> bool:
+    """Whether somebody runs `pg_sleep`."""
+    database = await open_database(url)
+    asleep = "select 1 from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
+    found = await database.read(lambda tx: tx.all(asleep))
+    await database.close()
+    return bool(found)
+
+
 def test_a_commit_that_waits_for_its_stand_by_is_not_confirmed(url: str, postgres: Postgres) -> None:
     """Where the synchronous stand-by does not answer in time, nobody is told that it happened."""
     postgres.query(url, "alter system set synchronous_standby_names = 'nobody'")

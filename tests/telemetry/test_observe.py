@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import pathlib
 from typing import Any
@@ -132,6 +133,16 @@ def test_a_line_for_each_request(capfdbinary: pytest.CaptureFixture[bytes]) -> N
     assert (first["user"], first["agent"], first["client"]) == ("alice", "agent/1", "198.51.100.7")
     assert first["timestamp"].endswith("Z")
     assert second["client"] == ""
+
+
+def test_what_libraries_say_is_a_line_like_others(capfd: pytest.CaptureFixture[str]) -> None:
+    """With the name of the library and the trace, once, however often logs are configured."""
+    for _ in range(2):
+        configure_logs("info")
+    logging.getLogger("asyncio").error("a task of %s failed", "somebody", exc_info=ValueError("why"))
+    [told] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (told["event"], told["level"], told["library"]) == ("a task of somebody failed", "error", "asyncio")
+    assert "ValueError: why" in told["exception"]
 
 
 def test_an_unforeseen_error_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> None:

@@ -296,6 +296,10 @@ async def _roll_back(connection: _Connection) -> None:
             await connection.execute("rollback", timeout=ROLLBACK_SECONDS)
         except (asyncpg.PostgresError, OSError):
             connection.terminate()
+        except BaseException:
+            # Cancelled once more, or the driver is not done with what was cancelled.
+            connection.terminate()
+            raise
 
 
 def _translate(error: Exception, seconds: float) -> Exception:

@@ -15,7 +15,7 @@ FLUSH_BYTES: Final = 65536
 
 
 def configure_logs(level: str) -> None:
-    """Make structlog write JSON lines; called once by each process."""
+    """Make structlog write JSON lines, and what libraries warn of as well; called once by each process."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -27,6 +27,18 @@ def configure_logs(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Libraries) for handler in root.handlers):
+        root.addHandler(_Libraries(logging.WARNING))
+
+
+class _Libraries(logging.Handler):
+    """What libraries say by Python's own logging, such as a task that failed and nobody looked at, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), library=record.name, exc_info=record.exc_info or None
+        )
 
 
 def _encode(document: Any, **_: Any) -> str:
