@@ -68,6 +68,24 @@ def test_bad_parameters_are_told(shared: Door, query: str, field: str) -> None:
     assert answer.json["errors"][0]["detail"]["field"] == field
 
 
+@pytest.mark.parametrize("target", ["/users/" + "a" * 5000, "/users?n=" + "1" * 5000, "/users?" + "a=1&" * 1200])
+def test_long_targets_are_refused(shared: Door, target: str) -> None:
+    """Before anything remembers them."""
+    for method, length in (("GET", True), ("HEAD", False)):
+        answer = shared.ask("admin", method, target)
+        assert (answer.status, bool(answer.body)) == (414, length)
+    assert (answer["content-type"], answer["x-content-type-options"]) == ("application/json", "nosniff")
+    assert shared.ask("admin", "GET", target).code == "SIZE_INVALID"
+
+
+def test_documents_that_are_nested_too_deeply(shared: Door) -> None:
+    """They are 400, however deep."""
+    for depth in (400, 10_000):
+        body = b'{"policy":' + b'{"a":' * depth + b"1" + b"}" * (depth + 1)
+        answer = shared.client("admin").request("POST", "/api/v1/policy/plan", body, content_type="application/json")
+        assert (answer.status, answer.code) == (400, "REQUEST_INVALID")
+
+
 def test_large_bodies_are_refused(shared: Door) -> None:
     """A body over the limit is 413, announced or not."""
     client = shared.client("admin").with_headers(content_type="application/json")

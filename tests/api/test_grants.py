@@ -83,6 +83,7 @@ def test_grants_are_paged(door: Door) -> None:
         ({"conditions": {"not_after": "2026-12-01T00:00:00"}}, 400, "conditions.not_after"),
         ({"conditions": {"days": ["mon", "someday"]}}, 400, "conditions.days[1]"),
         ({"conditions": {"weather": "fine"}}, 400, "conditions.weather"),
+        ({"conditions": {"networks": [f"10.0.{n}.0/24" for n in range(150)]}}, 400, "conditions"),
         ({"effect": "maybe"}, 400, "effect"),
     ],
 )

@@ -81,7 +81,10 @@ def test_races_are_run_again(database: Held, state: str) -> None:
     assert len(runs) == 5
 
 
-@pytest.mark.parametrize(("state", "error"), [("53100", StorageFull), ("57P03", Unavailable), ("XX001", Unavailable)])
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [("53100", StorageFull), ("57P03", Unavailable), ("XX001", Unavailable), ("54000", RequestInvalid)],
+)
 def test_states_become_domain_errors(database: Held, state: str, error: type[Exception]) -> None:
     """A full disk, a server that is not ready and damage are what the port says they are."""
     database.execute(RAISE)

@@ -132,7 +132,8 @@ REFUSED = [
     ("", render(layers=[{"digest": DIGEST}]), "not the JSON document"),
     ("", render(layers=[{"size": 1}]), "not the JSON document"),
     ("", render(annotations={"a": 1}), "not the JSON document"),
-    ("", render(artifactType="a/\0"), "without NUL"),
+    ("", render(artifactType="a/\0"), "no NUL"),
+    ("", render(artifactType="a/" + "b" * 254), "at most 255 characters"),
 ]  # fmt: skip
 
 

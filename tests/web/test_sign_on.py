@@ -202,6 +202,7 @@ def test_a_token_endpoint_that_fails(signing: Signing, reply: tuple[int, Any], w
     [
         {"authorization_endpoint": "javascript:alert(1)"},
         {"authorization_endpoint": None},
+        {"authorization_endpoint": "http://["},
         {"token_endpoint": 7},
         {"issuer": "https://evil.example"},
     ],

@@ -105,6 +105,7 @@ def test_a_proxy_that_says_nothing_changes_nothing() -> None:
         (PROXY, "[2001:db8::1]:443", "2001:db8::1"),
         (PROXY, "[2001:db8::1]", "2001:db8::1"),
         (PROXY, "2001:db8::1", "2001:db8::1"),
+        (PROXY, "a" * 100_000, "a" * 64),
         (PROXY, ",, 203.0.113.1, ,10.0.0.2,", "203.0.113.1"),
         (PROXY, " , ", PROXY),
     ],

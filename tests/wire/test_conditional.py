@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.domain.media_types import DOCKER_MANIFEST, IMAGE_MANIFEST
+from entrepot.wire import conditional
 from entrepot.wire.conditional import accepts, matches
 
 
@@ -32,11 +33,23 @@ from entrepot.wire.conditional import accepts, matches
         ("text/*", False),
         ("text/html, application/xhtml+xml", False),
         (",,;q=1", False),
+        ("x" * 60_000 + ", */*", True),
+        ("x" * 60_000, False),
     ],
 )
 def test_accept(header: str, is_admitted: bool) -> None:
     """The most specific range decides, whatever the order, and a quality of zero refuses."""
     assert accepts(header, IMAGE_MANIFEST) is is_admitted
+
+
+def test_long_headers_are_not_remembered() -> None:
+    """Whoever sends ever new ones fills no memory."""
+    before = conditional._known.cache_info().currsize
+    for number in range(20):
+        assert accepts(f"{number}{'x' * 60_000}, */*", IMAGE_MANIFEST)
+    assert conditional._known.cache_info().currsize == before
+    assert accepts(f"{before}/x, */*", IMAGE_MANIFEST)
+    assert conditional._known.cache_info().currsize == before + 1
 
 
 @given(st.text(st.sampled_from("a/*;q=0.1,- "), max_size=30))

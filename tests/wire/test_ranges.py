@@ -25,6 +25,10 @@ from entrepot.wire.ranges import (
         ("bytes=-3", 10, (7, 10)),
         ("bytes=-99", 10, (0, 10)),
         (" bytes = 2 - 3 ", 10, (2, 4)),
+        # Tried in all ways to share the blanks, it would take minutes.
+        pytest.param("bytes=" + " " * 130_000 + "x", 10, None, id="blanks"),
+        pytest.param("bytes=1" + " " * 130_000 + "x", 10, None, id="blanks before a dash"),
+        ("bytes=\u0662-\u0663", 10, None),
         ("", 10, None),
         ("bytes=-", 10, None),
         ("bytes=0-1,4-5", 10, None),

@@ -132,3 +132,14 @@ def test_a_table_of_exact_paths_has_no_tails() -> None:
     assert match("GET", "/v2/", router)[1] == {}
     with pytest.raises(EndpointUnknown):
         match("GET", "/v2/a/manifests/v1", router)
+
+
+def test_long_paths_are_not_remembered() -> None:
+    """They are answered as others are, and whoever sends ever new ones fills no memory."""
+    router = Router("/v2/", ENDPOINTS)
+    for number in range(20):
+        endpoint, parameters = match("GET", f"/v2/{number}{'a' * 10_000}/tags/list", router)
+        assert (endpoint.path, len(parameters["name"]) > 10_000) == ("/v2/{name}/tags/list", True)
+    assert router._find.cache_info().currsize == 0
+    match("GET", "/v2/acme/app/tags/list", router)
+    assert router._find.cache_info().currsize == 1

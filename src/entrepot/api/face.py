@@ -14,6 +14,7 @@ from typing import Final
 from entrepot.api.paths import rewrite
 from entrepot.core.identify import authenticate
 from entrepot.domain.access import Caller
+from entrepot.domain.json import render_json
 from entrepot.wire.bodies import Limits, read
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Application, Message, Receive, Request, Scope, Send
@@ -22,6 +23,7 @@ from entrepot.wire.rates import telling
 PREFIX: Final = "/api/v1"
 # Documents that list many things; who may send them is judged before the body is read.
 LARGE: Final = tuple(f"{PREFIX}/{path}" for path in ("policy", "policy/plan", "plan-book", "plan-book/changes"))
+MOST_TARGET_BYTES: Final = 4096
 NOTES: Final = ("entrepot.route", "entrepot.caller")
 # What a request brings along in its scope: the registry's context, and who finds its caller.
 CONTEXT: Final = "entrepot.context"
@@ -45,6 +47,10 @@ class ApiFace:
         self._application: Application | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > MOST_TARGET_BYTES:
+            # The framework remembers paths and queries, as many as come.
+            await _refuse_long(scope["method"], send)
+            return
         application = self._application or await self._build()
         inner = {**scope, "method": "GET" if scope["method"] == "HEAD" else scope["method"], "path": rewrite(scope)}
         inner |= {CONTEXT: self._context, AUTHENTICATE: self._who}
@@ -86,6 +92,19 @@ class _Body:
         self._is_read = True
         body = await read(self._request, self._limits, self._most)
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+async def _refuse_long(method: str, send: Send) -> None:
+    message = f"the path and query of a request to the API have {MOST_TARGET_BYTES} bytes at most"
+    body = render_json({"errors": [{"code": "SIZE_INVALID", "message": message, "detail": {}}]})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 414, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
 
 def _without_body(send: Send) -> Send:

@@ -30,6 +30,7 @@ A = TypeVar("A")
 DEFAULT_ENTRIES: Final = 100
 MOST_ENTRIES: Final = 1000
 LARGEST_ID: Final = 2**53 - 1
+MOST_DIGITS: Final = 16
 JSON: Final = "application/json"
 
 AnyRequest = Request[Any, Any, Any]
@@ -76,8 +77,16 @@ class ApiRequest(Request[Any, Any, Any]):
         wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
             return msgspec.json.decode(await self.body(), type=wanted)
+        except RecursionError:
+            raise RequestInvalid("the body is nested too deeply") from None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise explain(error) from None
+
+
+def id_of(text: str) -> int | None:
+    """The id that a path names; None for what is no number, which is the id of nothing."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    return int(text) if is_number and int(text) <= LARGEST_ID else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response
 from litestar.params import JSONBody
 
-from entrepot.api.request import LARGEST_ID, Ids, InPath, TheCaller, TheRegistry, created
+from entrepot.api.request import Ids, InPath, TheCaller, TheRegistry, created, id_of
 from entrepot.api.types import Answer, Document, time_of
 from entrepot.core import credentials
 from entrepot.core.credentials import LOGIN_SECONDS, Holder, Made, NewSecret
@@ -98,10 +98,10 @@ def _service(name: str) -> Holder:
 
 
 def _number(text: str) -> int:
-    # What is no number is the id of nothing.
-    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_ID):
+    number = id_of(text)
+    if number is None:
         raise CredentialUnknown("this account has no such secret", id=text[:20])
-    return int(text)
+    return number
 
 
 def _time(at: int | None) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from litestar import Response
 from litestar.params import QueryParameter
 
-from entrepot.api.request import LARGEST_ID, Ids, InPath, TheCaller, TheRegistry
+from entrepot.api.request import Ids, InPath, TheCaller, TheRegistry, id_of
 from entrepot.api.types import Answer, time_of
 from entrepot.core import sessions
 from entrepot.domain.errors import CredentialUnknown
@@ -55,7 +55,7 @@ async def list_page(registry: TheRegistry, caller: TheCaller, ids: Ids, user: Of
 
 async def end(registry: TheRegistry, caller: TheCaller, session: InPath) -> None:
     """Sign a browser out at once: your own, or as an administrator anybody's."""
-    # What is no number is the id of nothing.
-    if not (session.isascii() and session.isdigit() and int(session) <= LARGEST_ID):
+    number = id_of(session)
+    if number is None:
         raise CredentialUnknown("there is no such session, or it is not yours to end", id=session[:20])
-    await sessions.end_session(registry, caller, int(session))
+    await sessions.end_session(registry, caller, number)

@@ -174,7 +174,11 @@ class Issuers:
         return document
 
     def _require_near(self, address: str, url: str) -> None:
-        if urlsplit(address)[:2] != urlsplit(url)[:2]:
+        try:
+            is_near = urlsplit(address)[:2] == urlsplit(url)[:2]
+        except ValueError:
+            is_near = False
+        if not is_near:
             raise Refused("its keys are at another host, which is not asked; pin them (jwks)")
 
     async def _fetch(self, url: str) -> bytes:

@@ -88,7 +88,9 @@ def _read_key(entry: dict[str, Any]) -> Key | None:
     if entry.get("alg") is not None:
         algorithms &= {str(entry["alg"])}
     operations = entry.get("key_ops")
-    is_for_signing = entry.get("use", "sig") == "sig" and (operations is None or "verify" in operations)
+    is_for_signing = entry.get("use", "sig") == "sig" and (
+        operations is None or (isinstance(operations, list) and "verify" in operations)
+    )
     if not algorithms or not is_for_signing:
         return None
     try:

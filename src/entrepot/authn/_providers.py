@@ -83,7 +83,7 @@ class AskedProviders(Issuers):
     def _read_endpoints(self, document: Mapping[str, Any]) -> Endpoints:
         authorization, token = _text(document, "authorization_endpoint"), _text(document, "token_endpoint")
         schemes = {"https", "http"} if self._is_private_allowed else {"https"}
-        if urlsplit(authorization).scheme not in schemes or not token:
+        if _scheme_of(authorization) not in schemes or not token:
             raise Refused("its discovery document has no authorization and token endpoint over https")
         listed = document.get("token_endpoint_auth_methods_supported")
         methods = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
@@ -112,6 +112,13 @@ def _refused(issuer: Issuer, status: int, document: Mapping[str, Any]) -> Unauth
 
 def _away(issuer: Issuer, reason: str) -> Unavailable:
     return Unavailable(f"the provider {issuer.name} cannot be asked: {reason}", issuer=issuer.name, problem="away")
+
+
+def _scheme_of(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:

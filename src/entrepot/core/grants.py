@@ -27,6 +27,7 @@ from entrepot.ports.database import Tx
 
 CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 LONGEST_ID: Final = 16
+LONGEST_CONDITIONS: Final = 2000
 EVERYTHING: Final = ("", "\x7f")
 
 
@@ -198,6 +199,10 @@ def _require_conditions(conditions: Conditions) -> None:
         moment = getattr(conditions, name)
         if moment is not None and moment.tzinfo is None:
             raise RequestInvalid("a time needs its zone, such as 2026-12-01T00:00:00Z", field=f"conditions.{name}")
+    if len(msgspec.json.encode(conditions)) > LONGEST_CONDITIONS:
+        # A grant is one of its kind by an index, which takes no more.
+        message = f"the conditions of a grant are {LONGEST_CONDITIONS} bytes of JSON at most: make several grants of it"
+        raise RequestInvalid(message, field="conditions")
     hours = conditions.hours
     if hours is None:
         return

@@ -80,7 +80,12 @@ COMMIT: Final = "set local statement_timeout = 0; commit"
 RACES: Final = frozenset({"40001", "40P01"})
 UNIQUE: Final = "23505"
 DISK_FULL: Final = "53100"
-NO_TEXT: Final = frozenset({"22021", "22P05"})
+NO_TEXT: Final = "the text holds a character that cannot be stored"
+REFUSED: Final = {
+    "22021": NO_TEXT,
+    "22P05": NO_TEXT,
+    "54000": "the request holds a text that is too long to be found again",
+}
 # Classes and codes of a server that cannot do it now: connection, resources, intervention, system, damaged,
 # wrong credentials, no such database, a stand-by, a limit that struck, no right to a table or no such table, a trigger
 # that says no, and a check that refuses a row: no migration makes one, so that nothing of ours can fail it.
@@ -324,8 +329,8 @@ def _translate_state(error: asyncpg.PostgresError, state: str) -> Exception:
         return Unavailable("the database cannot be used now", reason=str(error))
     if state == UNIQUE:
         return AlreadyExists("there is such a row already", reason=error.constraint_name)
-    if state in NO_TEXT:
-        return RequestInvalid("the text holds a character that cannot be stored", reason=str(error))
+    if state in REFUSED:
+        return RequestInvalid(REFUSED[state], reason=str(error))
     return error
 
 

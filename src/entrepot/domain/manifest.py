@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Final = 2
+# RFC 6838, section 4.2: 127 characters on each side of the slash.
+LONGEST_TYPE: Final = 255
 EdgeKind = Literal["config", "layer", "manifest", "subject"]
 
 
@@ -171,8 +173,8 @@ def _artifact_type(media_type: str, document: _Document) -> str:
     artifact_type = document.artifact_type
     if not artifact_type and media_type not in media_types.INDEXES and document.config is not None:
         artifact_type = document.config.media_type
-    if "\0" in artifact_type:
-        raise ManifestInvalid("an artifact type is a media type, without NUL")
+    if "\0" in artifact_type or len(artifact_type) > LONGEST_TYPE:
+        raise ManifestInvalid(f"an artifact type is a media type: at most {LONGEST_TYPE} characters, and no NUL")
     return artifact_type
 
 

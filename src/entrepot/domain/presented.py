@@ -50,7 +50,7 @@ def parse_token(token: str) -> Presented:
         raise Unauthenticated(f"this is no signed JWT of at most {LONGEST_TOKEN} characters", problem="malformed")
     header, claims = _object(match[1]), _object(match[2])
     algorithm, key_id = header.get("alg"), header.get("kid", "")
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise Unauthenticated(
             f"tokens are signed by {', '.join(sorted(ALGORITHMS))}, and this one says {str(algorithm)[:20]}",
             problem="algorithm",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from entrepot.server.hub import Hub, Scope
 
 MOST_HEADERS: Final = 100
-MOST_TARGET_BYTES: Final = 65_534
+MOST_TARGET_BYTES: Final = 16_384
 LINGER_SECONDS: Final = 2.0
 SURELY_LARGE: Final = 4 << 20
 # Headers that the server itself has to understand.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from entrepot.domain.access import MAIN, Origin
-from entrepot.domain.networks import Networks
+from entrepot.domain.networks import LONGEST, Networks
 from entrepot.wire.certificates import Format, name_in_header, name_of_peer
 from entrepot.wire.messages import Request
 
@@ -60,7 +60,7 @@ class Addresses:
         if not self._is_trusted(address):
             return address
         for hop in _from_the_right(request.text_header(b"x-forwarded-for")):
-            address = _bare(hop)
+            address = _bare(hop)[:LONGEST]
             if not self._is_trusted(address):
                 break
         return address

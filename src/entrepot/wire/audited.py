@@ -18,7 +18,6 @@ from entrepot.wire.messages import Request
 
 T = TypeVar("T")
 SIGN_IN: Final = "sign-in"
-LONGEST_ADDRESS: Final = 64
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -82,4 +81,4 @@ def _note(context: Context, name: str, by: By, error: EntrepotError | None) -> N
 
 
 def _address(context: Context, request: Request) -> str:
-    return context.addresses.client(request)[:LONGEST_ADDRESS]
+    return context.addresses.client(request)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
+
+# Clients send the same few, of some hundred characters; others are not worth remembering, and would fill the memory.
+LONGEST_KNOWN: Final = 2048
 
 
-@lru_cache(maxsize=4096)
 def accepts(header: str, media_type: str) -> bool:
     """Whether an Accept header admits a media type; no header admits everything.
 
     The most specific range decides, and `q=0` refuses.
     """
+    return (_known if len(header) <= LONGEST_KNOWN else _accepts)(header, media_type)
+
+
+def _accepts(header: str, media_type: str) -> bool:
     if not header.strip():
         return True
     family = media_type.partition("/")[0]
@@ -22,6 +29,9 @@ def accepts(header: str, media_type: str) -> bool:
         if rank > best:
             best, quality = rank, _quality(parameters)
     return best > 0 and quality > 0
+
+
+_known = lru_cache(maxsize=4096)(_accepts)
 
 
 def matches(header: str, entity_tag: str) -> bool:

@@ -7,8 +7,9 @@ from typing import Final
 
 from entrepot.domain.errors import RequestInvalid
 
-RANGE: Final = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})")
-CHUNK: Final = re.compile(r"(?:bytes\s+)?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?")
+# `\s*+` gives nothing back: two runs of blanks around digits that may be none would be tried in all ways to share them.
+RANGE: Final = re.compile(r"bytes\s*=\s*+(\d{0,18})\s*+-\s*+(\d{0,18})", re.ASCII)
+CHUNK: Final = re.compile(r"(?:bytes\s+)?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?", re.ASCII)
 
 
 class Unsatisfiable(Exception):

@@ -15,6 +15,8 @@ from entrepot.wire.messages import Request, Response
 Handler = Callable[[Context, Request], Awaitable[Response]]
 NAME: Final = "name"
 KNOWN_PATHS: Final = 8192
+# No repository and digest make a longer one: others are not worth remembering, and would fill the memory.
+LONGEST_KNOWN: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Router:
 
     def match(self, request: Request) -> Endpoint:
         """The endpoint of a request, whose `parameters` are filled in. Raises EndpointUnknown, Unsupported."""
-        node, parameters = self._find(request.path)
+        find = self._find if len(request.path) <= LONGEST_KNOWN else self._find_new
+        node, parameters = find(request.path)
         if node is None:
             raise EndpointUnknown("no endpoint of the registry answers to this path", path=request.path)
         request.parameters = dict(parameters)

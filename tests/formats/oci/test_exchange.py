@@ -479,3 +479,11 @@ def test_base64_of_another_alphabet_is_none(world: World, issuer: LocalIssuer) -
     head, body, tail = issuer.token().split(".")
     assert problem_of(exchange(world, f"{head}.{body}.{tail}=")) == "malformed"
     assert problem_of(exchange(world, f"{b64encode(b'{}').decode()}.{body}.{tail}")) == "malformed"
+
+
+@pytest.mark.parametrize("algorithm", [[], {}, 5, None])
+def test_algorithms_that_are_no_names(world: World, algorithm: object) -> None:
+    """Of anybody, by either door, they are refused as others are that prove nothing."""
+    token = f"{b64({'alg': algorithm})}.{b64({})}.AA"
+    assert problem_of(exchange(world, token)) == "algorithm"
+    assert world.client().request("GET", "/v2/", authorization=basic("oidc", token)).status == 401
