@@ -27,6 +27,7 @@ from entrepot.wire.rates import limit_address, limit_caller
 from entrepot.wire.routing import Endpoint
 
 E = TypeVar("E", bound=EntrepotError)
+LONGEST_KEPT: Final = 512
 NOT_THERE: Final = ("there is no such repository",)
 OPEN: Final = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
 
@@ -103,6 +104,8 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     The id is a header, which looks alike whatever is behind it, and in the body only where nothing is hidden.
     """
     error, reasons = refusal
+    # The longest name with a tag has 384 characters: what is longer is none, and would only fill a disk.
+    asked, reasons = (asked[0], asked[1][:LONGEST_KEPT]), tuple(reason[:LONGEST_KEPT] for reason in reasons)
     refused(context, caller, asked, reasons)
     error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
     if isinstance(error, Denied) and knows(caller, context.registry.policy.snapshot, asked[1]):
