@@ -54,6 +54,7 @@ def test_right_settings_are_right(nobody: Caller) -> None:
         ("ENTREPOT_SERVER__WORKERS", "-1", "server.workers is a number of processes, or 0"),
         ("ENTREPOT_SERVER__LISTEN", "here", "server.listen"),
         ("ENTREPOT_DATABASE__URL", "oracle://x", "database.url: nothing here works with oracle://"),
+        ("ENTREPOT_DATABASE__URL", "postgresql://u:p[q@db/x", "database.url is no URL; what is special in its pass"),
         ("ENTREPOT_STORAGE__URL", "x-y://x", "storage.url: nothing here works with x-y://"),
         ("ENTREPOT_CONFIG", "none.toml", "cannot read none.toml"),
     ],
@@ -61,6 +62,12 @@ def test_right_settings_are_right(nobody: Caller) -> None:
 def test_wrong_settings_are_told(nobody: Caller, variable: str, value: str, message: str) -> None:
     """A setting that the server would refuse is named, with exit code 1."""
     assert message in nobody.having(**{variable: value}).fail("config", "check")
+
+
+def test_a_database_of_several_servers_is_one(nobody: Caller) -> None:
+    """A url that names a stand-by as well is right."""
+    url = "postgresql://u:p@one:5432,two:5433/x?target_session_attrs=primary"
+    nobody.having(ENTREPOT_DATABASE__URL=url).run("config", "check")
 
 
 def test_missing_certificates_are_told(nobody: Caller, tmp_path: pathlib.Path) -> None:

@@ -113,3 +113,9 @@ def _require_adapter(kind: str, key: str, url: str) -> None:
     name = "postgresql" if scheme == "postgres" else scheme
     if not name.isidentifier() or find_spec(f"entrepot.{kind}.{name}") is None:
         raise SettingsError(f"{key}: nothing here works with {scheme}://")
+    try:
+        # Not its port: a url of PostgreSQL may name several servers.
+        urlsplit(url)
+    except ValueError:
+        # It may hold a password.
+        raise SettingsError(f"{key} is no URL; what is special in its password is written as %XX") from None
