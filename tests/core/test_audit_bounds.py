@@ -20,7 +20,7 @@ from entrepot.core.audit_read import NEWEST, Span, list_records
 from entrepot.core.audit_seal import problem_of_root, seal
 from entrepot.core.audit_verify import verify
 from entrepot.core.registry import Rules
-from entrepot.domain.audit import Category, Filter, new_record
+from entrepot.domain.audit import DAY, NOBODY, Category, Filter, Head, Linked, new_record
 from entrepot.domain.errors import Unavailable
 from entrepot.metadata import audit_records, audit_roots
 from entrepot.ports.database import Row, T, Tx, Work
@@ -50,6 +50,31 @@ def logged() -> Iterator[World]:
         world.run(flush_audit(world.registry))
         world.run(seal(world.registry))
         yield world
+
+
+def test_a_page_of_a_day_reads_the_page(logged: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is before and after it, of that day and of the next: each row may be a read of the disk."""
+    today = logged.clock.now() // DAY
+
+    async def work(tx: Tx) -> None:
+        records = [new_record(Category.CHANGE, "x", (today - 10 + day) * DAY, ("eve", NOBODY)) for day in (0, 1, 2)]
+        placed = enumerate(records * 300)
+        await audit_records.add_rows(tx, [audit_records.row_of(each, Head("x", at), "") for at, each in placed])
+
+    logged.transact(work)
+    read: list[int] = []
+    scan = audit_records.scan
+
+    async def counted(tx: Tx, key: tuple[str, str], span: tuple[int, tuple[int, int]], limit: int) -> list[Linked]:
+        rows = await scan(tx, key, span, limit)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(audit_records, "scan", counted)
+    day = Filter(actor="eve", since=(today - 9) * DAY, until=(today - 8) * DAY)
+    found, following = logged.run(list_records(logged.registry, logged.caller("admin"), day, Span(NEWEST, 10)))
+    assert ([each.record.day for each in found], following is not None) == ([today - 9] * 10, True)
+    assert read == [11]
 
 
 def pages(world: World, wanted: Filter, limit: int) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -46,7 +47,8 @@ class _Search:
         self._wanted = wanted
         self._limit = span.limit
         self.found: list[Linked] = []
-        latest = (wanted.until // DAY + 1, 0) if wanted.until else NEWEST
+        # `until` is apart: at midnight, nothing of the day that begins is looked at.
+        latest = ((wanted.until - 1) // DAY + 1, 0) if wanted.until else NEWEST
         self.place = min(span.before, latest)
         self.is_over = False
 
@@ -67,18 +69,21 @@ class _Search:
 
     async def in_database(self) -> bool:
         """Look there until the page is full; whether the end was reached."""
+        # No more than the page at first: each row may lie on a page of its own, which is read from the disk.
+        window = min(WINDOW, self._limit + 1)
         for _ in range(MOST_WINDOWS):
-            rows = await self._registry.database.read(self._scan)
+            rows = await self._registry.database.read(partial(self._scan, window=window))
             self._take(rows)
             if self.is_full:
                 return False
-            if len(rows) < WINDOW:
+            if len(rows) < window:
                 return True
+            window = WINDOW
             await asyncio.sleep(0)
         return False
 
-    async def _scan(self, tx: Tx) -> list[Linked]:
-        return await audit_records.scan(tx, self._key, self._span, WINDOW)
+    async def _scan(self, tx: Tx, window: int) -> list[Linked]:
+        return await audit_records.scan(tx, self._key, self._span, window)
 
     async def _list_segments(self, tx: Tx) -> list[SegmentRow]:
         return await audit_segments.list_segments(tx, self._span, MOST_SEGMENTS)
