@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from entrepot.telemetry.logs import FLUSH_BYTES, LineBuffer, configure_logs
+from entrepot.telemetry.logs import FLUSH_BYTES, Libraries, LineBuffer, configure_logs
 from entrepot.telemetry.metrics import Meter, Numbers
 from entrepot.telemetry.observe import CALLER, ROUTE, Observed
 from entrepot.wire.messages import Message, Receive, Scope, Send
@@ -143,6 +143,17 @@ def test_what_libraries_say_is_a_line_like_others(capfd: pytest.CaptureFixture[s
     [told] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert (told["event"], told["level"], told["library"]) == ("a task of somebody failed", "error", "asyncio")
     assert "ValueError: why" in told["exception"]
+
+
+@pytest.mark.parametrize(("text", "argument", "told"), [("\ud800", (), '"event":"?"'), ("%d", ("x",), "TypeError")])
+def test_whoever_says_something_does_not_fail_of_it(
+    capfd: pytest.CaptureFixture[str], text: str, argument: tuple[str, ...], told: str
+) -> None:
+    """Text that is none is written as far as it can be, and a library's mistake is told as Python tells it."""
+    configure_logs("info")
+    [handler] = [each for each in logging.getLogger().handlers if isinstance(each, Libraries)]
+    handler.handle(logging.LogRecord("library", logging.ERROR, "", 0, text, argument, None))
+    assert told in capfd.readouterr().err
 
 
 def test_an_unforeseen_error_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,9 @@ from entrepot.wire.conditional import accepts, matches
         (",,;q=1", False),
         ("x" * 60_000 + ", */*", True),
         ("x" * 60_000, False),
+        ("x/y," * 127 + "*/*", True),
+        ("," * 120_000 + "*/*", False),
+        ("*/*" + ";x" * 60_000, True),
     ],
 )
 def test_accept(header: str, is_admitted: bool) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from entrepot.domain.text import storable
+
 FLUSH_SECONDS: Final = 0.2
 FLUSH_BYTES: Final = 65536
 
@@ -28,17 +30,20 @@ def configure_logs(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
-    if not any(isinstance(handler, _Libraries) for handler in root.handlers):
-        root.addHandler(_Libraries(logging.WARNING))
+    if not any(isinstance(handler, Libraries) for handler in root.handlers):
+        root.addHandler(Libraries(logging.WARNING))
 
 
-class _Libraries(logging.Handler):
+class Libraries(logging.Handler):
     """What libraries say by Python's own logging, such as a task that failed and nobody looked at, as lines of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno, record.getMessage(), library=record.name, exc_info=record.exc_info or None
-        )
+        try:
+            structlog.get_logger().log(
+                record.levelno, storable(record.getMessage()), library=record.name, exc_info=record.exc_info or None
+            )
+        except Exception:  # noqa: BLE001 - whoever had something to say is not to fail of it
+            self.handleError(record)
 
 
 def _encode(document: Any, **_: Any) -> str:
