@@ -59,17 +59,6 @@ def new_folder() -> str:
     return tempfile.mkdtemp(prefix="entrepot-test-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
 
 
-@functools.cache
-def _empty_database() -> dict[str, bytes]:
-    """The files of a database that has its tables and nothing else: a copy is made sooner than the tables are."""
-    folder = pathlib.Path(new_folder())
-    try:
-        asyncio.run(SqliteDatabase(folder / "entrepot.db").close())
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
-    finally:
-        shutil.rmtree(folder)
-
-
 def password_of(user: str) -> str:
     """The password of a user of the world."""
     return f"{user}-password"
@@ -83,6 +72,44 @@ class PlainHasher:
 
     async def verify(self, encoded: str, password: str) -> bool:
         return encoded == f"plain:{password}"
+
+
+@functools.cache
+def _populated_database() -> tuple[dict[str, bytes], dict[str, int]]:
+    """The files of a database that has the users and namespaces, and the ids of the users.
+
+    A copy is made sooner than they are.
+    """
+    folder = pathlib.Path(new_folder())
+    try:
+        ids = asyncio.run(_populate(folder / "entrepot.db"))
+        return {path.name: path.read_bytes() for path in folder.iterdir()}, ids
+    finally:
+        shutil.rmtree(folder)
+
+
+async def _populate(path: pathlib.Path) -> dict[str, int]:
+    database, clock = SqliteDatabase(path), FrozenClock()
+    try:
+        await prepare(database, clock, PlainHasher(), FirstAdministrator(password_of("admin"), ""))
+        return await database.transact(lambda tx: _add_users(tx, clock.now()))
+    finally:
+        await database.close()
+
+
+async def _add_users(tx: Tx, now: int) -> dict[str, int]:
+    ids = {}
+    for name in USERS[1:]:
+        await accounts.add_account(tx, name, f"plain:{password_of(name)}", is_admin=False, now=now)
+    for name in USERS:
+        account = await accounts.find_account(tx, name)
+        assert account is not None
+        ids[name] = account.id
+    await namespaces.add_namespace(tx, "pub", ids["alice"], "public", now)
+    await namespaces.add_namespace(tx, "priv", ids["alice"], "private", now)
+    await grants.put_role(tx, NewGrantRow(("account", ids["carol"]), "priv", "reader"), "alice", now)
+    await policy.bump_policy_version(tx)
+    return ids
 
 
 class World:
@@ -115,12 +142,11 @@ class World:
         self.redirect_rules = redirect_rules
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
-        self.ids: dict[str, int] = {}
-        for name, content in _empty_database().items():
+        files, ids = _populated_database()
+        self.ids = dict(ids)
+        for name, content in files.items():
             (pathlib.Path(self.folder) / name).write_bytes(content)
         self.open()
-        self.run(self._populate())
-        self.restart()
 
     def open(self) -> None:
         """Start the registry over what its folder and store hold."""
@@ -186,23 +212,6 @@ class World:
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""
         return self.run(self.sqlite.read(lambda tx: tx.all(sql, *arguments)))
-
-    async def _populate(self) -> None:
-        await self.sqlite.transact(self._add_users)
-        await self.registry.policy.refresh()
-
-    async def _add_users(self, tx: Tx) -> None:
-        now = self.clock.now()
-        for name in USERS[1:]:
-            await accounts.add_account(tx, name, f"plain:{password_of(name)}", is_admin=False, now=now)
-        for name in USERS:
-            account = await accounts.find_account(tx, name)
-            assert account is not None
-            self.ids[name] = account.id
-        await namespaces.add_namespace(tx, "pub", self.ids["alice"], "public", now)
-        await namespaces.add_namespace(tx, "priv", self.ids["alice"], "private", now)
-        await grants.put_role(tx, NewGrantRow(("account", self.ids["carol"]), "priv", "reader"), "alice", now)
-        await policy.bump_policy_version(tx)
 
     def grant(self, user: str, resource: str, role: str) -> None:
         """Give a role."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -38,15 +39,21 @@ class Migration(msgspec.Struct, frozen=True):
 
 def list_migrations(dialect: Mapping[str, str]) -> list[Migration]:
     """Every migration in order, its `{words}` replaced by the engine's."""
+    return [msgspec.structs.replace(each, sql=_render(each.sql, dialect)) for each in _read_shipped()]
+
+
+@functools.cache
+def _read_shipped() -> tuple[Migration, ...]:
+    """Every migration in order, without comments: a process opens its database more than once."""
     found = []
     for file in resources.files("entrepot.db.migrations").iterdir():
         match = FILE_NAME.fullmatch(file.name)
         if match:
             text = file.read_text(encoding="utf-8")
             checksum, contract = hashlib.sha256(text.encode()).hexdigest(), CONTRACT.search(text)
-            sql, oldest = _render(text, dialect), contract[1] if contract else ""
-            found.append(Migration(int(match[1]), match[2], checksum, sql, oldest))
-    return sorted(found, key=lambda migration: migration.number)
+            code = re.sub(r"--.*", "", text)
+            found.append(Migration(int(match[1]), match[2], checksum, code, contract[1] if contract else ""))
+    return tuple(sorted(found, key=lambda migration: migration.number))
 
 
 def list_pending(
@@ -74,8 +81,7 @@ def list_pending(
     return [migration for migration in migrations if migration.number not in applied]
 
 
-def _render(text: str, dialect: Mapping[str, str]) -> str:
-    code = re.sub(r"--.*", "", text)
+def _render(code: str, dialect: Mapping[str, str]) -> str:
     for word, replacement in dialect.items():
         code = code.replace(word, replacement)
     return code
