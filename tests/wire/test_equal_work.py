@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from entrepot.domain.access import Action
+from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.ports.database import Database, Row, Tx, Work
 from tests.support.images import image
 from tests.support.world import PlainHasher, World, basic
@@ -96,11 +98,21 @@ def test_there_and_not_there_take_the_same_work(watched: Watched, user: str, met
 
 
 @pytest.mark.parametrize("user", ["", "bob"])
-def test_what_an_open_namespace_hides_takes_no_less_work_than_nothing(watched: Watched, user: str) -> None:
-    """Whoever reads by a namespace's default gets the same status for what is hidden in it and what is not there."""
-    hidden = watched.work_of(user, "GET", "/v2/pub/hidden/manifests/latest")
-    absent = watched.work_of(user, "GET", "/v2/pub/none/manifests/latest")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        (each.method, each.path.removeprefix("/v2/{name}/"))
+        for each in GRAMMAR.endpoints
+        if each.needs is Action.PULL
+    ],
+)
+def test_what_an_open_namespace_hides_takes_the_same_work(watched: Watched, user: str, method: str, path: str) -> None:
+    """Whoever reads by a namespace's default: the same status and statements for what is hidden and what is not there."""
+    target = path.format(reference="latest", digest=f"sha256:{'0' * 64}")
+    hidden, absent = (watched.work_of(user, method, f"/v2/pub/{name}/{target}") for name in ("hidden", "none"))
     assert hidden[0] == absent[0] == (404 if user else 401)
+    assert sorted(hidden[1]) == sorted(absent[1])
+    assert len(hidden[1]) > 1
 
 
 def test_an_unknown_user_costs_a_hash(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

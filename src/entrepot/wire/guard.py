@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from entrepot.core.decide import decide, is_open, knows, refusal
@@ -29,7 +30,20 @@ from entrepot.wire.routing import Endpoint
 E = TypeVar("E", bound=EntrepotError)
 LONGEST_KEPT: Final = 512
 NOT_THERE: Final = ("there is no such repository",)
+# What no repository is called.
+NO_NAME: Final = "?"
 OPEN: Final = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """What a caller is to be told, the reasons that only others may hear, and whether it must look like what is not there.
+
+    That is so in a namespace where everybody reads what is not hidden: elsewhere nothing is looked for.
+    """
+
+    error: EntrepotError
+    reasons: tuple[str, ...]
+    is_hidden: bool = False
 
 
 async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
@@ -63,10 +77,15 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
         return
     request.caller = _placed(context, request, caller)
     # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
-    await _look_again(context, request, refusal[0])
+    await _look_again(context, request, refusal.error)
     refusal = _judge(policy.snapshot, request.caller, action, request)
-    if refusal is not None:
+    if refusal is None:
+        return
+    if not refusal.is_hidden:
         raise _noted(context, request, action, refusal)
+    # Looked for like what is not there, so that neither answer comes sooner; `conceal` says the same of both.
+    request.hidden = request.resource, refusal.reasons
+    request.resource = RepositoryName(f"{request.resource.namespace}/{NO_NAME}")
 
 
 async def _look_again(context: Context, request: Request, refused: EntrepotError) -> None:
@@ -113,8 +132,8 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     return error
 
 
-def _noted(context: Context, request: Request, action: Action, refusal: tuple[E, tuple[str, ...]]) -> E:
-    return remember(context, request.caller, (action, _asked(request)), refusal)
+def _noted(context: Context, request: Request, action: Action, refusal: _Refusal) -> EntrepotError:
+    return remember(context, request.caller, (action, _asked(request)), (refusal.error, refusal.reasons))
 
 
 def _asked(request: Request) -> str:
@@ -126,23 +145,22 @@ def _placed(context: Context, request: Request, caller: Caller) -> Caller:
     return replace(caller, origin=context.addresses.origin(request, context.registry.clock.now()))
 
 
-def _judge(
-    snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request
-) -> tuple[EntrepotError, tuple[str, ...]] | None:
-    """What the caller is to be told, if it is not yes, and the reasons that only others may hear."""
+def _judge(snapshot: PolicySnapshot, caller: Caller, action: Action, request: Request) -> _Refusal | None:
+    """Why the caller may not do it, or None if they may."""
     name, asked = request.resource, _asked(request)
     decision = decide(snapshot, caller.identity, action, asked, caller.origin)
     if decision.allowed and caller.is_admitted(action, name):
         return None
+    is_default = is_open(snapshot, name.namespace, caller.origin)
+    is_hidden = is_default and action is Action.PULL and not decision.allowed
     if caller.identity is None:
-        return _anonymous(name, action), decision.reasons
+        return _Refusal(_anonymous(name, action), decision.reasons, is_hidden)
     if decision.allowed:
         message = "the token does not cover this; ask for one with the scope named in the challenge"
-        return InsufficientScope(message), (message,)
-    is_open_write = action is not Action.PULL and is_open(snapshot, name.namespace, caller.origin)
-    if is_open_write or knows(caller, snapshot, name):
-        return refusal(caller, snapshot, action, asked), decision.reasons
-    return _hidden(name, action), decision.reasons
+        return _Refusal(InsufficientScope(message), (message,))
+    if (is_default and action is not Action.PULL) or knows(caller, snapshot, name):
+        return _Refusal(refusal(caller, snapshot, action, asked), decision.reasons)
+    return _Refusal(_hidden(name, action), decision.reasons, is_hidden)
 
 
 async def conceal(context: Context, request: Request, endpoint: Endpoint, error: EntrepotError) -> EntrepotError:
@@ -150,19 +168,23 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
 
     Asked after something has failed, so that a pull that works never pays for it.
     """
-    snapshot, caller, name = context.registry.policy.snapshot, request.caller, request.resource
-    is_open_read = endpoint.needs is Action.PULL and is_open(snapshot, name.namespace, caller.origin)
+    held, caller, (name, reasons) = context.registry.policy, request.caller, request.hidden or (request.resource, NOT_THERE)
+    is_hidden, request.resource = request.hidden is not None, name
+    is_open_read = endpoint.needs is Action.PULL and is_open(held.snapshot, name.namespace, caller.origin)
     is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)
     # What was said before anything was looked at, to whoever it may be, tells nothing of what is there.
-    if is_settled or not request.is_identified or not is_open_read:
+    if is_settled or not request.is_identified or not (is_open_read or is_hidden):
         return error
-    if decide(snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed or await is_known(
-        context.registry, name
-    ):
+    if not is_hidden:
+        if decide(held.snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed:
+            return error
+        # As `admit` has done for what is hidden.
+        await held.refresh()
+    if await is_known(context.registry, name) and not is_hidden:
         return error
     shown = unknown_name(name) if caller.identity else _anonymous(name, endpoint.needs)
     request.caller = _placed(context, request, caller)
-    return _noted(context, request, endpoint.needs, (shown, NOT_THERE))
+    return _noted(context, request, endpoint.needs, _Refusal(shown, reasons))
 
 
 def _anonymous(name: RepositoryName, action: Action) -> Unauthenticated:

@@ -37,13 +37,15 @@ class Request:
     """One HTTP request as a face sees it.
 
     `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository and `tag` the
-    tag that they name, and `caller` whoever the guard found (`is_identified`), all set before a handler runs.
+    tag that they name, and `caller` whoever the guard found (`is_identified`), all set before a handler runs. `hidden` is
+    the repository that was asked for and why it is refused, where a name that nobody has stands in for it (`wire.guard`).
     """
 
     __slots__ = (
         "_headers",
         "_query",
         "caller",
+        "hidden",
         "is_identified",
         "is_read",
         "method",
@@ -62,6 +64,7 @@ class Request:
         self.path: str = scope["path"]
         self.parameters: dict[str, str] = {}
         self.resource = NOWHERE
+        self.hidden: tuple[RepositoryName, tuple[str, ...]] | None = None
         self.tag = ""
         self.caller: Caller = ANONYMOUS
         self.is_identified = False
