@@ -8,11 +8,15 @@ need skopeo skopeo
 start_server
 export ENTREPOT_SERVER_URL=http://$host ENTREPOT_USERNAME=admin ENTREPOT_PASSWORD=$password
 image() { skopeo --command-timeout 30s "$@"; }
+# refused WORD COMMAND...: it must fail, and say so with that word: a server that is gone refuses nothing.
 refused() {
+    local word=$1
+    shift
     if "$@" >"$work/refused" 2>&1; then
         echo "this was not refused: $*" >&2
         exit 1
     fi
+    grep -q "$word" "$work/refused" || { cat "$work/refused" >&2; exit 1; }
     tail -n 1 "$work/refused" | sed 's/^time=[^ ]* level=[a-z]* msg=//'
 }
 
@@ -42,11 +46,11 @@ image copy --quiet --src-tls-verify=false --src-creds "dora:$dora" "docker://$ho
 echo "both did"
 
 say "dora does not push, and production is not even there for her"
-refused image copy --quiet --dest-tls-verify=false --dest-creds "dora:$dora" "dir:$work/image" "docker://$host/acme-dev/app:2.0"
-refused image inspect --tls-verify=false --creds "dora:$dora" "docker://$host/acme-prod/app:1.0"
+refused denied image copy --quiet --dest-tls-verify=false --dest-creds "dora:$dora" "dir:$work/image" "docker://$host/acme-dev/app:2.0"
+refused 'not known' image inspect --tls-verify=false --creds "dora:$dora" "docker://$host/acme-prod/app:1.0"
 
 say "CI is refused in production"
-refused image copy --quiet --dest-tls-verify=false --dest-creds "robot\$acme+ci:$old" "dir:$work/image" "docker://$host/acme-prod/app:1.0"
+refused denied image copy --quiet --dest-tls-verify=false --dest-creds "robot\$acme+ci:$old" "dir:$work/image" "docker://$host/acme-prod/app:1.0"
 
 say "and the owner of production can ask why: by question, or with the id that came with a refusal"
 run entrepot can-i push acme-prod/app as acme+ci || true
@@ -55,16 +59,21 @@ denial=$(curl --silent --output "$work/body" --dump-header - --user "robot\$acme
 run entrepot why "$denial"
 run entrepot who-can push acme-prod/app
 
-say "CI's secret is exchanged while CI pulls again and again"
+say "CI's secret is exchanged while four jobs of CI pull again and again, with all layers"
 printf '%s' "$old" >"$work/secret"
-(
+pull() {
     while [ ! -e "$work/stop" ]; do
+        rm -rf "$work/job$1"
         echo >>"$work/tries"
-        image inspect --tls-verify=false --creds "robot\$acme+ci:$(cat "$work/secret")" "docker://$host/acme-dev/app:1.0" \
-            >"$work/inspected" 2>>"$work/failed" || echo >>"$work/failures"
+        image copy --quiet --src-tls-verify=false --src-creds "robot\$acme+ci:$(cat "$work/secret")" \
+            "docker://$host/acme-dev/app:1.0" "dir:$work/job$1" 2>>"$work/failed" || echo >>"$work/failures"
     done
-) &
-puller=$!
+}
+pullers=()
+for job in 1 2 3 4; do
+    pull "$job" &
+    pullers+=($!)
+done
 sleep 1
 new=$(entrepot service-account secret add acme+ci second --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["secret"])')
 printf '%s' "$new" >"$work/secret.new"
@@ -73,7 +82,7 @@ sleep 1
 run entrepot service-account secret revoke acme+ci first
 sleep 2
 touch "$work/stop"
-wait "$puller"
+wait "${pullers[@]}"
 if [ -s "$work/failures" ]; then
     cat "$work/failed" >&2
     exit 1
@@ -81,6 +90,11 @@ fi
 printf 'of %s pulls, none failed\n' "$(wc -l <"$work/tries")"
 
 say "the old secret opens nothing any more"
-refused image inspect --tls-verify=false --creds "robot\$acme+ci:$old" "docker://$host/acme-dev/app:1.0"
+refused 'invalid username/password' image inspect --tls-verify=false --creds "robot\$acme+ci:$old" "docker://$host/acme-dev/app:1.0"
+
+say "and when CI is over, the account is disabled: with any secret"
+run entrepot service-account disable acme+ci
+sleep 1
+refused 'invalid username/password' image inspect --tls-verify=false --creds "robot\$acme+ci:$new" "docker://$host/acme-dev/app:1.0"
 
 say "done"

@@ -9,7 +9,8 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.context import Bench
+from bench.context import KIB, Bench
+from bench.images import Stock, put_image
 from bench.measure import Line
 from bench.rows import Row
 from bench.servers import Entrepot, basic
@@ -18,11 +19,15 @@ from bench.servers import Entrepot, basic
 APART = 0.05
 PASSWORDS_APART = 0.10
 OUTSIDER = "outsider"
+OPEN, HIDDEN = "open", "hidden"
 PASSWORD = "an outsider's password"
 
 
 def repositories(bench: Bench) -> Iterator[Line]:
-    """Times of a manifest that an outsider may not read, in a repository that is there, and in two that are not."""
+    """Times of a manifest that an outsider may not read, in a repository that is there, and in two that are not.
+
+    Then the same within a namespace where everybody reads what is not hidden.
+    """
     registry = bench.entrepot
     image = bench.small_image(registry)
     add_user(registry, OUTSIDER)
@@ -31,6 +36,10 @@ def repositories(bench: Bench) -> Iterator[Line]:
     headers = {"Authorization": basic(OUTSIDER, PASSWORD)}
     times = alternately(registry, [("GET", path, headers) for path in paths], bench.sized(2000, 10_000), 404)
     yield verdict("manifest not yours, not there, no namespace", times, APART)
+    hide(registry)
+    paths = [f"/v2/{OPEN}/{name}/manifests/single" for name in (HIDDEN, "absent")]
+    times = alternately(registry, [("GET", path, headers) for path in paths], bench.sized(2000, 10_000), 404)
+    yield verdict("hidden in a public namespace, not there", times, APART)
 
 
 def names(bench: Bench) -> Iterator[Line]:
@@ -47,11 +56,25 @@ def names(bench: Bench) -> Iterator[Line]:
     yield verdict("wrong password of a user, of nobody", times, PASSWORDS_APART)
 
 
+def hide(registry: Entrepot) -> None:
+    """A private repository in a public namespace."""
+    ask(registry, "POST", "/api/v1/namespaces", {"name": OPEN, "visibility": "public"})
+    put_image(registry, f"{OPEN}/{HIDDEN}", [Stock(KIB).take()])
+    ask(registry, "PATCH", f"/api/v1/repositories/{OPEN}/{HIDDEN}", {"visibility": "private"})
+    # What takes something away holds in the other worker within a second.
+    time.sleep(2)
+
+
+def ask(registry: Entrepot, method: str, path: str, document: object) -> None:
+    """Something to be made that may be there already."""
+    status, body = registry.request(method, path, document)
+    if status not in {200, 201, 204, 409}:
+        raise RuntimeError(f"{method} {path}: {status} {body[:200]!r}")
+
+
 def add_user(registry: Entrepot, name: str) -> None:
     """A user without any role."""
-    status, body = registry.request("POST", "/api/v1/users", {"name": name, "password": PASSWORD})
-    if status not in {201, 409}:
-        raise RuntimeError(f"no user {name}: {status} {body[:200]!r}")
+    ask(registry, "POST", "/api/v1/users", {"name": name, "password": PASSWORD})
 
 
 def alternately(

@@ -209,6 +209,8 @@ def _doors(settings: Settings) -> Doors:
         {name: listener.public_url for name, listener in settings.listeners.items() if listener.public_url},
         settings.server.client_certificate_header.lower().encode("latin-1"),
         settings.server.client_certificate_format,
+        settings.server.allow_networks,
+        settings.server.deny_networks,
     )
 
 

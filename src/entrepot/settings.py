@@ -28,6 +28,8 @@ class Server(Section, frozen=True):
     listen: str = "127.0.0.1:5000"
     public_url: str = ""
     trusted_proxies: list[str] = []
+    allow_networks: list[str] = []
+    deny_networks: list[str] = []
     client_certificate_header: str = ""
     client_certificate_format: Literal["xfcc", "pem", "subject"] = "xfcc"
     workers: int = 0
@@ -322,6 +324,8 @@ FOREIGN: Final = frozenset({"server_url", "username", "password"})
 LISTS: Final = frozenset(
     {
         "trusted_proxies",
+        "allow_networks",
+        "deny_networks",
         "proxies",
         "urls",
         "registration_domains",

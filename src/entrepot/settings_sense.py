@@ -236,6 +236,10 @@ def _require_mail(settings: Settings) -> None:
 
 
 def _require_server(server: Server) -> None:
+    for network in server.allow_networks:
+        _require_network(network, "server.allow_networks")
+    for network in server.deny_networks:
+        _require_network(network, "server.deny_networks")
     for proxy in server.trusted_proxies:
         _require_network(proxy)
     _require_public_url(server.public_url, "server.public_url")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_archive import archive
 from entrepot.core.audit_seal import seal
-from tests.api.door import PUBLIC, Door
+from entrepot.domain.digests import digest_of
+from tests.api.door import PRIVATE, PUBLIC, Door
 from tests.support.world import basic
 
 
@@ -65,6 +67,53 @@ def test_sign_ins_and_refusals_are_recorded(door: Door) -> None:
     assert "my secret word" not in json.dumps(door.send("admin", "GET", "/audit?n=1000"))
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "document"),
+    [
+        ("POST", "/users/alice/tokens", {"name": "x", "scopes": ["pull"]}),
+        ("GET", "/users/alice", None),
+        ("PUT", "/users/alice/password", {"password": "another-password"}),
+        ("PUT", "/users/bob/password", {"password": "another-password", "current": "a-wrong-one"}),
+        ("POST", "/users/alice/totp/disable", {"password": "bob-password"}),
+        ("GET", "/sessions?user=alice", None),
+        ("GET", "/audit", None),
+        ("POST", "/organisations", {"name": "else", "owner": "alice"}),
+    ],
+)
+def test_no_refusal_is_left_out(door: Door, method: str, path: str, document: Any) -> None:
+    """Whatever verb refuses: it has an id, which whoever is refused reads, and a record with that id and the path."""
+    answer = door.ask("bob", method, path, document)
+    assert (answer.status, answer.code) == (403, "DENIED")
+    [error] = answer.json["errors"]
+    denial = answer["entrepot-denial"]
+    assert error["detail"]["denial"] == denial
+    assert error["message"].endswith(f" (entrepot why {denial})")
+    settle(door)
+    [record] = door.send("admin", "GET", "/audit?category=denial&actor=bob")["records"]
+    assert (record["subject"], record["detail"]) == (f"/api/v1{path.partition('?')[0]}", {"denial": denial})
+    assert door.send("admin", "GET", f"/denials/{denial}")["resource"] == record["subject"]
+
+
+def test_giving_what_one_has_not_is_recorded(door: Door) -> None:
+    """Whoever owns a namespace and gives more than that is refused under an id, and in the log."""
+    wanted = {"subject": "user:alice", "role": "owner", "resource": ""}
+    answer = door.ask("alice", "POST", "/grants", wanted)
+    assert answer.status == 403
+    settle(door)
+    [record] = door.send("admin", "GET", "/audit?category=denial&actor=alice")["records"]
+    assert record["detail"] == {"denial": answer["entrepot-denial"]}
+
+
+def test_a_mount_that_is_refused_is_recorded(door: Door) -> None:
+    """The client begins an upload instead and is told nothing; the owner of the source reads who tried it."""
+    blob = digest_of(b"layer")
+    target = f"/v2/bob/app/blobs/uploads/?mount={blob}&from={PRIVATE}"
+    assert door.world.client("bob").request("POST", target).status == 202
+    settle(door)
+    [record] = door.send("alice", "GET", "/audit?namespace=priv&category=denial&actor=bob")["records"]
+    assert (record["kind"], record["subject"], record["allowed"]) == ("pull", PRIVATE, False)
+
+
 def test_pulls_and_tokens_are_counted(door: Door) -> None:
     """By account and repository."""
     bearer = door.world.bearer("carol", f"repository:{PUBLIC}:pull")
@@ -73,6 +122,7 @@ def test_pulls_and_tokens_are_counted(door: Door) -> None:
     bearer.request("HEAD", f"/v2/{PUBLIC}/manifests/latest")
     settle(door)
     found = door.send("admin", "GET", "/audit?actor=carol")["records"]
+    assert {each["method"] for each in found if each["category"] in {"pull", "token"}} == {"counted"}
     counted = {(each["category"], each["subject"], each["count"]) for each in found if each["category"] != "sign-in"}
     assert counted == {("pull", PUBLIC, 3), ("token", PUBLIC, 1)}
 

@@ -188,6 +188,7 @@ def test_a_refusal_is_raised_with_its_reasons() -> None:
     assert refused.value.detail["reasons"] == [
         "push on priv/app needs the role writer",
         "carol has reader there",
+        "an owner of priv gives it with: entrepot grant add user:carol writer priv/app",
     ]
 
 

@@ -100,14 +100,10 @@ def test_there_and_not_there_take_the_same_work(watched: Watched, user: str, met
 @pytest.mark.parametrize("user", ["", "bob"])
 @pytest.mark.parametrize(
     ("method", "path"),
-    [
-        (each.method, each.path.removeprefix("/v2/{name}/"))
-        for each in GRAMMAR.endpoints
-        if each.needs is Action.PULL
-    ],
+    [(each.method, each.path.removeprefix("/v2/{name}/")) for each in GRAMMAR.endpoints if each.needs is Action.PULL],
 )
 def test_what_an_open_namespace_hides_takes_the_same_work(watched: Watched, user: str, method: str, path: str) -> None:
-    """Whoever reads by a namespace's default: the same status and statements for what is hidden and what is not there."""
+    """Whoever reads by a namespace's default: one status, and the same statements, for what is hidden and not there."""
     target = path.format(reference="latest", digest=f"sha256:{'0' * 64}")
     hidden, absent = (watched.work_of(user, method, f"/v2/pub/{name}/{target}") for name in ("hidden", "none"))
     assert hidden[0] == absent[0] == (404 if user else 401)

@@ -15,7 +15,7 @@ from entrepot.api.types import Answer, time_of
 from entrepot.core import audit_read, audit_seal, audit_verify
 from entrepot.core.accounts import require_admin
 from entrepot.core.audit_key import fingerprint_of
-from entrepot.domain.audit import Category, Filter, Linked
+from entrepot.domain.audit import Category, Filter, Linked, Record
 from entrepot.domain.errors import RequestInvalid, Unknown
 from entrepot.domain.names import parse_namespace_name
 
@@ -138,7 +138,7 @@ def record_of(linked: Linked) -> AuditRecord:
         record.account,
         record.subject,
         record.address,
-        record.method or "anonymous",
+        record.method or _no_method(record),
         record.is_allowed,
         list(record.reasons),
         record.count,
@@ -169,6 +169,11 @@ def provide_within(
     times = _microseconds("since", since), _microseconds("until", until)
     home = parse_namespace_name(namespace) if namespace else ""
     return Filter(since=times[0], until=times[1], is_allowed=allowed, namespace=home)
+
+
+def _no_method(record: Record) -> str:
+    # Pulls and tokens are counted by account, whatever they were proved with.
+    return "counted" if record.account else "anonymous"
 
 
 async def list_page(

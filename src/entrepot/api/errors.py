@@ -63,6 +63,7 @@ TABLE: Final[Table] = {
 HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 BASIC: Final = 'Basic realm="entrepot", charset="UTF-8"'
 WHO: Final = "entrepot.who"
+ASKED: Final = "entrepot.asked"
 CHALLENGE: Final = "entrepot.challenge"
 MOST_NAMED: Final = 10
 BODY: Final = "data"
@@ -91,8 +92,8 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
     context: Context = scope[CONTEXT]
     wire = WireRequest(scope, cast("Receive", request.receive))
     wire.caller = scope.get(WHO, ANONYMOUS)
-    if isinstance(error, domain.Denied):
-        error = note(context, wire, error)
+    if isinstance(error, domain.Denied) and ASKED in scope:
+        error = note(context, wire, error, scope[ASKED])
     headers = {**HEADERS, **dict(headers_for(error, context.addresses, wire, scope.get(CHALLENGE, "")))}
     if isinstance(error, domain.Unauthenticated):
         # Basic first: what administers takes no token. A scope is named where a token would do.

@@ -10,7 +10,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 from msgspec.structs import replace
 
-from entrepot.api.errors import CHALLENGE, WHO
+from entrepot.api.errors import ASKED, CHALLENGE, WHO
 from entrepot.api.face import AUTHENTICATE, CONTEXT, NOTES, PREFIX
 from entrepot.api.paths import restore
 from entrepot.core.decide import decide, refusal
@@ -33,7 +33,7 @@ from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.context import Context
 from entrepot.wire.guard import remember
 from entrepot.wire.messages import Receive, Request, Scope
-from entrepot.wire.rates import limit_address, limit_caller
+from entrepot.wire.rates import judge_address, limit_caller
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 ROUTE, CALLER = NOTES
@@ -81,8 +81,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     context: Context = scope[CONTEXT]
     policy = context.registry.policy
     request, limiter = Request(scope, cast("Receive", connection.receive)), context.limiter
-    if limiter is not None:
-        limit_address(context, limiter, request)
+    judge_address(context, request)
     # Another worker may have changed it by the request before this one, or revoked what is shown with this one.
     await policy.refresh()
     address, header = context.addresses.client(request), request.header(b"authorization")
@@ -98,11 +97,13 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     needs = _or_other(policy.snapshot, caller, (needs, handler.opt["or_needs"]), subject)
     if caller.identity is not None:
         scope[CALLER] = caller.identity.name
+    # Where it is about the registry, the path says what of it.
+    scope[ASKED] = needs, subject.asked or (scope.get("raw_path") or b"").decode("latin-1")
     try:
         judge(policy.snapshot, caller, needs, subject)
     except (Unauthenticated, Denied, NameUnknown) as error:
         decision = decide(policy.snapshot, caller.identity, needs, subject.asked, caller.origin)
-        raise remember(context, caller, (needs, subject.asked), (error, decision.reasons)) from None
+        raise remember(context, caller, scope[ASKED], (error, decision.reasons)) from None
 
 
 async def _find_caller(context: Context, scope: Scope, path: str, address: str) -> Caller:

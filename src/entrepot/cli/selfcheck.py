@@ -53,6 +53,11 @@ def _challenge(public_url: str, ca: str | None) -> tuple[int, str]:
 
 def _judge(public_url: str, answer: tuple[int, str]) -> str:
     status, challenge = answer
+    if status == http.client.FORBIDDEN:
+        return (
+            f"{public_url}/v2/ answers 403 to this machine, so that nothing else could be looked at: "
+            "server.allow_networks and server.deny_networks, or what stands before the registry, leave it out"
+        )
     if status != http.client.UNAUTHORIZED:
         return f"{public_url}/v2/ answers {status} instead of 401: something else answers there"
     match = REALM.search(challenge)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from entrepot.core.attempts import prove_once
-from entrepot.core.decide import decide
+from entrepot.core.decide import decide, refusal
 from entrepot.core.listing import Page
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import Action, Caller
@@ -149,9 +149,8 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
 
 def require_admin(caller: Caller, snapshot: PolicySnapshot) -> None:
     """Raises Denied unless the caller administers the instance, InsufficientScope for a token of one who does."""
-    decision = decide(snapshot, caller.identity, Action.ADMIN, "")
-    if not decision.allowed:
-        raise Denied("this is refused", reasons=list(decision.reasons))
+    if not decide(snapshot, caller.identity, Action.ADMIN, "").allowed:
+        raise refusal(caller, snapshot, Action.ADMIN, "")
     if not caller.is_admitted(Action.ADMIN, ""):
         raise InsufficientScope(
             "a token does not do this; send the user name and password, or one with the scope admin"

@@ -206,7 +206,8 @@ def _denies(grant: Grant, question: _Question) -> bool:
 def _explain_denial(grant: Grant, question: _Question) -> str:
     where = grant.resource or "the whole registry"
     tags = f" for tags like {grant.tags}" if grant.tags else ""
-    return f"{question.action.value} is denied on {where}{tags} ({grant.title}, grant {grant.id})"
+    denied = f"{question.action.value} is denied on {where}{tags} ({grant.title}, grant {grant.id})"
+    return f"{denied}, until whoever administers that takes it away with: entrepot grant remove {grant.id}"
 
 
 def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
@@ -225,6 +226,10 @@ def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]
         f"{who} has {', '.join(held) if held else 'no role'} there",
     ]
     reasons += [f"{grant.title} (grant {grant.id}) would do, but {_hinders(grant, question)}" for grant in allowing]
+    if question.namespace in snapshot.namespaces and question.identity and question.account:
+        whom = f"{question.account.kind}:{question.identity.name}"
+        given = f"entrepot grant add {whom} {_role_for(question.action)} {name}"
+        reasons.append(f"an owner of {question.namespace} gives it with: {given}")
     return refuse(*reasons)
 
 
@@ -252,8 +257,12 @@ def _refuse_elsewhere(snapshot: PolicySnapshot, namespace: str, origin: Origin) 
 
 
 def _needs(action: Action, name: str) -> str:
-    needed = next((role for role, actions in ROLES.items() if action in actions), "owner")
-    return f"{action.value} on {name or 'the registry'} needs the role {needed}"
+    return f"{action.value} on {name or 'the registry'} needs the role {_role_for(action)}"
+
+
+def _role_for(action: Action) -> str:
+    """The least role that gives an action."""
+    return next((role for role, actions in ROLES.items() if action in actions), "owner")
 
 
 def _refuse_new_namespace(snapshot: PolicySnapshot, question: _Question) -> Decision:

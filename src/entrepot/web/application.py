@@ -10,7 +10,7 @@ from entrepot.web.visit import Visit, open_visit
 from entrepot.wire.bodies import drain
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Receive, Request, Response, Scope, Send
-from entrepot.wire.rates import limit_address, telling
+from entrepot.wire.rates import judge_address, telling
 
 REFUSED = 400
 
@@ -35,8 +35,8 @@ class Pages:
         try:
             endpoint = _match(request)
             request.scope["entrepot.route"] = endpoint.path
-            if self._context.limiter is not None and not endpoint.is_file:
-                limit_address(self._context, self._context.limiter, request)
+            if not endpoint.is_file:
+                judge_address(self._context, request)
             visit = await open_visit(self._context, request)
             if visit.session is not None:
                 request.scope["entrepot.caller"] = visit.session.name

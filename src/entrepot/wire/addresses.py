@@ -21,12 +21,15 @@ HOP: Final = re.compile(r"\[([0-9A-Fa-f:.%]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d
 class Doors:
     """What differs by listener or is told by a proxy: public addresses of listeners, and a client certificate's header.
 
-    No `certificate_header` (small letters) is none.
+    No `certificate_header` (small letters) is none. Requests come from one of the networks `allowed` (empty: from
+    anywhere), and from none of those `denied`.
     """
 
     public_urls: Mapping[str, str]
     certificate_header: bytes = b""
     certificate_format: Format = "xfcc"
+    allowed: Sequence[str] = ()
+    denied: Sequence[str] = ()
 
 
 ONE_DOOR: Final = Doors({})
@@ -41,6 +44,8 @@ class Addresses:
         }
         self._is_trusted = Networks(trusted_proxies).holds
         self._doors = doors
+        self._is_allowed = Networks(doors.allowed).holds if doors.allowed else None
+        self._is_denied = Networks(doors.denied).holds if doors.denied else None
 
     def base(self, request: Request) -> str:
         """`scheme://host[:port]` without a slash at the end."""
@@ -64,6 +69,15 @@ class Addresses:
             if not self._is_trusted(address):
                 break
         return address
+
+    def admits(self, request: Request) -> bool:
+        """Whether the registry answers where the request came from at all."""
+        if self._is_allowed is None and self._is_denied is None:
+            return True
+        address = self.client(request)
+        if self._is_denied is not None and self._is_denied(address):
+            return False
+        return self._is_allowed is None or self._is_allowed(address)
 
     def certificate(self, request: Request, now: int) -> str:
         """The name in the client's certificate, "" without one that holds at `now` (microseconds).

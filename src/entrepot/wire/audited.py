@@ -12,12 +12,14 @@ from entrepot.core.registry import by_of
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.audit import By, Category, new_record, plain_name
 from entrepot.domain.errors import Denied, EntrepotError, Unauthenticated
+from entrepot.domain.json import render_json
 from entrepot.domain.secrets import is_secret
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
 
 T = TypeVar("T")
 SIGN_IN: Final = "sign-in"
+CONNECT: Final = "connect"
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -47,12 +49,21 @@ def entered(context: Context, request: Request, caller: Caller) -> None:
     _note(context, caller.identity.name if caller.identity else "", by, None)
 
 
-def refused(context: Context, caller: Caller, asked: tuple[Action, str], reasons: tuple[str, ...]) -> None:
-    """Somebody may not do what they asked for."""
-    action, resource = asked
+def refused(context: Context, caller: Caller, asked: tuple[Action, str], refusal: tuple[str, tuple[str, ...]]) -> None:
+    """Somebody may not do what they asked for: the id of the refusal, and its reasons."""
+    (action, resource), (denial, reasons) = asked, refusal
     name = caller.identity.name if caller.identity else ""
     now = context.registry.clock.now()
     record = new_record(Category.DENIAL, action.value, now, (name, by_of(caller)), resource)
+    detail = render_json({"denial": denial}).decode()
+    context.registry.audit.note(msgspec.structs.replace(record, is_allowed=False, reasons=reasons, detail=detail))
+
+
+def shut_out(context: Context, request: Request) -> None:
+    """Somebody came from a network that the registry does not answer."""
+    by = By(0, _address(context, request), "")
+    record = new_record(Category.DENIAL, CONNECT, context.registry.clock.now(), ("", by))
+    reasons = ("server.allow_networks and server.deny_networks leave this network out",)
     context.registry.audit.note(msgspec.structs.replace(record, is_allowed=False, reasons=reasons))
 
 

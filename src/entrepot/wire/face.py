@@ -80,7 +80,7 @@ class Face:
         try:
             shown = await conceal(self._context, request, endpoint, error)
             if isinstance(shown, Denied):
-                shown = note(self._context, request, shown)
+                shown = note(self._context, request, shown, (endpoint.needs, request.resource))
         except EntrepotError as failure:
             shown = failure
         return self._grammar.render_error(self._context, request, shown, self._grammar.scope_of(request, endpoint))

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from entrepot.core.decide import decide, is_open, knows, refusal
+from entrepot.core.decide import OF_ORGANISATIONS, decide, is_open, knows, refusal
 from entrepot.core.identify import authenticate, by_certificate
 from entrepot.core.repositories import is_known, unknown_name
 from entrepot.domain.access import Action, Caller
@@ -24,7 +24,7 @@ from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.audited import claim_of, entered, failed, refused
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Request
-from entrepot.wire.rates import limit_address, limit_caller
+from entrepot.wire.rates import judge_address, limit_caller
 from entrepot.wire.routing import Endpoint
 
 E = TypeVar("E", bound=EntrepotError)
@@ -36,7 +36,7 @@ OPEN: Final = frozenset({Action.PING, Action.TOKEN, Action.CATALOG})
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """What a caller is to be told, the reasons that only others may hear, and whether it must look like what is not there.
+    """What a caller is told, the reasons that only others may hear, and whether it must look like what is not there.
 
     That is so in a namespace where everybody reads what is not hidden: elsewhere nothing is looked for.
     """
@@ -52,8 +52,7 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, TooMany.
     """
     policy, limiter = context.registry.policy, context.limiter
-    if limiter is not None:
-        limit_address(context, limiter, request)
+    judge_address(context, request)
     caller = await _identify(context, request)
     snapshot = policy.snapshot
     # What changes something is recorded with where it came from; a pull is not, and does not pay for it.
@@ -70,15 +69,17 @@ async def admit(context: Context, request: Request, endpoint: Endpoint) -> None:
     if action in OPEN:
         _admit_open(caller, action)
         return
-    if request.tag and action is Action.DELETE:
-        action = Action.TAG_DELETE
-    refusal = _judge(snapshot, caller, action, request)
+    await _permit(context, request, Action.TAG_DELETE if request.tag and action is Action.DELETE else action)
+
+
+async def _permit(context: Context, request: Request, action: Action) -> None:
+    refusal = _judge(context.registry.policy.snapshot, request.caller, action, request)
     if refusal is None:
         return
-    request.caller = _placed(context, request, caller)
+    request.caller = _placed(context, request, request.caller)
     # Another process may have just been told otherwise; nobody is to be refused what they were given a moment ago.
     await _look_again(context, request, refusal.error)
-    refusal = _judge(policy.snapshot, request.caller, action, request)
+    refusal = _judge(context.registry.policy.snapshot, request.caller, action, request)
     if refusal is None:
         return
     if not refusal.is_hidden:
@@ -108,13 +109,24 @@ async def _identify(context: Context, request: Request) -> Caller:
         raise
 
 
-def note(context: Context, request: Request, error: Denied) -> Denied:
-    """A refusal by a verb, under an id that can be asked about."""
-    action, reasons = error.detail.get("action"), error.detail.get("reasons")
-    if error.denial or not isinstance(action, str) or not isinstance(reasons, list):
+def note(context: Context, request: Request, error: Denied, asked: tuple[Action, str]) -> Denied:
+    """A refusal by a verb, under an id that can be asked about; `asked` is what it was about, unless the verb says."""
+    if error.denial or request.caller.identity is None:
         return error
+    action, reasons = error.detail.get("action"), error.detail.get("reasons")
+    resource = str(error.detail.get("resource") or asked[1])
+    told = tuple(map(str, reasons)) if isinstance(reasons, list) else (error.message,)
     caller = _placed(context, request, request.caller)
-    return remember(context, caller, (Action(action), str(error.detail["resource"])), (error, tuple(reasons)))
+    return remember(context, caller, (Action(str(action)) if action else asked[0], resource), (error, told))
+
+
+def note_unsaid(context: Context, request: Request, action: Action, resource: str) -> None:
+    """Remember a refusal, if it is one, that the client is not told: their request goes on without what was refused."""
+    caller = _placed(context, request, request.caller)
+    decision = decide(context.registry.policy.snapshot, caller.identity, action, resource, caller.origin)
+    if not (decision.allowed and caller.is_admitted(action, resource)):
+        reasons = decision.reasons or ("the token does not cover this",)
+        remember(context, caller, (action, resource), (Denied("this is refused"), reasons))
 
 
 def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusal: tuple[E, tuple[str, ...]]) -> E:
@@ -125,11 +137,20 @@ def remember(context: Context, caller: Caller, asked: tuple[Action, str], refusa
     error, reasons = refusal
     # The longest name with a tag has 384 characters: what is longer is none, and would only fill a disk.
     asked, reasons = (asked[0], asked[1][:LONGEST_KEPT]), tuple(reason[:LONGEST_KEPT] for reason in reasons)
-    refused(context, caller, asked, reasons)
     error.denial = context.denials.note(caller, asked, reasons, context.registry.clock.now())
-    if isinstance(error, Denied) and knows(caller, context.registry.policy.snapshot, asked[1]):
+    refused(context, caller, asked, (error.denial, reasons))
+    if isinstance(error, Denied) and _may_hear(context, caller, asked):
         error.detail["denial"] = error.denial
+        # Most clients print the sentence and nothing else.
+        error.message = f"{error.message} (entrepot why {error.denial})"
     return error
+
+
+def _may_hear(context: Context, caller: Caller, asked: tuple[Action, str]) -> bool:
+    action, resource = asked
+    # Whoever is told of an organisation is in it, and of the registry itself nothing is hidden.
+    is_told = action in OF_ORGANISATIONS or not resource or resource.startswith("/")
+    return is_told or knows(caller, context.registry.policy.snapshot, resource)
 
 
 def _noted(context: Context, request: Request, action: Action, refusal: _Refusal) -> EntrepotError:
@@ -168,7 +189,11 @@ async def conceal(context: Context, request: Request, endpoint: Endpoint, error:
 
     Asked after something has failed, so that a pull that works never pays for it.
     """
-    held, caller, (name, reasons) = context.registry.policy, request.caller, request.hidden or (request.resource, NOT_THERE)
+    held, caller, (name, reasons) = (
+        context.registry.policy,
+        request.caller,
+        request.hidden or (request.resource, NOT_THERE),
+    )
     is_hidden, request.resource = request.hidden is not None, name
     is_open_read = endpoint.needs is Action.PULL and is_open(held.snapshot, name.namespace, caller.origin)
     is_settled = isinstance(error, (Unauthenticated, Unavailable)) and not isinstance(error, InsufficientScope)

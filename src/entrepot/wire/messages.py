@@ -37,8 +37,8 @@ class Request:
     """One HTTP request as a face sees it.
 
     `is_read` says that the body has ended. `parameters` come from the path; `resource` is the repository and `tag` the
-    tag that they name, and `caller` whoever the guard found (`is_identified`), all set before a handler runs. `hidden` is
-    the repository that was asked for and why it is refused, where a name that nobody has stands in for it (`wire.guard`).
+    tag that they name, and `caller` whoever the guard found (`is_identified`), all set before a handler runs. `hidden`
+    is the repository that was asked for, and why it is refused, where a name that nobody has stands in for it.
     """
 
     __slots__ = (

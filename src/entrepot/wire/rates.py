@@ -1,4 +1,4 @@
-"""Rate limits at the door: who is counted for a request, and the headers that tell clients where they stand."""
+"""At the door: networks that are not answered, rate limits, and the headers that tell clients where they stand."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from typing import Final
 
 from entrepot.core.rates import Limiter, take
 from entrepot.domain.access import Caller
-from entrepot.domain.errors import TooMany
+from entrepot.domain.errors import Denied, TooMany
 from entrepot.domain.rates import Standing
+from entrepot.wire.audited import shut_out
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Message, Request, Scope, Send
 
 STANDING: Final = "entrepot.standing"
 
 
-def limit_address(context: Context, limiter: Limiter, request: Request) -> None:
-    """Count a request for where it came from, before anything is looked at. Raises TooMany."""
+def judge_address(context: Context, request: Request) -> None:
+    """Judge and count a request by where it came from, before anything is looked at. Raises Denied, TooMany."""
+    if not context.addresses.admits(request):
+        shut_out(context, request)
+        raise Denied("this registry does not answer requests from your network; ask whoever runs it")
+    limiter = context.limiter
+    if limiter is None:
+        return
     address = context.addresses.client(request)
     if not limiter.is_exempt(address):
         _take(context, limiter, request, ("address", address))

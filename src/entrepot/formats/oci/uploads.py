@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from entrepot.core import upload
 from entrepot.core.upload import Chunk
+from entrepot.domain.access import Action
 from entrepot.domain.digests import (
     DEFAULT_ALGORITHM,
     Digest,
@@ -14,6 +15,7 @@ from entrepot.domain.errors import DigestInvalid, NameInvalid, SizeInvalid
 from entrepot.domain.names import RepositoryName, parse_repository_name
 from entrepot.wire.bodies import Body, content_length, has_body
 from entrepot.wire.context import Context
+from entrepot.wire.guard import note_unsaid
 from entrepot.wire.messages import Request, Response, empty
 from entrepot.wire.ranges import parse_chunk_range, render_received
 from entrepot.wire.routing import NAME
@@ -79,7 +81,11 @@ async def _mount(context: Context, request: Request, mount: str) -> bool:
     except NameInvalid:
         # "If a registry ... is unable to mount the requested blob, it SHOULD return a 202": an upload begins instead.
         return False
-    return await upload.mount_blob(context.registry, request.caller, request.resource, parse_digest(mount), home)
+    if await upload.mount_blob(context.registry, request.caller, request.resource, parse_digest(mount), home):
+        return True
+    if home is not None:
+        note_unsaid(context, request, Action.PULL, home)
+    return False
 
 
 def _chunk(context: Context, request: Request) -> Chunk:
