@@ -224,6 +224,7 @@ def test_ids_are_stable() -> None:
         "totp_renew",
         "trash_list_page",
         "trash_restore",
+        "users_change",
         "users_change_password",
         "users_create",
         "users_get",

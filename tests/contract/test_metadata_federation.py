@@ -75,6 +75,8 @@ def test_rules(held: Held) -> None:
     found = held.read(lambda tx: federation.find_rule(tx, issuer.id, "main"))
     assert found is not None
     assert found == msgspec.structs.replace(first, id=found.id)
+    assert held.read(lambda tx: federation.find_rule_as(tx, first.account)) == found
+    assert held.read(lambda tx: federation.find_rule_as(tx, -1)) is None
     assert [each.name for each in held.read(lambda tx: federation.list_rules(tx, issuer.id))] == ["all", "main"]
     assert [each.name for each in held.read(lambda tx: federation.list_rules(tx, issuer.id, "all", 5))] == ["main"]
     changed = msgspec.structs.replace(first, scopes=("repository:b:pull",), conditions={}, is_enabled=False)

@@ -12,8 +12,19 @@ from entrepot.domain.errors import AlreadyExists
 from entrepot.domain.grants import ROLES, Conditions, Grant
 from entrepot.domain.names import RepositoryName
 from entrepot.domain.policy import AccountPolicy, NamespacePolicy
-from entrepot.metadata import accounts, denials, grants, instance, namespaces, policy, repositories, roles, teams
-from entrepot.metadata.accounts import AccountRow, Faceless
+from entrepot.metadata import (
+    accounts,
+    denials,
+    directory,
+    grants,
+    instance,
+    namespaces,
+    policy,
+    repositories,
+    roles,
+    teams,
+)
+from entrepot.metadata.accounts import AccountFilter, AccountRow, Faceless
 from entrepot.metadata.denials import DenialRow
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.metadata.namespaces import NamespaceRow
@@ -86,6 +97,46 @@ def test_accounts_are_listed_in_pages(held: Held) -> None:
     first = held.read(lambda tx: accounts.list_accounts(tx, "", 3))
     rest = held.read(lambda tx: accounts.list_accounts(tx, first[-1].name, 3))
     assert [row.name for row in [*first, *rest]] == ["a", "a-b", "a0", "b"]
+
+
+def test_accounts_are_looked_for(held: Held) -> None:
+    """By standing, source and beginning, each alone and all together, page by page; others in between are left out."""
+    for name in ("ann", "anna", "ann-b", "bob", "an"):
+        held.transact(adding(name, is_admin=name.startswith("ann")))
+    erin = held.transact(lambda tx: directory.add_linked(tx, "anne", "uuid", NOW))
+    bob = held.read(lambda tx: accounts.find_account(tx, "bob"))
+    assert bob is not None
+    held.transact(lambda tx: accounts.set_standing(tx, msgspec.structs.replace(bob, is_disabled=True)))
+
+    def names(wanted: AccountFilter, after: str = "", limit: int = 9) -> list[str]:
+        return [row.name for row in held.read(lambda tx: accounts.list_accounts(tx, after, limit, wanted))]
+
+    assert names(AccountFilter(is_admin=True)) == ["ann", "ann-b", "anna"]
+    assert names(AccountFilter(is_admin=False)) == ["an", "anne", "bob"]
+    assert names(AccountFilter(is_disabled=True)) == ["bob"]
+    assert names(AccountFilter(is_disabled=False, is_admin=False)) == ["an", "anne"]
+    assert names(AccountFilter(source="ldap")) == ["anne"]
+    assert names(AccountFilter(prefix="ann")) == ["ann", "ann-b", "anna", "anne"]
+    assert names(AccountFilter(prefix="ann"), "ann", 2) == ["ann-b", "anna"]
+    assert names(AccountFilter(prefix="ann"), "anna", 2) == ["anne"]
+    assert names(AccountFilter(prefix="annex")) == []
+    assert names(AccountFilter(is_admin=False, is_disabled=False, source="ldap", prefix="a")) == ["anne"]
+    held.transact(lambda tx: directory.set_gone(tx, erin, NOW + 1))
+    assert names(AccountFilter(is_disabled=True)) == ["anne", "bob"]
+
+
+def test_the_standing_of_an_account(held: Held) -> None:
+    """Whether it administers, is disabled, and since when it is gone are stored together, and nothing else moves."""
+    held.transact(adding("ann"))
+    ann = held.read(lambda tx: accounts.find_account(tx, "ann"))
+    assert ann is not None
+    for changed in (
+        msgspec.structs.replace(ann, is_admin=True, is_disabled=True, gone_at=NOW + 1),
+        msgspec.structs.replace(ann, is_admin=True),
+        ann,
+    ):
+        held.transact(partial(accounts.set_standing, account=changed))
+        assert held.read(lambda tx: accounts.find_account(tx, "ann")) == changed
 
 
 def test_administrators_are_counted(held: Held) -> None:

@@ -11,11 +11,13 @@ from entrepot.core.accounts import NewAccount, PasswordChange, add_account, chan
 from entrepot.core.directory import check_accounts
 from entrepot.core.identify import log_in, refresh_identity
 from entrepot.core.registry import Rules
+from entrepot.core.standing import AccountChange, change_account
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import Identity
 from entrepot.domain.directory import Person
 from entrepot.domain.errors import AlreadyExists, Conflict, Denied, Unauthenticated, Unavailable
 from entrepot.metadata import accounts, directory, grants, namespaces, policy
+from entrepot.metadata.accounts import AccountRow
 from entrepot.metadata.directory import LinkedRow
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Tx, Work
@@ -168,7 +170,7 @@ def test_somebody_who_is_back_is_enabled(peopled: World, fake: FakeDirectory, wa
 def test_whom_somebody_here_disabled_stays_disabled(peopled: World, fake: FakeDirectory) -> None:
     """Whether the directory loses and finds them again or not; they are told so when they log in."""
     enter(peopled, "erin")
-    peopled.transact(_disable)
+    assert change(peopled, is_disabled=True).is_disabled
     person = fake.people.pop("erin")
     check(peopled)
     fake.people["erin"] = person
@@ -176,11 +178,45 @@ def test_whom_somebody_here_disabled_stays_disabled(peopled: World, fake: FakeDi
     with pytest.raises(Denied, match="your account here is disabled"):
         enter(peopled, "erin")
     assert events(peopled, "user.disabled", "user.enabled") == []
+    assert not change(peopled, is_disabled=False).is_disabled
+    assert enter(peopled, "erin").name == "erin"
 
 
-async def _disable(tx: Tx) -> None:
-    await tx.execute("update account set is_disabled = 1 where name = 'erin'")
-    await policy.bump_policy_version(tx)
+def test_who_is_gone_is_disabled_and_enabled_by_hand(peopled: World, fake: FakeDirectory) -> None:
+    """Nobody here enables whom the directory has lost; whoever is disabled here meanwhile stays so when it is back."""
+    enter(peopled, "erin")
+    person = fake.people.pop("erin")
+    check(peopled)
+    with pytest.raises(Conflict, match="the directory does not have this user any more"):
+        change(peopled, is_disabled=False)
+    assert change(peopled, is_admin=True).gone_at == peopled.clock.now()
+    found = change(peopled, is_disabled=True)
+    assert (found.is_disabled, found.gone_at) == (True, None)
+    told = peopled.rows("select detail from event where kind = 'user.disabled' and actor = 'admin'")
+    assert told == [('{"disabled":[true,true],"gone":[true,false]}',)]
+    fake.people["erin"] = person
+    check(peopled)
+    with pytest.raises(Denied, match="your account here is disabled"):
+        enter(peopled, "erin")
+    assert change(peopled, is_disabled=False).can_administer
+    assert enter(peopled, "erin").name == "erin"
+
+
+def test_whom_the_directory_lost_meanwhile_is_enabled_for_minutes(peopled: World, fake: FakeDirectory) -> None:
+    """Enabled by hand, somebody who is not there any more is disabled by the next look at the directory."""
+    enter(peopled, "erin")
+    change(peopled, is_disabled=True)
+    del fake.people["erin"]
+    check(peopled)
+    assert events(peopled, "user.disabled") == []
+    change(peopled, is_disabled=False)
+    check(peopled)
+    assert events(peopled, "user.disabled") == [("user.disabled", "erin", {"reason": "not in the directory any more"})]
+
+
+def change(world: World, **fields: bool) -> AccountRow:
+    """Change erin as the administrator."""
+    return world.run(change_account(world.registry, world.caller("admin"), "erin", AccountChange(**fields)))
 
 
 def test_a_directory_that_is_away_changes_nothing(peopled: World, fake: FakeDirectory) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from entrepot.authn.providers import HttpProviders
 from entrepot.core.registry import Rules
 from entrepot.core.sign_on_providers import ProviderChange, add_provider, change_provider
+from entrepot.core.standing import AccountChange, change_account
+from entrepot.metadata.accounts import AccountRow
 from entrepot.ports.directory import Directory
 from entrepot.ports.mail import Mail
 from tests.support.asgi import Answer
@@ -45,6 +47,11 @@ class Signing:
     def change(self, **said: Any) -> None:
         """Change the provider as an administrator does."""
         self.world.run(change_provider(self.world.registry, self.world.caller("admin"), NAME, ProviderChange(**said)))
+
+    def change_account(self, user: str, **said: bool) -> AccountRow:
+        """Change a user as an administrator does."""
+        admin = self.world.caller("admin")
+        return self.world.run(change_account(self.world.registry, admin, user, AccountChange(**said)))
 
     def browser(self) -> Browser:
         """A browser that has been nowhere."""

@@ -306,8 +306,10 @@ def test_removing_a_provider_ends_what_came_by_it(signing: Signing) -> None:
 def test_an_account_disabled_by_hand_stays_so(signing: Signing) -> None:
     """What somebody here disabled, no provider enables."""
     signing.sign_on(signing.browser())
-    signing.world.transact(lambda tx: tx.execute("update account set is_disabled = 1 where name = 'erin'"))
+    signing.change_account("erin", is_disabled=True)
     assert "disabled" in signing.refused()
+    signing.change_account("erin", is_disabled=False)
+    assert signing.sign_on(signing.browser()).status == 303
 
 
 def test_refusals_are_events_and_few(signing: Signing) -> None:

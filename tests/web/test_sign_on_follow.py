@@ -7,6 +7,7 @@ import pytest
 from entrepot.core import sign_on_follow
 from entrepot.core.sign_on_follow import check_links
 from entrepot.core.sign_on_providers import link, remove_provider
+from entrepot.domain.errors import Conflict
 from tests.support.browser import Browser
 from tests.web.signing import NAME, Signing
 
@@ -72,6 +73,46 @@ def test_somebody_removed_at_the_provider(signing: Signing, erin: Browser) -> No
     assert kinds == ["user.disabled"]
     assert signing.sign_on(signing.browser()).status == 303
     assert state(signing)
+
+
+def test_who_is_gone_at_the_provider_is_brought_back_by_it_alone(signing: Signing, erin: Browser) -> None:
+    """Nobody here enables them before they sign on again; disabled by hand, they cannot do that either."""
+    signing.provider.refreshes.clear()
+    check(signing)
+    with pytest.raises(Conflict, match="they are enabled by signing on again"):
+        signing.change_account("erin", is_disabled=False)
+    signing.change_account("erin", is_disabled=True)
+    assert "disabled" in signing.refused()
+    found = signing.change_account("erin", is_disabled=False)
+    assert (found.is_disabled, found.gone_at) == (True, signing.world.clock.now())
+    told = signing.world.rows("select kind, detail from event where actor = 'admin' order by id desc limit 2")
+    assert told == [
+        ("user.enabled", '{"disabled":[true,true],"gone":[false,true]}'),
+        ("user.disabled", '{"disabled":[true,true],"gone":[true,false]}'),
+    ]
+    assert signing.sign_on(signing.browser()).status == 303
+    assert state(signing)
+
+
+def test_what_a_provider_says_of_who_is_disabled_is_not_forgotten(signing: Signing, erin: Browser) -> None:
+    """Whoever it lost meanwhile is void with all that was issued, as if it had lost them while they were enabled."""
+    signing.change_account("erin", is_disabled=True)
+    signing.provider.refreshes.clear()
+    check(signing)
+    signing.change_account("erin", is_disabled=False)
+    assert not state(signing)
+    ((since,),) = signing.world.rows("select credentials_since from account where name = 'erin'")
+    assert since == signing.world.clock.now()
+
+
+def test_somebody_of_a_provider_administers(signing: Signing, erin: Browser) -> None:
+    """Whoever came by signing on is made an administrator like anybody else, and stays one when they come back."""
+    signing.change_account("erin", is_admin=True)
+    signing.provider.refreshes.clear()
+    check(signing)
+    assert not state(signing)
+    signing.sign_on(signing.browser())
+    assert signing.change_account("erin").can_administer
 
 
 def test_groups_follow(signing: Signing, erin: Browser) -> None:

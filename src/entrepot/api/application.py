@@ -31,6 +31,7 @@ from entrepot.api.request import (
     provide_team,
 )
 from entrepot.api.routes import ENDPOINTS, Endpoint
+from entrepot.api.users import provide_whom
 from entrepot.domain.errors import EntrepotError
 from entrepot.wire.messages import Application
 
@@ -51,6 +52,7 @@ def build() -> Application:
             "names": Provide(provide_names, sync_to_thread=False),
             "wanted": Provide(provide_wanted, sync_to_thread=False),
             "within": Provide(provide_within, sync_to_thread=False),
+            "whom": Provide(provide_whom, sync_to_thread=False),
             "ids": Provide(provide_ids, sync_to_thread=False),
             "place": Provide(provide_team, sync_to_thread=False),
         },

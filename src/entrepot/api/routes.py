@@ -80,6 +80,7 @@ ENDPOINTS: Final = [
     Endpoint("GET", "/users", Action.ADMIN, users.list_page, 200, (403,)),
     Endpoint("POST", "/users", Action.ADMIN, users.create, 201, (403, 409)),
     Endpoint("GET", "/users/{user}", Action.PING, users.get, 200, (403, 404)),
+    Endpoint("PATCH", "/users/{user}", Action.ADMIN, users.change, 200, (403, 404, 409)),
     Endpoint("DELETE", "/users/{user}", Action.ADMIN, users.remove, 204, (403, 404, 409)),
     Endpoint("DELETE", "/users/{user}/lock", Action.ADMIN, users.unlock, 204, (403, 404)),
     Endpoint("PUT", "/users/{user}/password", Action.PING, users.change_password, 204, (403, 404, 409)),

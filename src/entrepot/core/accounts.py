@@ -27,7 +27,7 @@ from entrepot.domain.names import parse_namespace_name, require_free_name
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.secrets import SECRET
 from entrepot.metadata import accounts, events, namespaces, organisations, policy
-from entrepot.metadata.accounts import AccountRow
+from entrepot.metadata.accounts import EVERYBODY, AccountFilter, AccountRow
 from entrepot.ports.database import Tx
 
 LOCAL: Final = "local"
@@ -51,10 +51,12 @@ class PasswordChange(msgspec.Struct, frozen=True):
     current: str | None = None
 
 
-async def list_accounts(registry: Registry, caller: Caller, page: Page) -> tuple[list[AccountRow], str | None]:
+async def list_accounts(
+    registry: Registry, caller: Caller, page: Page, wanted: AccountFilter = EVERYBODY
+) -> tuple[list[AccountRow], str | None]:
     """Users by name, and after which name the next page begins. Raises Denied, InsufficientScope."""
     require_admin(caller, registry.policy.snapshot)
-    rows = await registry.database.read(lambda tx: accounts.list_accounts(tx, page.after, page.limit + 1))
+    rows = await registry.database.read(lambda tx: accounts.list_accounts(tx, page.after, page.limit + 1, wanted))
     return rows[: page.limit], rows[page.limit - 1].name if len(rows) > page.limit else None
 
 
@@ -136,9 +138,7 @@ async def remove_account(registry: Registry, caller: Caller, name: str) -> None:
 
     async def record(tx: Tx) -> None:
         account = await get_user_row(tx, name)
-        can_administer = account.is_admin and not account.is_disabled
-        if can_administer and await accounts.count_administrators(tx) == 1:
-            raise Conflict("this is the last administrator; make another one first", user=name)
+        await require_other_administrators(tx, account)
         await _require_other_owners(tx, account)
         await accounts.remove_account(tx, account.id)
         await _note(tx, act, Event("user.removed", act.actor, name))
@@ -208,6 +208,12 @@ def require_good_password(password: str, field: str) -> None:
     if SECRET.fullmatch(password):
         # It would be looked up among the secrets, and never be found.
         raise RequestInvalid("this is a token or the secret of a machine; choose a password of your own", field=field)
+
+
+async def require_other_administrators(tx: Tx, account: AccountRow) -> None:
+    """Raise Conflict where nobody else could administer the instance. Who is disabled does not count."""
+    if account.can_administer and await accounts.count_administrators(tx) == 1:
+        raise Conflict("this is the last administrator; make another one first", user=account.name)
 
 
 async def _require_other_owners(tx: Tx, account: AccountRow) -> None:

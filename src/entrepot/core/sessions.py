@@ -117,7 +117,7 @@ def by_session(session: SessionRow, address: str) -> By:
 async def list_sessions(
     registry: Registry, caller: Caller, user: str, page: tuple[int, int]
 ) -> tuple[list[SessionRow], int | None]:
-    """Sessions that hold, one's own without a user; `page` is (after, limit).
+    """Sessions that hold, or will once their user is enabled, one's own without a user; `page` is (after, limit).
 
     Raises AccountUnknown, Denied, InsufficientScope.
     """
@@ -132,7 +132,7 @@ async def list_sessions(
 
     rows = await registry.database.read(collect)
     following = rows[limit - 1].id if len(rows) > limit else None
-    return [row for row in rows[:limit] if row.is_live(now)], following
+    return [row for row in rows[:limit] if row.is_kept(now)], following
 
 
 async def end_session(registry: Registry, caller: Caller, number: int) -> None:

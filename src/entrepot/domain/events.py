@@ -33,6 +33,7 @@ EventKind = Literal[
     "grant.given",
     "grant.taken",
     "user.created",
+    "user.changed",
     "user.password",
     "user.removed",
     "user.locked",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+from msgspec.structs import replace
 
 from entrepot.domain.policy import AccountKind
 from entrepot.metadata.grants import remove_of
@@ -10,7 +13,10 @@ from entrepot.ports.database import Row, Tx
 
 
 class AccountRow(msgspec.Struct, frozen=True):
-    """A user as stored. Times are microseconds since 1970."""
+    """A user as stored. Times are microseconds since 1970.
+
+    `gone_at` is since when the account has been disabled because where it comes from does not have it any more.
+    """
 
     id: int
     name: str
@@ -22,6 +28,21 @@ class AccountRow(msgspec.Struct, frozen=True):
     source: str = "local"
     has_totp: bool = False
     credentials_since: int = 0
+    gone_at: int | None = None
+
+    @property
+    def can_administer(self) -> bool:
+        """Whether it administers the instance, and may act at all."""
+        return self.is_admin and not self.is_disabled
+
+
+class AccountFilter(msgspec.Struct, frozen=True):
+    """Which users are asked for; None and "" do not narrow. `prefix` is how their names begin."""
+
+    is_admin: bool | None = None
+    is_disabled: bool | None = None
+    source: str = ""
+    prefix: str = ""
 
 
 class Faceless(msgspec.Struct, frozen=True):
@@ -35,12 +56,16 @@ class Faceless(msgspec.Struct, frozen=True):
 
 COLUMNS = (
     "id, name, password_hash, is_admin, is_disabled, created_at, kind, source, "
-    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null), credentials_since"
+    "exists (select 1 from totp where totp.account = account.id and totp.confirmed_at is not null), credentials_since, "
+    "gone_at"
 )
+EVERYBODY: Final = AccountFilter()
+LAST: Final = "\U0010ffff"
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5], row[6], row[7], bool(row[8]), row[9])
+    flags = {"is_admin": bool(row[3]), "is_disabled": bool(row[4]), "has_totp": bool(row[8])}
+    return replace(AccountRow(*row), **flags)
 
 
 async def find_account(tx: Tx, name: str) -> AccountRow | None:
@@ -55,10 +80,19 @@ async def find_account_by_id(tx: Tx, account: int) -> AccountRow | None:
     return None if row is None else _account(row)
 
 
-async def list_accounts(tx: Tx, after: str, limit: int) -> list[AccountRow]:
+async def list_accounts(tx: Tx, after: str, limit: int, wanted: AccountFilter = EVERYBODY) -> list[AccountRow]:
     """Users by name, a page after `after`."""
-    sql = f"select {COLUMNS} from account where kind = 'user' and name > $1 order by name limit $2"
-    rows = await tx.all(sql, after, limit)
+    # By bytes, names that begin with a text lie between it and the same with the last of all characters.
+    asked: list[tuple[str, object]] = [("name > ", after)]
+    if wanted.prefix:
+        asked += [("name >= ", wanted.prefix), ("name < ", wanted.prefix + LAST)]
+    for column, value in (("is_admin = ", wanted.is_admin), ("is_disabled = ", wanted.is_disabled)):
+        asked += [] if value is None else [(column, int(value))]
+    if wanted.source:
+        asked.append(("source = ", wanted.source))
+    conditions = " and ".join(f"{text}${number}" for number, (text, _) in enumerate(asked, 1))
+    sql = f"select {COLUMNS} from account where kind = 'user' and {conditions} order by name limit ${len(asked) + 1}"
+    rows = await tx.all(sql, *(value for _, value in asked), limit)
     return [_account(row) for row in rows]
 
 
@@ -87,6 +121,17 @@ async def add_faceless(tx: Tx, new: Faceless, now: int) -> int:
         now,
     )
     return int(row[0]) if row else 0
+
+
+async def set_standing(tx: Tx, account: AccountRow) -> None:
+    """Store whether an account administers and whether it is disabled, by hand or as one that is gone."""
+    await tx.execute(
+        "update account set is_admin = $1, is_disabled = $2, gone_at = $3 where id = $4",
+        int(account.is_admin),
+        int(account.is_disabled),
+        account.gone_at,
+        account.id,
+    )
 
 
 async def set_password(tx: Tx, account: int, password_hash: str, now: int) -> None:

@@ -82,6 +82,12 @@ async def find_rule(tx: Tx, issuer: int, name: str) -> Rule | None:
     return None if row is None else _rule(row)
 
 
+async def find_rule_as(tx: Tx, account: int) -> Rule | None:
+    """The first of the rules by which jobs act as an account."""
+    row = await tx.one(f"{_RULE} where r.account = $1 order by i.name, r.name limit 1", account)
+    return None if row is None else _rule(row)
+
+
 async def list_rules(tx: Tx, issuer: int, after: str = "", limit: int = MOST_RULES) -> list[Rule]:
     """The rules of an issuer by name, which is the order in which they are tried."""
     rows = await tx.all(f"{_RULE} where r.issuer = $1 and r.name > $2 order by r.name limit $3", issuer, after, limit)

@@ -38,8 +38,12 @@ class SessionRow(msgspec.Struct, frozen=True):
     credentials_since: int
 
     def is_live(self, now: int) -> bool:
-        """Whether it still opens anything: a new password and a disabled account end it."""
-        return self.until > now and not self.is_disabled and self.created_at >= self.credentials_since
+        """Whether it opens anything now: nothing does while the account is disabled."""
+        return self.is_kept(now) and not self.is_disabled
+
+    def is_kept(self, now: int) -> bool:
+        """Whether it opens anything as soon as the account may act: a new password ends it for good."""
+        return self.until > now and self.created_at >= self.credentials_since
 
 
 _SELECT = (
