@@ -9,6 +9,7 @@ import pytest
 
 from entrepot.core.accounts import PasswordChange, change_password
 from entrepot.core.sign_in import Typed, sign_in
+from entrepot.core.standing import AccountChange, change_account
 from entrepot.domain.errors import Unauthenticated
 from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import accounts
@@ -83,6 +84,21 @@ def test_no_secrets(door: Door, path: str) -> None:
     document = {"name": "for ever"} if "tokens" in path else {}
     assert door.ask("bob", "POST", path, document).status == 401
     assert door.world.rows("select * from credential") == []
+
+
+@pytest.mark.parametrize("path", ["/users/bob/tokens", "/login-password", "token", "session"])
+def test_nothing_of_who_is_disabled(door: Door, path: str) -> None:
+    """Nor anything, good once they are enabled again, for whoever is disabled while their password is checked."""
+    registry, admin = door.world.registry, door.world.caller("admin")
+    meanwhile(door.world, lambda: change_account(registry, admin, "bob", AccountChange(is_disabled=True)))
+    if path == "session":
+        answer = browser_at(door.world).sign_in("bob")
+    elif path == "token":
+        answer = door.world.client("bob").request("GET", OFFLINE)
+    else:
+        answer = door.ask("bob", "POST", path, {"name": "for ever"} if "tokens" in path else {})
+    assert answer.status == (403 if path == "session" else 401)
+    assert (sessions(door.world), door.world.rows("select * from credential")) == (0, [])
 
 
 def test_what_was_made_just_before_ends(world: World) -> None:

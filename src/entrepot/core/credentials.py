@@ -13,7 +13,14 @@ from entrepot.core.prove import require_as_proved
 from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.core.services import require_keeper, require_unscoped
 from entrepot.domain.access import Caller, Identity
-from entrepot.domain.errors import AccountUnknown, AlreadyExists, Conflict, CredentialUnknown, InsufficientScope
+from entrepot.domain.errors import (
+    AccountUnknown,
+    AlreadyExists,
+    Conflict,
+    CredentialUnknown,
+    InsufficientScope,
+    Unauthenticated,
+)
 from entrepot.domain.events import Event
 from entrepot.domain.grants import ROLES
 from entrepot.domain.policy import PolicySnapshot
@@ -204,9 +211,10 @@ async def _get_row(tx: Tx, holder: Holder, number: int) -> CredentialRow:
 async def _require_standing(tx: Tx, act: Act) -> None:
     # What was revoked this very second, by another worker, must leave nothing behind that lasts.
     caller = act.caller
-    if caller.identity is not None and caller.since:
-        account = await accounts.find_account_by_id(tx, caller.identity.account)
-        require_as_proved(account.credentials_since if account else act.now, caller.since)
+    account = await accounts.find_account_by_id(tx, caller.identity.account) if caller.identity else None
+    if account is not None and account.is_disabled:
+        raise Unauthenticated("this account is disabled")
+    require_as_proved(account.credentials_since if account else act.now, caller.since)
     if caller.identity is None or not caller.credential:
         return
     row = await credentials.find_credential(tx, caller.identity.account, caller.credential)
