@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import pathlib
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -40,8 +42,8 @@ def test_users_are_listed_and_removed(admin: Caller) -> None:
     made = admin.ask("user", "add", "gone", "--admin", "--generate")
     assert (made["name"], made["administrator"]) == ("gone", True)
     header, *lines = admin.run("user", "list").splitlines()
-    assert header.split() == ["NAME", "ADMINISTRATOR", "CREATED", "AT"]
-    assert ["gone", "yes"] in [line.split()[:2] for line in lines]
+    assert header.split() == ["NAME", "ADMINISTRATOR", "DISABLED", "SOURCE", "LOCKED", "UNTIL", "CREATED", "AT"]
+    assert ["gone", "yes", "no", "local", "-"] in [line.split()[:5] for line in lines]
     assert admin.run("user", "remove", "gone") == "user gone removed\n"
     assert "gone" not in [user["name"] for user in admin.ask("user", "list")]
 
@@ -129,7 +131,7 @@ def test_a_named_server_is_stronger_than_a_folder(nobody: Caller, server: Server
 
 
 def test_a_user_is_unlocked(admin: Caller, server: Server) -> None:
-    """Wrong passwords lock a user, whom an administrator unlocks: told in words and as JSON."""
+    """Wrong passwords lock a user, which is shown until an administrator unlocks them: told in words and as JSON."""
     admin.run("user", "add", "mallory", "--generate")
     guesses = []
     for number in range(11):
@@ -138,5 +140,12 @@ def test_a_user_is_unlocked(admin: Caller, server: Server) -> None:
         guesses.append(connection.getresponse().status)
         connection.close()
     assert guesses == [401] * 10 + [429]
+    # The first lock is over in a second.
+    with closing(sqlite3.connect(server.data / "entrepot.db", timeout=30)) as connection, connection:
+        connection.execute("update attempt set locked_until = 4102444800000000 where locked_until > 0")
+    (line,) = admin.run("user", "list", "--prefix", "mallory").splitlines()[1:]
+    assert line.split()[:5] == ["mallory", "no", "no", "local", "2100-01-01T00:00:00Z"]
+    assert "locked until: 2100-01-01T00:00:00Z" in admin.run("user", "show", "mallory").splitlines()
     assert "mallory unlocked" in admin.run("user", "unlock", "mallory")
     assert admin.ask("user", "unlock", "mallory") == {"name": "mallory"}
+    assert "locked until: -" in admin.run("user", "show", "mallory").splitlines()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 import cyclopts
 from cyclopts import Parameter
@@ -16,13 +18,17 @@ from entrepot.client.credentials import CredentialsFile, Login
 from entrepot.client.http import Server
 from entrepot.domain.secrets import is_secret
 
-app = cyclopts.App(name="user", help="Make, list and remove users, and set passwords.")
+app = cyclopts.App(name="user", help="Make, list, change, disable and remove users, and set passwords.")
 HERE = Anywhere()
 for path, name, text in (
     ("totp:app", "totp", "Ask for a one-time code of an authenticator beside the password."),
     ("email:app", "email", "Say which address a user has, proved by a code."),
     ("people:reset_password", "reset-password", "Ask for a code by mail, and choose another password by it."),
     ("people:reset_code", "reset-code", "Make a code for another password, to be handed over without mail."),
+    ("standing:show", "show", "Show one user."),
+    ("standing:set_", "set", "Let a user administer the whole registry, or not any more."),
+    ("standing:disable", "disable", "Let nothing that a user has open anything, until they are enabled."),
+    ("standing:enable", "enable", "Let what a user has open again what it opened before."),
 ):
     app.command(f"entrepot.cli.{path}", name=name, help=text)
 
@@ -50,15 +56,40 @@ def add(
         print(f"password: {password}")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Whom:
+    """Which users are listed."""
+
+    admin: Annotated[bool | None, Parameter(help="Only administrators, or only all others.")] = None
+    disabled: Annotated[
+        bool | None, Parameter(help="Only who is disabled, or only who is not.", negative="--enabled")
+    ] = None
+    source: Annotated[Literal["local", "ldap", "oidc"] | None, Parameter(help="Only who comes from there.")] = None
+    prefix: Annotated[str, Parameter(help="Only whose names begin like this.")] = ""
+
+    @property
+    def query(self) -> str:
+        """The same as the API takes it."""
+        flags = {"administrator": self.admin, "disabled": self.disabled}
+        pairs = {name: str(value).lower() for name, value in flags.items() if value is not None}
+        words = {"source": self.source, "prefix": self.prefix}
+        query = urlencode(pairs | {name: value for name, value in words.items() if value})
+        return f"?{query}" if query else ""
+
+
+EVERYBODY = Whom()
+
+
 @app.command(name="list")
-def list_(*, where: Anywhere = HERE) -> None:
-    """List users."""
+def list_(*, whom: Whom = EVERYBODY, where: Anywhere = HERE) -> None:
+    """List users: where they come from, and who is disabled or locked out."""
     with open_api(where) as api:
-        users = collect(api, path_of("users"), "users")
+        users = collect(api, path_of("users") + whom.query, "users")
     if where.json:
         print_json(users)
     else:
-        print_rows(users, ["name", "administrator", "created_at"])
+        print_rows(users, ["name", "administrator", "disabled", "source", "locked_until", "created_at"])
 
 
 @app.command
