@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import requests
@@ -22,6 +24,8 @@ from tests.support.server import ADMIN_PASSWORD, Server, free_port
 from tests.support.world import basic, push_blob, put_manifest
 
 REPOSITORY = "acme/app"
+PASSWORD = "a-password-of-the-tests"
+STALE_SECONDS = 10
 
 
 @pytest.fixture
@@ -150,6 +154,85 @@ def test_what_one_replica_takes_the_other_gives(replicas: list[Server]) -> None:
     _require_pullable(sessions[1], bases[1], pushed)
     replicas[0].kill_group()
     _require_pullable(sessions[1], bases[1], pushed)
+
+
+@pytest.fixture
+def pair(url: str, tmp_path: pathlib.Path) -> Iterator[list[Server]]:
+    """Two servers over one database and one folder of blobs."""
+    environment = {"ENTREPOT_DATABASE__URL": url, "ENTREPOT_STORAGE__URL": f"file://{tmp_path}/blobs"}
+    with ExitStack() as stack:
+        yield [stack.enter_context(Server(tmp_path / name, environment=environment)) for name in ("one", "two")]
+
+
+def test_what_one_replica_revokes_the_other_refuses(pair: list[Server]) -> None:
+    """Tokens and secrets that are revoked, and accounts that are disabled or removed, open nothing at the other replica
+    within seconds, though it had just let them in; those that are enabled again do.
+    """
+    one, two = pair
+    for name in ("disabled", "removed", "holder"):
+        manage(one, "POST", "/users", {"name": name, "password": PASSWORD})
+    for name in ("rotated", "halted"):
+        manage(one, "POST", "/service-accounts", {"name": name})
+    secrets = {
+        path: manage(one, "POST", f"{path}/{kind}", {"name": name})
+        for path, kind, name in (
+            ("/users/disabled", "tokens", "own"),
+            ("/users/holder", "tokens", "lost"),
+            ("/service-accounts/robot$rotated", "secrets", "old"),
+            ("/service-accounts/robot$halted", "secrets", "only"),
+        )
+    }
+    old, new = (
+        secrets["/service-accounts/robot$rotated"],
+        manage(one, "POST", "/service-accounts/robot$rotated/secrets", {"name": "new"}),
+    )
+    shown = {
+        "user": basic("disabled", PASSWORD),
+        "personal token of the user": f"Bearer {secrets['/users/disabled']['secret']}",
+        "removed user": basic("removed", PASSWORD),
+        "personal token": f"Bearer {secrets['/users/holder']['secret']}",
+        "secret": basic("robot$rotated", old["secret"]),
+        "machine": basic("robot$halted", secrets["/service-accounts/robot$halted"]["secret"]),
+    }
+    for what in ("user", "removed user", "secret", "machine", "personal token"):
+        token = requests.get(f"{two.url}/token", headers={"authorization": shown[what]}, timeout=20).json()["token"]
+        shown[f"token of the {what}"] = f"Bearer {token}"
+    kept = {"other secret": basic("robot$rotated", new["secret"]), "holder": basic("holder", PASSWORD)}
+    become(pair, shown | kept, 200)
+    manage(one, "PATCH", "/users/disabled", {"disabled": True})
+    manage(one, "DELETE", "/users/removed")
+    manage(one, "DELETE", f"/users/holder/tokens/{secrets['/users/holder']['details']['id']}")
+    manage(one, "DELETE", f"/service-accounts/robot$rotated/secrets/{old['details']['id']}")
+    manage(one, "PATCH", "/service-accounts/robot$halted", {"disabled": True})
+    become(pair, shown, 401)
+    become(pair, kept, 200)
+    manage(two, "PATCH", "/users/disabled", {"disabled": False})
+    manage(two, "PATCH", "/service-accounts/robot$halted", {"disabled": False})
+    back = ("user", "personal token of the user", "token of the user", "machine", "token of the machine")
+    become(pair, {what: shown[what] for what in back}, 200)
+    become(pair, {what: header for what, header in shown.items() if what not in back}, 401)
+
+
+def manage(server: Server, method: str, path: str, document: object = None) -> Any:
+    """A call of `/api/v1`, which must succeed."""
+    answer = _session().request(method, f"{server.url}/api/v1{path}", json=document, timeout=20)
+    assert answer.status_code < 300, answer.text
+    return answer.json() if answer.content else None
+
+
+def become(servers: list[Server], shown: dict[str, str], status: int) -> None:
+    """Wait until each replica answers like this whoever shows any of these, which it must within seconds."""
+    limit = time.monotonic() + STALE_SECONDS
+    expected = dict.fromkeys(shown, status)
+    for server in servers:
+        while (found := {what: _status(server, header) for what, header in shown.items()}) != expected:
+            assert time.monotonic() < limit, found
+            time.sleep(0.1)
+
+
+def _status(server: Server, authorization: str) -> int:
+    answer = requests.get(f"{server.url}/api/v1/whoami", headers={"authorization": authorization}, timeout=20)
+    return answer.status_code
 
 
 def test_a_store_that_is_away(tmp_path: pathlib.Path) -> None:
