@@ -52,6 +52,7 @@ clients: $(VENV)/.development ## Run the tests with real clients (tiers a and b;
 faults: $(VENV)/.development ## Kill and starve real servers and see that nothing acknowledged is lost
 	$(PYTEST) tests/faults $(ARGS)
 	$(PYTEST) -n $(WORKERS) tests/contract -m slow
+	$(PYTEST) -n $(WORKERS) tests/properties --database postgresql --hypothesis-profile brief
 
 bench: $(VENV)/.development ## Measure against CNCF distribution and nginx (bench/README.md)
 	$(BIN)/python -m bench $(ARGS)
@@ -62,6 +63,7 @@ heavy: $(VENV)/.development ## Everything too long for CI: all clients, faults t
 	$(PYTEST) tests/clients --database postgresql --store s3
 	SOAK=$(SOAK) $(PYTEST) tests/faults --fault-rounds 10
 	$(PYTEST) -n $(WORKERS) tests/contract -m slow
+	$(PYTEST) -n $(WORKERS) tests/properties --database postgresql --hypothesis-profile brief
 	$(BIN)/python -m bench
 	$(MAKE) wheel image
 

@@ -15,12 +15,14 @@ from entrepot.app import build
 from entrepot.settings import Settings, load
 from tests.support.asgi import Client, Lifespan
 from tests.support.engines import add_options
+from tests.support.homes import PostgresqlHome
 from tests.support.postgresql import Postgres
 from tests.support.seaweedfs import SeaweedFs
 from tests.support.world import World, password_of
 
-# `--hypothesis-profile heavy` looks longer than anybody waits for; no profile measures time.
-for name, examples in (("suite", 200), ("heavy", 10_000)):
+# `--hypothesis-profile heavy` looks longer than anybody waits for, `brief` is for a database that is a server;
+# no profile measures time.
+for name, examples in (("brief", 50), ("suite", 200), ("heavy", 10_000)):
     hypothesis_settings.register_profile(
         name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
@@ -46,6 +48,13 @@ def seaweed() -> Iterator[SeaweedFs]:
         yield server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_worlds(request: pytest.FixtureRequest) -> None:
+    """Every world of the run is over the database that `--database` names."""
+    if request.config.getoption("--database") == "postgresql":
+        World.home = PostgresqlHome(request.getfixturevalue("postgres"))
+
+
 @pytest.fixture(autouse=True)
 def fresh_logs() -> Iterator[None]:
     """No test leaves loggers behind that write to a place which is closed after it."""
@@ -55,7 +64,7 @@ def fresh_logs() -> Iterator[None]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A registry behind its OCI face, over memory and SQLite, with users, namespaces and a frozen clock."""
+    """A registry behind its OCI face, over memory and a database, with users, namespaces and a frozen clock."""
     with World() as world:
         yield world
 

@@ -70,8 +70,8 @@ def test_no_tokens_of_who_is_gone(world: World) -> None:
     """Nor anything for an account that is removed while its password is checked."""
 
     async def remove() -> None:
-        await world.sqlite.transact(lambda tx: accounts.remove_account(tx, world.ids["bob"]))
-        await world.sqlite.transact(lambda tx: tx.execute("update policy set version = version + 1"))
+        await world.database.transact(lambda tx: accounts.remove_account(tx, world.ids["bob"]))
+        await world.database.transact(lambda tx: tx.execute("update policy set version = version + 1"))
 
     meanwhile(world, remove)
     assert world.client("bob").request("GET", OFFLINE).status == 401

@@ -262,7 +262,7 @@ def test_whoever_listens_on_hears_the_client_go(shared: Door) -> None:
 def test_a_database_that_is_away_is_told(door: Door) -> None:
     """While the database cannot be reached, the answer is 503 in JSON."""
     door.ask("admin", "GET", "/whoami")
-    door.world.run(door.world.sqlite.close())
+    door.world.run(door.world.database.close())
     answer = door.ask("admin", "PATCH", "/namespaces/priv", {"visibility": "public"})
     assert (answer.status, answer.code) == (503, "UNAVAILABLE")
     door.world.open()

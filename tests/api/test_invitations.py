@@ -94,7 +94,7 @@ def test_whoever_has_the_files_may_invite(company: Door) -> None:
     """An invitation that was made beside the server, by somebody without an account, is accepted."""
     company.send("alice", "PUT", f"{ACME}/invitations/bob", {})
     company.world.run(
-        company.world.sqlite.transact(lambda tx: tx.execute("update invitation set invited_by = $1", "local:root"))
+        company.world.database.transact(lambda tx: tx.execute("update invitation set invited_by = $1", "local:root"))
     )
     assert (invited(company), opened(company)) == ([("acme", "member")], [True])
     assert company.send("bob", "POST", "/invitations/acme/accept")["role"] == "member"

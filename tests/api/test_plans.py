@@ -119,6 +119,6 @@ def test_who_is_gone_has_no_usage(door: Door) -> None:
     """A token of somebody who was removed this moment, by another worker, is told so."""
     caller = door.client(token=door.world.token("bob", "repository:pub/app:pull"))
     assert caller.request("GET", "/api/v1/pull-usage").json["plan"] is None
-    door.world.run(door.world.sqlite.transact(lambda tx: tx.execute("delete from account where name = 'bob'")))
+    door.world.run(door.world.database.transact(lambda tx: tx.execute("delete from account where name = 'bob'")))
     answer = caller.request("GET", "/api/v1/pull-usage")
     assert (answer.status, answer.code) == (404, "USER_UNKNOWN")

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from entrepot import db, storage
-from entrepot.ports.database import Database, Row, Work
+from entrepot.ports.database import Row, Work
+from tests.support.homes import open_database
 from tests.support.postgresql import Postgres
 
 T = TypeVar("T")
@@ -26,14 +27,6 @@ ENGINES = find_adapters(db, "open_database")
 # No server that speaks as Google does can be had for tests: docs/object-stores.md calls it untried.
 UNTRIED = {"gs"}
 STORES = [name for name in find_adapters(storage, "open_store") if name not in UNTRIED]
-
-
-async def open_database(url: str) -> Database:
-    """Open the database behind a url, as the application does."""
-    module = importlib.import_module(f"entrepot.db.{url.partition('://')[0]}")
-    opened = module.open_database(url)
-    database: Database = await opened if asyncio.iscoroutine(opened) else opened
-    return database
 
 
 class Urls(Protocol):

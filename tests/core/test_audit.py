@@ -254,7 +254,7 @@ def test_two_processes_do_not_take_the_same_record(logged: World) -> None:
     other = logged.sibling_context().registry
 
     async def both() -> None:
-        database = Together(logged.sqlite, transactions=2)
+        database = Together(logged.database, transactions=2)
         await asyncio.gather(*(flush_audit(replace(each, database=database)) for each in (logged.registry, other)))
 
     logged.run(both())

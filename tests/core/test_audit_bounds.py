@@ -172,7 +172,7 @@ def test_two_processes_seal_at_once(logged: World) -> None:
         """A database whose last root another process has just made."""
 
         def read(self, work: Work[T]) -> Awaitable[T]:
-            return logged.sqlite.read(work)
+            return logged.database.read(work)
 
         async def transact(self, work: Work[T], **how: bool) -> T:
             marks = "($1, $2, $3, $4, $5, $6)"
@@ -183,7 +183,7 @@ def test_two_processes_seal_at_once(logged: World) -> None:
                 await tx.execute(f"insert into audit_root {columns} values {marks}", *rows[0])
                 return value
 
-            return await logged.sqlite.transact(late, **how)
+            return await logged.database.transact(late, **how)
 
     object.__setattr__(logged.registry, "database", Behind())
     assert logged.run(seal(logged.registry)) is None

@@ -137,7 +137,7 @@ def test_an_outage_loses_nothing(logged: World) -> None:
         await receiver.start()
         while await forward(logged.registry, sender):
             pass
-        [(count,)] = await logged.sqlite.read(lambda tx: tx.all("select count(*) from audit"))
+        [(count,)] = await logged.database.read(lambda tx: tx.all("select count(*) from audit"))
         await receiver.until(count)
         await sender.close()
         await receiver.stop()

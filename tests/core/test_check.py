@@ -295,7 +295,7 @@ def test_a_blob_that_moves_while_it_is_read_is_judged_again() -> None:
                 (world,) = worlds
                 world.store.content["new"] = LAYER
                 pieces = [Piece("new", len(LAYER))]
-                await world.sqlite.transact(lambda tx: blobs.replace_locations(tx, LAYER_DIGEST, pieces))
+                await world.database.transact(lambda tx: blobs.replace_locations(tx, LAYER_DIGEST, pieces))
 
     with World(wrap_store=lambda store: Moving(store, Saboteur())) as world:
         worlds.append(world)

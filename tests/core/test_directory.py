@@ -315,7 +315,7 @@ def test_an_account_that_goes_while_it_is_looked_at(peopled: World, fake: FakeDi
         """Somebody removes the account while the directory answers."""
 
         async def find(self, names: Any) -> Any:
-            await peopled.sqlite.transact(_remove)
+            await peopled.database.transact(_remove)
             return {}
 
     peopled.directory = Removing()
@@ -343,7 +343,7 @@ def test_without_a_directory_nobody_is_looked_at(world: World) -> None:
     """Accounts of a directory that is not set any more stay, and cannot log in."""
     world.transact(lambda tx: directory.add_linked(tx, "erin", "", world.clock.now()))
     check(world)
-    row = world.run(world.sqlite.read(lambda tx: directory.find_linked(tx, "erin")))
+    row = world.run(world.database.read(lambda tx: directory.find_linked(tx, "erin")))
     assert isinstance(row, LinkedRow)
     assert row.gone_at is None
     with pytest.raises(Unauthenticated):

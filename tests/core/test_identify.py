@@ -80,7 +80,8 @@ def test_a_password_changed_while_it_is_checked_is_not_remembered(world: World) 
             await changed.wait()
             return await super().verify(encoded, password)
 
-    registry = type(world.registry)(world.sqlite, world.store, world.clock, Slow(), world.registry.policy, world.rules)
+    held = world.registry
+    registry = type(held)(world.database, world.store, world.clock, Slow(), held.policy, world.rules)
     header = basic("bob", "bob-password").encode()
 
     async def record(tx: Tx) -> None:
@@ -90,7 +91,7 @@ def test_a_password_changed_while_it_is_checked_is_not_remembered(world: World) 
     async def race() -> Caller:
         early = asyncio.ensure_future(authenticate(registry, world.context.genuine, header))
         await started.wait()
-        await world.sqlite.transact(record)
+        await world.database.transact(record)
         await registry.policy.refresh()
         await authenticate(registry, world.context.genuine, None)
         world.context.genuine.find(b"", registry.policy.snapshot, 0)
@@ -117,7 +118,7 @@ def test_a_token_may_hold_names_of_an_older_grammar(world: World) -> None:
 def start(world: World, configured: str, generated: str = "generated") -> Ready:
     """What a further process makes sure of."""
     first = FirstAdministrator(configured, generated)
-    return world.run(prepare(world.sqlite, world.clock, PlainHasher(), first))
+    return world.run(prepare(world.database, world.clock, PlainHasher(), first))
 
 
 @pytest.mark.parametrize(("configured", "expected"), [("", "generated"), ("set", "set")])
@@ -160,7 +161,7 @@ def test_several_processes_start_at_once(world: World) -> None:
     async def race() -> list[Ready]:
         first = FirstAdministrator("", "generated")
         return await asyncio.gather(
-            *(prepare(world.sqlite, world.clock, PlainHasher(), first) for _ in range(3)),
+            *(prepare(world.database, world.clock, PlainHasher(), first) for _ in range(3)),
         )
 
     found = world.run(race())

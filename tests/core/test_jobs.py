@@ -220,7 +220,8 @@ def test_a_job_that_was_taken_over_is_left_alone() -> None:
             (world,) = worlds
             world.clock.advance(seconds=LEASE_SECONDS + 1)
             now = world.clock.now()
-            await world.sqlite.transact(lambda tx: tx.execute("update job set worker = 'other', lease_until = $1", now))
+            steal = "update job set worker = 'other', lease_until = $1"
+            await world.database.transact(lambda tx: tx.execute(steal, now))
 
     with World(wrap_store=lambda store: Slow(store, Saboteur())) as world:
         worlds.append(world)
@@ -243,7 +244,7 @@ def test_a_long_job_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
             world.clock.advance(seconds=LEASE_SECONDS - 1)
             before = world.clock.now() + 2 * SECOND
             renewed = "select 1 from job where lease_until > $1"
-            while not await world.sqlite.read(lambda tx: tx.one(renewed, before)):  # noqa: ASYNC110 - it waits for rows
+            while not await world.database.read(lambda tx: tx.one(renewed, before)):  # noqa: ASYNC110 - it waits for rows
                 await asyncio.sleep(0.001)
 
     with World(wrap_store=lambda store: Slow(store, Saboteur())) as world:

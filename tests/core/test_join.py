@@ -109,7 +109,7 @@ def test_what_has_moved_meanwhile_stays_where_it_is(world: World, monkeypatch: p
         written = await write(*arguments)  # type: ignore[arg-type]
         world.store.content[elsewhere] = CONTENT
         pieces = [Piece(elsewhere, len(CONTENT))]
-        await world.sqlite.transact(lambda tx: blobs.replace_locations(tx, DIGEST, pieces))
+        await world.database.transact(lambda tx: blobs.replace_locations(tx, DIGEST, pieces))
         return written
 
     monkeypatch.setattr(world.store, "write", late)

@@ -14,10 +14,10 @@ def test_many_who_find_a_new_policy_at_once_read_it_once() -> None:
     """Three see that the version has moved; each looks again in its turn, and one reads."""
 
     async def story(world: World) -> tuple[Policy, int]:
-        database = Together(world.sqlite, reads=3)
+        database = Together(world.database, reads=3)
         policy = Policy(database, world.registry.policy.token_key)
         assert await asyncio.gather(*(policy.refresh() for _ in range(3))) == [True] * 3
-        await world.sqlite.transact(bump_policy_version)
+        await world.database.transact(bump_policy_version)
         assert await policy.refresh()
         assert not await policy.refresh()
         return policy, database.reads

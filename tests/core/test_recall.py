@@ -290,7 +290,7 @@ def test_a_renewal_beside_a_deletion_puts_nothing_back(site: Site, app: Image) -
             site.recall.forget(name, digest)
             return value
 
-    site.recall._database = Slow(site.world.sqlite)
+    site.recall._database = Slow(site.world.database)
     site.world.run(site.recall.renew_blobs(name))
     assert site.recall.find_blob(name, digest) is None
 
@@ -522,7 +522,7 @@ def test_a_long_transaction_of_somebody_lets_nothing_stale_be_served(site: Site,
         async def _unless_away(self, work: Work[T], run: Any) -> Any:
             return [row] * BATCH
 
-    site.recall._database = HeldUp(site.world.sqlite)
+    site.recall._database = HeldUp(site.world.database)
     site.look()
     assert site.recall.find_manifest(RepositoryName(NAME), app.digest, with_bytes=True) is None
     assert site.recall.find_blob(RepositoryName(NAME), digest_of(b"layer one")) is None

@@ -321,7 +321,7 @@ def test_what_is_named_meanwhile_is_not_deleted(disk: Disk, monkeypatch: pytest.
     async def story() -> None:
         found = await orphans.find_orphans(disk.world.registry, disk.store)
         pieces = [Piece(f"aa/{left.name}", 3)]
-        await disk.world.sqlite.transact(lambda tx: blobs.add_blob(tx, digest_of(b"old"), pieces, 0))
+        await disk.world.database.transact(lambda tx: blobs.add_blob(tx, digest_of(b"old"), pieces, 0))
         await found.remove("test", None)
         await found.close()
         assert found.keys.removed == 0
@@ -407,7 +407,7 @@ def test_an_empty_blob_has_a_remedy(disk: Disk) -> None:
     """A source that has nothing to give of nothing has it."""
     push_blob(disk.world.client("alice"), "priv/app", b"")
     disk.world.transact(lambda tx: tx.execute("delete from location"))
-    blob = disk.world.run(disk.world.sqlite.read(lambda tx: audit.find_blob(tx, digest_of(b""))))
+    blob = disk.world.run(disk.world.database.read(lambda tx: audit.find_blob(tx, digest_of(b""))))
     assert blob is not None
 
     class Nothing(Shelf):

@@ -275,7 +275,7 @@ def test_what_is_collected_meanwhile_is_passed_over(story: Story, monkeypatch: p
     judge = module.judge
 
     async def vanish(*arguments: object) -> object:
-        await story.world.sqlite.transact(lambda tx: tx.execute("delete from blob where digest = $1", DIGESTS[3]))
+        await story.world.database.transact(lambda tx: tx.execute("delete from blob where digest = $1", DIGESTS[3]))
         return await judge(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "judge", vanish)

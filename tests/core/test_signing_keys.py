@@ -210,7 +210,7 @@ def test_only_administrators_see_and_rotate(world: World) -> None:
 def test_every_process_signs_by_the_key_whose_time_has_come(world: World) -> None:
     """Without a word between them: a second process has read the same rows, and takes what the first one signs."""
     turn(world)
-    sibling = world.run(world._registry(world.sqlite))
+    sibling = world.run(world._registry(world.database))
     for seconds in (0, PUBLISHED_SECONDS - 1, 1):
         world.clock.advance(seconds=seconds)
         for signer, reader in ((world.registry, sibling), (sibling, world.registry)):

@@ -177,7 +177,7 @@ def test_a_namespace_that_another_process_made_is_used(world: World) -> None:
         )
         await policy.bump_policy_version(tx)
 
-    world.run(world.sqlite.transact(make))
+    world.run(world.database.transact(make))
     assert "bob" not in world.registry.policy.snapshot.namespaces
     push_blob(world.client("bob"), "bob/app", LAYER)
     assert "bob" in world.registry.policy.snapshot.namespaces

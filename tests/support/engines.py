@@ -1,6 +1,7 @@
 """Which database and which store a server of the tests is over: by name, each time fresh and empty.
 
-`pytest --database postgresql --store s3` has the suites of `tests/conformance` and `tests/clients` run over these.
+`pytest --database postgresql --store s3` has the suites of `tests/conformance` and `tests/clients` run over these. The
+database is also that of every `World`, and so of `tests/properties`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Find = Callable[[str], Any]
 def add_options(parser: pytest.Parser) -> None:
     """`--database` and `--store`."""
     group = parser.getgroup("engines", "what servers of tests/conformance and tests/clients are over")
-    group.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="over which database")
+    words = "over which database; of tests/properties too"
+    group.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help=words)
     group.addoption("--store", choices=("file", "s3"), default="file", help="over which store")
 
 

@@ -1,4 +1,6 @@
-"""A registry of its own for each test: store in memory, SQLite in a temporary folder, a frozen clock, four users.
+"""A registry of its own for each test: store in memory, a database of its own, a frozen clock, four users.
+
+The database is SQLite in a temporary folder, with `--database postgresql` one of the PostgreSQL of the test run.
 
 | who | is |
 |---|---|
@@ -12,13 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
-import os
-import pathlib
 import shutil
-import tempfile
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
 from entrepot.core.denials import DenialLog
@@ -27,12 +25,11 @@ from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
 from entrepot.core.tokens import GenuineCache
 from entrepot.core.trust import Trust
-from entrepot.db.sqlite import SqliteDatabase
 from entrepot.domain.access import Caller, Identity, Visibility
 from entrepot.domain.digests import Digest, digest_of
 from entrepot.domain.names import RepositoryName
 from entrepot.formats.oci.routes import GRAMMAR
-from entrepot.metadata import accounts, grants, namespaces, policy, repositories
+from entrepot.metadata import grants, policy, repositories
 from entrepot.metadata.grants import NewGrantRow
 from entrepot.ports.database import Database, Row, Tx
 from entrepot.ports.directory import Directory
@@ -47,73 +44,16 @@ from entrepot.wire.face import Face
 from entrepot.wire.redirects import RedirectRules, Redirects
 from tests.support.asgi import Answer, Client
 from tests.support.clock import FrozenClock
+from tests.support.homes import Home, PlainHasher, SqliteHome, new_folder, open_database, password_of
 from tests.support.images import Image
 
 T = TypeVar("T")
-MEMORY_FOLDER = "/dev/shm"
-USERS = ("admin", "alice", "bob", "carol")
-
-
-def new_folder() -> str:
-    """A temporary folder, in memory where the machine has such a place: syncing it is free there."""
-    return tempfile.mkdtemp(prefix="entrepot-test-", dir=MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None)
-
-
-def password_of(user: str) -> str:
-    """The password of a user of the world."""
-    return f"{user}-password"
-
-
-class PlainHasher:
-    """The port PasswordHasher without the cost."""
-
-    async def hash(self, password: str) -> str:
-        return f"plain:{password}"
-
-    async def verify(self, encoded: str, password: str) -> bool:
-        return encoded == f"plain:{password}"
-
-
-@functools.cache
-def _populated_database() -> tuple[dict[str, bytes], dict[str, int]]:
-    """The files of a database that has the users and namespaces, and the ids of the users.
-
-    A copy is made sooner than they are.
-    """
-    folder = pathlib.Path(new_folder())
-    try:
-        ids = asyncio.run(_populate(folder / "entrepot.db"))
-        return {path.name: path.read_bytes() for path in folder.iterdir()}, ids
-    finally:
-        shutil.rmtree(folder)
-
-
-async def _populate(path: pathlib.Path) -> dict[str, int]:
-    database, clock = SqliteDatabase(path), FrozenClock()
-    try:
-        await prepare(database, clock, PlainHasher(), FirstAdministrator(password_of("admin"), ""))
-        return await database.transact(lambda tx: _add_users(tx, clock.now()))
-    finally:
-        await database.close()
-
-
-async def _add_users(tx: Tx, now: int) -> dict[str, int]:
-    ids = {}
-    for name in USERS[1:]:
-        await accounts.add_account(tx, name, f"plain:{password_of(name)}", is_admin=False, now=now)
-    for name in USERS:
-        account = await accounts.find_account(tx, name)
-        assert account is not None
-        ids[name] = account.id
-    await namespaces.add_namespace(tx, "pub", ids["alice"], "public", now)
-    await namespaces.add_namespace(tx, "priv", ids["alice"], "private", now)
-    await grants.put_role(tx, NewGrantRow(("account", ids["carol"]), "priv", "reader"), "alice", now)
-    await policy.bump_policy_version(tx)
-    return ids
 
 
 class World:
     """One registry behind its OCI face, with whatever tests need to look into it."""
+
+    home: ClassVar[Home] = SqliteHome()
 
     def __init__(
         self,
@@ -142,16 +82,13 @@ class World:
         self.redirect_rules = redirect_rules
         self._wrap_store = wrap_store or (lambda store: store)
         self._wrap_database = wrap_database or (lambda database: database)
-        files, ids = _populated_database()
-        self.ids = dict(ids)
-        for name, content in files.items():
-            (pathlib.Path(self.folder) / name).write_bytes(content)
+        self.url, self.ids = self.home.new_database(self.folder)
         self.open()
 
     def open(self) -> None:
-        """Start the registry over what its folder and store hold."""
-        self.sqlite = SqliteDatabase(pathlib.Path(self.folder) / "entrepot.db")
-        database = self._wrap_database(self.sqlite)
+        """Start the registry over what its database and store hold."""
+        self.database = self.run(open_database(self.url))
+        database = self._wrap_database(self.database)
         self.registry = self.run(self._registry(database))
         store, denials = self.registry.abilities.signs, DenialLog(self.registry.policy.token_key)
         redirects = Redirects(store, self.redirect_rules, self.addresses) if store and self.redirect_rules else None
@@ -160,7 +97,7 @@ class World:
 
     async def _registry(self, database: Database) -> Registry:
         hasher = PlainHasher()
-        ready = await prepare(self.sqlite, self.clock, hasher, FirstAdministrator(password_of("admin"), ""))
+        ready = await prepare(self.database, self.clock, hasher, FirstAdministrator(password_of("admin"), ""))
         held = Policy(database, ready.token_key)
         await held.refresh()
         store = self._wrap_store(self.store)
@@ -171,13 +108,14 @@ class World:
 
     def restart(self) -> None:
         """Stop the process and start another over the same data."""
-        self.run(self.sqlite.close())
+        self.run(self.database.close())
         self.open()
 
     def close(self) -> None:
         """Stop, and forget everything."""
-        self.run(self.sqlite.close())
+        self.run(self.database.close())
         self.runner.close()
+        self.home.drop_database(self.url)
         shutil.rmtree(self.folder)
 
     def __enter__(self) -> World:
@@ -194,7 +132,7 @@ class World:
         """Change rows behind the registry's back, and let it see a new policy."""
 
         async def change() -> T:
-            value = await self.sqlite.transact(work)
+            value = await self.database.transact(work)
             await self.registry.policy.refresh()
             return value
 
@@ -206,12 +144,16 @@ class World:
 
     def sibling_context(self) -> Context:
         """What the faces of such a worker are given."""
-        registry = self.run(self._registry(self.sqlite))
+        registry = self.run(self._registry(self.database))
         return Context(registry, self.limits, self.addresses, GenuineCache(), DenialLog(registry.policy.token_key))
 
     def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Look into the database."""
-        return self.run(self.sqlite.read(lambda tx: tx.all(sql, *arguments)))
+
+        async def look() -> list[Row]:
+            return await self.database.read(lambda tx: tx.all(sql, *arguments))
+
+        return self.run(look())
 
     def grant(self, user: str, resource: str, role: str) -> None:
         """Give a role."""

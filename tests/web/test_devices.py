@@ -237,7 +237,7 @@ def test_a_decision_between_looking_and_deciding(world: World, monkeypatch: pyte
 
     async def found_and_lost(*words: object) -> object:
         row = await find(*words)  # type: ignore[arg-type]
-        await world.sqlite.transact(lambda tx: tx.execute("update device_code set is_denied = 1, decided_at = 1"))
+        await world.database.transact(lambda tx: tx.execute("update device_code set is_denied = 1, decided_at = 1"))
         return row
 
     monkeypatch.setattr(devices, "find", found_and_lost)

@@ -201,7 +201,7 @@ def test_races_with_a_sign_in(signing: Signing, erin: Browser, monkeypatch: pyte
     original, world = sign_on_follow._check, signing.world
 
     async def sign_on_first(registry: object, row: object) -> bool:
-        await world.sqlite.transact(lambda tx: tx.execute("update sign_on_link set checked_at = checked_at + 1"))
+        await world.database.transact(lambda tx: tx.execute("update sign_on_link set checked_at = checked_at + 1"))
         return await original(registry, row)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sign_on_follow, "_check", sign_on_first)
@@ -246,7 +246,7 @@ def test_a_sign_in_while_the_provider_answers(signing: Signing, erin: Browser, m
     original, world = sign_on_follow._claims, signing.world
 
     async def sign_on_first(*words: object) -> object:
-        await world.sqlite.transact(lambda tx: tx.execute("update sign_on_link set checked_at = checked_at + 1"))
+        await world.database.transact(lambda tx: tx.execute("update sign_on_link set checked_at = checked_at + 1"))
         return await original(*words)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sign_on_follow, "_claims", sign_on_first)

@@ -327,7 +327,7 @@ def test_a_worker_waits_for_a_database_that_is_away(capfd: pytest.CaptureFixture
 
             await eventually(has_tried)
             event = Event("user.created", "admin", "somebody", {"administrator": False})
-            await world.sqlite.transact(lambda tx: add_event(tx, event, world.clock.now()))
+            await world.database.transact(lambda tx: add_event(tx, event, world.clock.now()))
             await eventually(has_told)
             stop.set()
             await running

@@ -383,7 +383,7 @@ def test_an_account_that_this_process_has_not_seen(world: World, issuer: LocalIs
             await policy.bump_policy_version(tx)
             await tx.execute("update federation_rule set account = $1", world.ids["new"])
 
-        await world.sqlite.transact(add)
+        await world.database.transact(add)
 
     world.run(record())
     assert claims_of(world, exchange(world, issuer.token())).uid == world.ids["new"]

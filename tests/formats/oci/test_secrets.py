@@ -222,7 +222,7 @@ def test_tokens_of_secrets_hold_a_day_at_most() -> None:
 def test_another_worker_refuses_when_it_has_looked(world: World) -> None:
     """A worker that had found a token genuine refuses it once it sees the new policy."""
     made = add_secret(world)
-    registry = world.run(world._registry(world.sqlite))
+    registry = world.run(world._registry(world.database))
     sibling = Client(
         Face(Context(registry, world.limits, world.addresses, GenuineCache(), DenialLog(b"")), GRAMMAR), world.runner
     )
@@ -263,7 +263,7 @@ class CountingDatabase:
 
 def cost(world: World, name: str, secret: str) -> tuple[int, int, int, bytes]:
     """(status, reads, passwords checked, body) of an attempt to log in."""
-    hasher, database = CountingHasher(), CountingDatabase(world.sqlite)
+    hasher, database = CountingHasher(), CountingDatabase(world.database)
     registry = replace(world.registry, hasher=hasher, database=database)
     face = Face(Context(registry, world.limits, world.addresses, GenuineCache(), DenialLog(b"")), GRAMMAR)
     answer = Client(face, world.runner).request("GET", "/token", authorization=basic(name, secret))
