@@ -63,7 +63,7 @@ heavy: $(VENV)/.development ## Everything too long for CI: all clients, faults t
 	$(PYTEST) tests/clients --database postgresql --store s3
 	SOAK=$(SOAK) $(PYTEST) tests/faults --fault-rounds 10
 	$(PYTEST) -n $(WORKERS) tests/contract -m slow
-	$(PYTEST) -n $(WORKERS) tests/properties --database postgresql --hypothesis-profile brief
+	$(PYTEST) -n $(WORKERS) tests/properties --database postgresql
 	$(BIN)/python -m bench
 	$(MAKE) wheel image
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import asyncpg
 import pytest
 import requests
 
@@ -78,6 +79,30 @@ def test_an_application_without_its_database(tmp_path: pathlib.Path, capfd: pyte
         runner.run(lifespan.stop())
     log = capfd.readouterr().err
     assert (log.count("the database is away; pulls go on"), log.count("the database is back")) == (1, 1)
+
+
+def test_a_table_that_somebody_holds(url: str, tmp_path: pathlib.Path) -> None:
+    """A tag that cannot be asked for while the database is there is 503, not what it was, and 200 once it can."""
+    environment = {"ENTREPOT_DATABASE__URL": f"{url}?limit_seconds=1", "ENTREPOT_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    application = build(load(None, tmp_path, None, environment))
+    with asyncio.Runner() as runner:
+        lifespan = Lifespan(application)
+        runner.run(lifespan.start())
+        client = Client(application, runner).with_headers(authorization=basic("admin", ADMIN_PASSWORD))
+        for content in image().blobs:
+            push_blob(client, REPOSITORY, content)
+        assert put_manifest(client, REPOSITORY, image(), "latest").status == 201
+        for target in ("latest", image().digest):
+            assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{target}").status == 200
+        holder = runner.run(asyncpg.connect(url))
+        runner.run(holder.execute("begin; lock table tag in access exclusive mode"))
+        held = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
+        assert (held.status, held["retry-after"], "warning" in held) == (503, "5", False)
+        by_digest = client.request("GET", f"/v2/{REPOSITORY}/manifests/{image().digest}")
+        assert (by_digest.status, "warning" in by_digest) == (200, False)
+        runner.run(holder.close())
+        assert "warning" not in client.request("GET", f"/v2/{REPOSITORY}/manifests/latest")
+        runner.run(lifespan.stop())
 
 
 async def reports(client: Client, status: str) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,94 +12,24 @@ import msgspec
 import pytest
 
 from entrepot.core.identify import believed
-from entrepot.core.recall import BATCH, LEASE_SECONDS, MOST_FORGOTTEN, MOST_SURE_SECONDS, Recall
+from entrepot.core.recall import BATCH, LEASE_SECONDS, MOST_FORGOTTEN, MOST_SURE_SECONDS
 from entrepot.core.registry import Rules
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import Unavailable
 from entrepot.domain.events import Event
 from entrepot.domain.names import RepositoryName, Tag
-from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.metadata import blobs, events, namespaces, policy, repositories
 from entrepot.metadata.events import Place, SeenEvent
 from entrepot.metadata.manifests import StoredManifest
-from entrepot.ports.database import Database, Tx, Work
-from entrepot.wire.context import Context
-from entrepot.wire.face import Face
+from entrepot.ports.database import Tx, Work
 from entrepot.wire.operations import Operations
-from tests.support.asgi import Answer, Client
+from tests.support.asgi import Client
 from tests.support.images import Image, image, index
+from tests.support.site import AWAY_SECONDS, NAME, STALE, Network, Site, blobs_of
 from tests.support.world import World
 
 T = TypeVar("T")
-NAME = "priv/app"
-AWAY_SECONDS = 3600
-STALE = '110 - "Response is Stale"'
-
-
-class Network:
-    """The port Database over another one: counts its reads, and can be away."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.is_away = False
-        self.reads = 0
-
-    def read(self, work: Work[T]) -> Awaitable[T]:
-        self.reads += 1
-        return self._unless_away(work, self._database.read)
-
-    def transact(self, work: Work[T], **how: bool) -> Awaitable[T]:
-        return self._unless_away(work, self._database.transact)
-
-    async def _unless_away(self, work: Work[T], run: Any) -> T:
-        if self.is_away:
-            raise Unavailable("the database cannot be reached now")
-        value: T = await run(work)
-        return value
-
-    async def close(self) -> None:
-        await self._database.close()
-
-
-class Site:
-    """A world whose registry remembers pulls, and a clock of its own for that."""
-
-    def __init__(self, world: World, *, most_bytes: int = 1 << 20, away_seconds: float = AWAY_SECONDS) -> None:
-        self.world = world
-        self.seconds = 1000.0
-        assert isinstance(world.registry.database, Network)
-        self.network = world.registry.database
-        self.recall = Recall(
-            self.network, most_bytes, away_seconds, world.registry.rules.discard_seconds, lambda: self.seconds
-        )
-        world.registry = replace(world.registry, recall=self.recall)
-        context = world.context
-        world.context = Context(world.registry, context.limits, context.addresses, context.genuine, context.denials)
-        world.face = Face(world.context, GRAMMAR)
-        self.look()
-
-    def look(self) -> None:
-        """Follow the events."""
-        self.world.run(self.recall.look())
-
-    def pull(self, target: str, method: str = "GET", user: str = "alice") -> Answer:
-        """One request for something of the repository."""
-        return self.world.client(user).request(method, f"/v2/{NAME}/{target}")
-
-    def reads(self, *targets: str) -> int:
-        """How often the database was asked while all of these were pulled."""
-        before = self.network.reads
-        for target in targets:
-            assert self.pull(target).status == 200
-        return self.network.reads - before
-
-    def go_away(self) -> None:
-        """The database cannot be reached any more, and this has been noticed."""
-        self.network.is_away = True
-        with pytest.raises(Unavailable):
-            self.look()
-        self.seconds += LEASE_SECONDS + 0.1
 
 
 @pytest.fixture
@@ -118,11 +47,6 @@ def app(site: Site) -> Image:
     for target in ("manifests/1", f"manifests/{pushed.digest}", *blobs_of(pushed)):
         assert site.pull(target).status == 200
     return pushed
-
-
-def blobs_of(pushed: Image) -> list[str]:
-    """Where the blobs of an image are pulled from."""
-    return [f"blobs/{digest_of(content)}" for content in pushed.blobs]
 
 
 def test_a_warm_pull_of_16_requests_reads_twice(site: Site) -> None:
@@ -470,6 +394,52 @@ def test_the_first_to_notice_is_served_too(site: Site, app: Image) -> None:
     assert site.pull("manifests/1")["warning"] == STALE
 
 
+def test_a_query_that_fails_by_itself_makes_nothing_stale(site: Site, app: Image) -> None:
+    """While the events can be looked at the database is not away: whoever asked it in vain gets 503, by a tag, for a
+    blob, and with a password that was right before.
+    """
+    failing: set[str] = set()
+
+    async def read(work: Work[T]) -> T:
+        value: T = await site.world.database.read(lambda tx: work(Locked(tx, failing)))
+        return value
+
+    site.network.read = read  # type: ignore[method-assign, assignment]
+    failing |= {"join tag", "join blob", "from account"}
+    site.world.clock.advance(seconds=600)
+    site.seconds += LEASE_SECONDS + 0.1
+    assert (site.pull("manifests/1").status, site.pull("manifests/1")["retry-after"]) == (503, "5")
+    failing.remove("from account")
+    assert site.pull("manifests/1")["retry-after"] == "5"
+    site.seconds += MOST_SURE_SECONDS + 0.1
+    assert site.pull(blobs_of(app)[0]).status == 503
+    assert (site.recall.is_away, site.recall.counts["stale"]) == (False, 0)
+    failing.add("from event")
+    assert site.pull("manifests/1")["warning"] == STALE
+
+
+class Locked:
+    """The port Tx, where statements about some tables end by their time limit."""
+
+    def __init__(self, tx: Tx, failing: set[str]) -> None:
+        self._tx = tx
+        self._failing = failing
+
+    async def one(self, sql: str, *arguments: Any) -> Any:
+        """Refused, or one row."""
+        self._judge(sql)
+        return await self._tx.one(sql, *arguments)
+
+    async def all(self, sql: str, *arguments: Any) -> Any:
+        """Refused, or rows."""
+        self._judge(sql)
+        return await self._tx.all(sql, *arguments)
+
+    def _judge(self, sql: str) -> None:
+        if any(words in sql for words in self._failing):
+            raise Unavailable("the database did not finish this within its time limit")
+
+
 def test_a_secret_is_not_believed_beyond_its_end(site: Site) -> None:
     """What was proved by something that has ended since is void, whoever is away."""
     cache, registry = GenuineCache(), site.world.registry
@@ -478,8 +448,8 @@ def test_a_secret_is_not_believed_beyond_its_end(site: Site) -> None:
     for until, is_believed in ((0, True), (now + 1, True), (now, False)):
         assert cache.find(b"shown", snapshot, now) is None
         cache.put(b"shown", snapshot, replace_until(site, until), now - 1)
-        assert (believed(registry, cache, b"shown", is_asked=False) is not None) == is_believed
-    assert believed(registry, cache, b"other", is_asked=False) is None
+        assert (believed(registry, cache, b"shown") is not None) == is_believed
+    assert believed(registry, cache, b"other") is None
 
 
 def replace_until(site: Site, until: int) -> Any:

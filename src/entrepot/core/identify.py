@@ -69,7 +69,7 @@ async def authenticate(
     if isinstance(known, Caller):
         _note(registry, known, now)
         return known
-    caller = believed(registry, cache, header, is_asked=False)
+    caller = believed(registry, cache, header)
     if caller is not None:
         return caller
     scheme, _, credentials = header.partition(b" ")
@@ -177,7 +177,7 @@ async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, passw
     Raises Unauthenticated, whichever of them is wrong, and TooMany after too many wrong ones.
     """
     pair = f"{name}\0{password}".encode()
-    caller = believed(registry, cache, pair, is_asked=False)
+    caller = believed(registry, cache, pair)
     if caller is not None:
         return caller
     try:
@@ -185,21 +185,22 @@ async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, passw
             return await prove_pair(registry, cache, name, password, address)
         return await log_in(registry, cache, name, password, address)
     except Unavailable:
-        caller = believed(registry, cache, pair, is_asked=True)
+        if registry.recall is None or not await registry.recall.is_gone():
+            raise
+        caller = believed(registry, cache, pair)
         if caller is None:
             raise
         return caller
 
 
-def believed(registry: Registry, cache: tokens.GenuineCache, shown: bytes, *, is_asked: bool) -> Caller | None:
+def believed(registry: Registry, cache: tokens.GenuineCache, shown: bytes) -> Caller | None:
     """While the database is away, whoever showed the same before and was found genuine under the present policy.
 
     As long as what is remembered of pulls is served, if the proof lapsed no longer ago than that, and never beyond the
-    end of the secret itself. `is_asked` says that the database has just been asked in vain; else only one that is known
-    to be away counts as such.
+    end of the secret itself.
     """
     recall, now = registry.recall, registry.clock.now()
-    if recall is None or not recall.is_lasting or not (is_asked or recall.is_away):
+    if recall is None or not recall.is_lasting or not recall.is_away:
         return None
     known = cache.find_past(shown, registry.policy.snapshot, now - int(recall.most_away_seconds * SECOND))
     return known if isinstance(known, Caller) and not 0 < known.until <= now else None

@@ -33,7 +33,7 @@ async def get_manifest(
         found = await _read_manifest(registry, repository, reference, with_bytes=with_bytes)
     except Unavailable:
         known = recall.find_manifest(repository, reference, with_bytes=with_bytes)
-        if known is None or not _serves_away(registry, recall, repository):
+        if known is None or not await _serves_away(registry, recall, repository):
             raise
         return msgspec.structs.replace(known, is_stale=True)
     recall.keep_manifest(stamp, repository, reference, found)
@@ -51,10 +51,10 @@ async def _read_manifest(
     return found
 
 
-def _serves_away(registry: Registry, recall: Recall, repository: RepositoryName) -> bool:
-    """Whether what is remembered of a repository serves while the database is away; if so it is counted."""
+async def _serves_away(registry: Registry, recall: Recall, repository: RepositoryName) -> bool:
+    """Whether the database is away and what is remembered of a repository serves meanwhile; if so it is counted."""
     namespace = registry.policy.snapshot.namespaces.get(repository.namespace)
-    serves = recall.is_lasting and namespace is not None and namespace.away_pulls
+    serves = recall.is_lasting and namespace is not None and namespace.away_pulls and await recall.is_gone()
     recall.counts["stale"] += serves
     return serves
 
@@ -76,7 +76,7 @@ async def get_blob(
         found = await _read_blob(registry, repository, digest, with_pin=with_pin)
     except Unavailable:
         known = recall.find_blob(repository, digest)
-        if known is None or not _serves_away(registry, recall, repository):
+        if known is None or not await _serves_away(registry, recall, repository):
             raise
         # It is no promise to a push: none would be taken now.
         return msgspec.structs.replace(known, is_stale=True, pinned_until=0)

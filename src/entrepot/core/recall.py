@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -95,6 +96,7 @@ class Recall:
         self.stamp = 0
         self._forgotten: dict[_Key, int] = {}
         self._floor = 0
+        self._looking: asyncio.Future[None] | None = None
         self.is_away = False
         self.counts = {"remembered": 0, "stale": 0}
 
@@ -108,8 +110,25 @@ class Recall:
         """Whether what is remembered may still be served although the database is away."""
         return self.most_away_seconds > 0 and self._now() - self._looked_at <= self.most_away_seconds
 
+    async def is_gone(self) -> bool:
+        """Whether the database is away, for whoever has just asked it in vain: a statement may fail by itself."""
+        if not self.is_away:
+            with suppress(Unavailable):
+                await self.look()
+        return self.is_away
+
     async def look(self) -> None:
-        """Forget what events have changed since the last time. Raises Unavailable; the database `is_away` then."""
+        """Forget what events have changed since the last time. Raises Unavailable; the database `is_away` then.
+
+        Who come meanwhile wait for the same look.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look_once())
+            # Whoever waited for it may have gone.
+            self._looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())
+        await asyncio.shield(self._looking)
+
+    async def _look_once(self) -> None:
         began = self._now()
         try:
             await self._look()
