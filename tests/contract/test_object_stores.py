@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 import obstore
 import pytest
 
-from entrepot.domain.errors import Damaged, Unavailable
+from entrepot.domain.errors import Damaged, TooLarge, Unavailable
 from entrepot.ports.store import BlobStore
+from entrepot.storage import _objects
 from entrepot.storage._objects import ObjectStore
 from tests.contract.conftest import Bucket
 from tests.contract.test_blob_store import open_store
@@ -64,6 +65,22 @@ def test_what_became_shorter_is_damaged(bucket: Bucket, left: bytes) -> None:
         for start, stop in ((0, size), (size - 1, size), (len(left), size)):
             with pytest.raises(Damaged, match="shorter than it was written"):
                 await read(store, key, start, stop)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("most", [1, 20])
+def test_more_than_an_object_can_have_is_refused(bucket: Bucket, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the store fails at one part too many, and nothing is left; joining has no bound."""
+    monkeypatch.setattr(_objects, "MOST_BYTES", most * MEBIBYTE)
+
+    async def story() -> None:
+        store = open_store(bucket.fresh_url())
+        with pytest.raises(TooLarge, match="in several chunks"):
+            await store.write("prefix", body(most + 2), "sha256")
+        assert [each async for each in store.stored()] == []
+        keys = [key for _ in range(2) for key in (await store.write("prefix", body(most), "sha256")).keys]
+        assert (await store.join("prefix", keys, "sha256")).size == 2 * most * MEBIBYTE
 
     asyncio.run(story())
 

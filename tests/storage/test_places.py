@@ -7,6 +7,8 @@ import json
 import pathlib
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from entrepot.domain.errors import Unavailable
 from entrepot.ports.store import Abilities, BlobStore
@@ -85,15 +87,23 @@ def test_addresses_that_are_signed(
 
 
 def test_a_bucket_of_google(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    """The store of a gs:// url opens with a service account, without asking anybody; it signs and lists."""
+    """The store of a gs:// url opens with a service account, without asking anybody; it lists, and signs for the public
+    endpoint where there is one.
+    """
+    key = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     account = {
         "gcs_base_url": "http://127.0.0.1:1",
-        "disable_oauth": True,
-        "client_email": "",
-        "private_key": "",
-        "private_key_id": "",
+        "client_email": "entrepot@project.iam.gserviceaccount.com",
+        "private_key": key.decode(),
+        "private_key_id": "1",
     }
     (tmp_path / "account.json").write_text(json.dumps(account))
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
-    abilities = Abilities.of(open_store("gs://bucket/prefix"))
-    assert (abilities.signs is None, abilities.stored is None) == (False, False)
+    assert Abilities.of(open_store("gs://bucket/prefix")).stored is not None
+    for options, base in (
+        ("", "http://127.0.0.1:1"),
+        ("?public_endpoint=https://gs.example.org", "https://gs.example.org"),
+    ):
+        signs = Abilities.of(open_store(f"gs://bucket/prefix{options}")).signs
+        assert signs is not None
+        assert run(signs.sign("key", 1800)).startswith(f"{base}/bucket/prefix/key?X-Goog-Algorithm=GOOG4-RSA-SHA256&")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from entrepot.domain.digests import Digest, new_hash
-from entrepot.domain.errors import BlobUnknown, Damaged, Unavailable
+from entrepot.domain.errors import BlobUnknown, Damaged, TooLarge, Unavailable
 from entrepot.ports.store import Piece, StoredKey, Written
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Store: TypeAlias = S3Store | AzureStore | GCSStore
 
 # S3 takes 10,000 parts of at least 5 MiB: with 8 MiB an object may have 78 GiB.
 PART_BYTES: Final = 8 << 20
+MOST_BYTES: Final = 10_000 * PART_BYTES
 PARTS_AT_ONCE: Final = 2
 # What S3 takes as a part at least, and so what its clients and servers are made for.
 LEAST_CHUNK_BYTES: Final = 5 << 20
@@ -72,7 +74,7 @@ class ObjectStore:
 
     async def write(self, prefix: str, chunks: AsyncIterable[bytes], algorithm: str) -> Written:
         key = f"{prefix}.{secrets.token_hex(8)}"
-        content = _Hashed(chunks, algorithm)
+        content = _Hashed(chunks, algorithm, MOST_BYTES)
         self._writers += 1
         try:
             await self._write(key, content)
@@ -198,14 +200,15 @@ class ObjectStore:
 
 
 class _Hashed:
-    """A stream in batches, hashed in a thread on the way, of which nothing is kept here."""
+    """A stream in batches, hashed in a thread on the way, of which nothing is kept here; perhaps `most` bytes of it."""
 
-    def __init__(self, chunks: AsyncIterable[bytes], algorithm: str) -> None:
+    def __init__(self, chunks: AsyncIterable[bytes], algorithm: str, most: int = sys.maxsize) -> None:
         self.size = 0
         self.failure: Exception | None = None
         self._is_over = False
         self._waiting: asyncio.Task[Any] | None = None
         self._chunks = chunks
+        self._most = most
         self._algorithm = algorithm
         self._hash = new_hash(algorithm)
         self._batch = bytearray()
@@ -216,12 +219,21 @@ class _Hashed:
         while (chunk := await self._next(received)) is not None:
             self._batch += chunk
             del chunk
+            self._require_room()
             if len(self._batch) >= BATCH_BYTES:
                 await asyncio.to_thread(self._hash.update, self._batch)
                 yield self._take()
         if self._batch:
             self._hash.update(self._batch)
             yield self._take()
+
+    def _require_room(self) -> None:
+        if self.size + len(self._batch) > self._most:
+            self.failure = TooLarge(
+                f"an object store takes {self._most} bytes in one request: send the blob in several chunks",
+                limit=self._most,
+            )
+            raise self.failure
 
     def _take(self) -> bytearray:
         # Whoever waits for the next one holds none.
