@@ -32,7 +32,7 @@ start_database() {
     helpers+=("$!")
     await 60 PostgreSQL "$programs/pg_isready" --host=127.0.0.1 --port="$port"
     "$programs/createdb" --host=127.0.0.1 --port="$port" --username=postgres entrepot
-    export ENTREPOT_DATABASE__URL="postgresql://postgres@127.0.0.1:$port/entrepot?pool_size=5"
+    export ENTREPOT_DATABASE__URL="postgresql://postgres@127.0.0.1:$port/entrepot"
 }
 
 start_store() {

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 import pytest
 
 from entrepot.db import postgresql
+from entrepot.db._reach import DOUBT_SECONDS
 from entrepot.db.postgresql import PostgresqlDatabase, open_database
 from entrepot.domain.errors import RequestInvalid, StorageFull, Unavailable
 from entrepot.ports.database import Row, Tx, Work
@@ -330,6 +331,22 @@ def test_a_process_holds_four_connections(url: str, postgres: Postgres) -> None:
         assert int(held) == 4
 
     asyncio.run(story())
+
+
+def test_a_server_that_gives_no_further_connection_is_there(url: str, postgres: Postgres) -> None:
+    """A role that may have as many connections as the pool: what lasts is doubted, and goes on to its end."""
+    name = url.rpartition("/")[2]
+    postgres.query(url, f"create role {name} login connection limit 1")
+    postgres.query(url, f"grant all on schema public to {name}")
+    postgres.query(url, f"grant all on all tables in schema public to {name}")
+
+    async def story() -> object:
+        database = await open_database(f"{url.replace('//postgres@', f'//{name}@')}?pool_size=1")
+        answer = await database.read(lambda tx: tx.one(f"select pg_sleep({2 * DOUBT_SECONDS})::text"))
+        await database.close()
+        return answer
+
+    assert asyncio.run(story()) == ("",)
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -67,7 +67,7 @@ def open_site(folder: pathlib.Path) -> Iterator[Site]:
         seaweed, postgres = stack.enter_context(SeaweedFs()), stack.enter_context(Postgres())
         database = postgres.new_database()
         environment = {
-            "ENTREPOT_DATABASE__URL": f"{database}?pool_size=5",
+            "ENTREPOT_DATABASE__URL": database,
             "ENTREPOT_STORAGE__URL": seaweed.fresh_url(),
             "ENTREPOT_SERVER__WORKERS": "1",
             "ENTREPOT_SERVER__DRAIN_SECONDS": str(DRAIN_SECONDS),

@@ -436,8 +436,12 @@ class _Source:
         return await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS, statement_cache_size=0)
 
     async def probe(self) -> None:
-        """See on a connection of its own whether the server does what it is asked for."""
-        connection = await self.connect()
+        """See on a connection of its own whether the server does what it is asked for, or is there and full."""
+        try:
+            connection = await self.connect()
+        except asyncpg.TooManyConnectionsError:
+            # Those of the pool may be all that we are given.
+            return
         try:
             await connection.execute("select 1")
         finally:
