@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pathlib
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
@@ -22,6 +15,7 @@ from entrepot.domain.errors import RequestInvalid, StorageFull, Unavailable
 from entrepot.ports.database import Row, Tx, Work
 from tests.contract.engines import Held, PostgresqlUrls
 from tests.support.asgi import eventually
+from tests.support.pgbouncer import pgbouncer
 from tests.support.postgresql import Postgres
 from tests.support.server import free_port
 
@@ -411,41 +405,8 @@ def test_sessions_that_were_cut_are_replaced(database: Held) -> None:
 @pytest.fixture
 def pooler(tmp_path: pathlib.Path, postgres: Postgres) -> Iterator[int]:
     """The port of a PgBouncer in transaction mode with only two connections to the server."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
-    port = free_port()
-    (tmp_path / "users").write_text('"postgres" ""\n')
-    (tmp_path / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {tmp_path}/users\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 200\n"
-    )
-    account = "nobody" if os.geteuid() == 0 else None
-    if account is not None:
-        for path in (tmp_path, tmp_path / "users", tmp_path / "pgbouncer.ini"):
-            os.chown(path, pwd.getpwnam(account).pw_uid, -1)
-        for folder in tmp_path.parents[:3]:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen([program, str(tmp_path / "pgbouncer.ini")], stdout=log, stderr=log, user=account)
-    try:
-        _wait_for(port, process)
+    with pgbouncer(tmp_path / "pgbouncer", postgres, default_pool_size=2) as port:
         yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        log.close()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + 20
-    while time.monotonic() < limit and process.poll() is None:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"PgBouncer did not start: {process.poll()}")
 
 
 def test_it_works_behind_pgbouncer_in_transaction_mode(

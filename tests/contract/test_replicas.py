@@ -6,7 +6,7 @@ import asyncio
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,6 +20,7 @@ from entrepot.settings import load
 from tests.contract.engines import PostgresqlUrls
 from tests.support.asgi import Client, Lifespan, eventually
 from tests.support.images import Image, artifact, image
+from tests.support.pgbouncer import pgbouncer
 from tests.support.postgresql import Postgres
 from tests.support.server import ADMIN_PASSWORD, Server, free_port
 from tests.support.world import basic, push_blob, put_manifest
@@ -27,6 +28,7 @@ from tests.support.world import basic, push_blob, put_manifest
 REPOSITORY = "acme/app"
 PASSWORD = "a-password-of-the-tests"
 STALE_SECONDS = 10
+WITHIN_SECONDS = 30
 
 
 @pytest.fixture
@@ -147,6 +149,43 @@ def test_names_that_cannot_be_stored_are_wrong_names(url: str, tmp_path: pathlib
         assert client.request("GET", "/v2/", authorization=basic("ad\0min", "x")).status == 401
         assert client.request("GET", "/token?service=x", authorization=basic("ad\0min", "x")).status == 401
         runner.run(lifespan.stop())
+
+
+def test_a_server_behind_pgbouncer(tmp_path: pathlib.Path) -> None:
+    """A whole server pushes and pulls through it; PostgreSQL is stopped and started beneath, pulls go on from memory
+    meanwhile, and soon after its return all is as before.
+    """
+    with Postgres() as postgres, pgbouncer(tmp_path / "pgbouncer", postgres, server_login_retry=1) as port:
+        url = f"{postgres.new_database().replace(f':{postgres.port}/', f':{port}/')}?statement_cache_size=0"
+        with Server(tmp_path / "data", environment={"ENTREPOT_DATABASE__URL": url}) as server:
+            session, base = _session(), f"{server.url}/v2/{REPOSITORY}"
+            _push(session, base, image([b"before"]))
+            _require_pullable(session, base, image([b"before"]))
+            postgres.stop()
+            stale = _until(lambda: session.get(f"{base}/manifests/latest"), lambda answer: "warning" in answer.headers)
+            assert stale.content == image([b"before"]).raw
+            assert session.post(f"{base}/blobs/uploads/").status_code == 503
+            postgres.start()
+            _until(lambda: session.post(f"{base}/blobs/uploads/"), lambda answer: answer.status_code == 202)
+            _push(session, base, image([b"after"]))
+            _require_pullable(session, base, image([b"after"]))
+
+
+def _until(ask: Callable[[], requests.Response], is_it: Callable[[requests.Response], bool]) -> requests.Response:
+    """The first answer that is wanted, within the time that a database may take to be seen away or back."""
+    limit = time.monotonic() + WITHIN_SECONDS
+    while not is_it(answer := ask()):
+        assert time.monotonic() < limit, (answer.status_code, answer.headers, answer.text)
+        time.sleep(0.1)
+    return answer
+
+
+def _push(session: requests.Session, base: str, pushed: Image) -> None:
+    for content in pushed.blobs:
+        answer = session.post(f"{base}/blobs/uploads/", params={"digest": digest_of(content)}, data=content)
+        assert answer.status_code == 201, answer.text
+    answer = session.put(f"{base}/manifests/latest", data=pushed.raw, headers={"content-type": pushed.media_type})
+    assert answer.status_code == 201, answer.text
 
 
 @pytest.fixture(params=["file", "s3"])
