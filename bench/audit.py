@@ -125,9 +125,9 @@ async def fill(world: World, count: int) -> None:
     began = time.monotonic()
     for start in range(0, count, BATCH):
         span = (start, min(start + BATCH, count), oldest, count)
-        await world.sqlite.transact(lambda tx, span=span: tx.execute(FILL, *span), durable=False)
+        await world.database.transact(lambda tx, span=span: tx.execute(FILL, *span), durable=False)
     seconds = time.monotonic() - began
-    [(size,)] = await world.sqlite.read(
+    [(size,)] = await world.database.read(
         lambda tx: tx.all("select page_count * page_size from pragma_page_count(), pragma_page_size()")
     )
     say(f"{count:,} records written in {seconds:.1f} s ({count / seconds:,.0f}/s), {size / count:.0f} bytes each")
