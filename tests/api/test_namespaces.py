@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from entrepot.core.collect import run_collection
 from tests.api.door import NEW, PRIVATE, PUBLIC, Door, at
+from tests.support.images import image
 
 
 def names(door: Door, user: str, path: str, key: str) -> list[str]:
@@ -111,10 +113,42 @@ def test_pulls_without_the_database_are_switched_off(door: Door) -> None:
     assert door.events("namespace.changed") == [("alice", "priv", {"away_pulls": [True, False]})]
 
 
+def test_untagged_days_are_set(door: Door) -> None:
+    """Shown, once in the events, not in the policy; and what is pushed by digest from then on is kept for so long."""
+    version = door.version()
+    assert door.send("carol", "GET", "/namespaces/priv")["untagged_days"] == 14
+    for _ in range(2):
+        assert door.send("alice", "PATCH", "/namespaces/priv", {"untagged_days": 3})["untagged_days"] == 3
+    assert door.version() == version
+    assert door.events("namespace.changed") == [("alice", "priv", {"untagged_days": [14, 3]})]
+    shown = door.send("carol", "GET", "/namespaces")["namespaces"]
+    assert [(each["name"], each["untagged_days"]) for each in shown] == [("priv", 3), ("pub", 14)]
+    loose = image((b"by digest",))
+    door.push(PRIVATE, loose)
+    for days, status in ((2.9, 200), (0.2, 404)):
+        door.world.clock.advance(days=days)
+        door.world.run(run_collection(door.world.registry))
+        assert door.world.client("carol").request("GET", f"/v2/{PRIVATE}/manifests/{loose.digest}").status == status
+
+
+@pytest.mark.parametrize("days", [-1, 36_501, 1.5, "14", None, True])
+def test_untagged_days_are_whole_and_bounded(shared: Door, days: object) -> None:
+    """What is no number of days from 0 to 36,500 is refused, and the field is named."""
+    answer = shared.ask("alice", "PATCH", "/namespaces/priv", {"untagged_days": days})
+    assert (answer.status, answer.code) == (400, "REQUEST_INVALID")
+    assert "untagged_days" in answer.body.decode()
+
+
+def test_only_who_administers_sets_untagged_days(shared: Door) -> None:
+    """A reader sees them and does not change them."""
+    assert shared.ask("carol", "PATCH", "/namespaces/priv", {"untagged_days": 3}).status == 403
+
+
 def test_no_change_is_no_event(door: Door) -> None:
     """A change to what is already there leaves policy and events alone."""
     version = door.version()
     door.send("alice", "PATCH", "/namespaces/priv", {"owner": "alice", "visibility": "private"})
+    door.send("alice", "PATCH", "/namespaces/priv", {"untagged_days": 14})
     door.send("alice", "PATCH", "/namespaces/priv", {})
     door.send("alice", "PUT", f"{at(PRIVATE)}/members/dora", {"role": "writer"})
     door.send("alice", "PATCH", at(PRIVATE), {"visibility": None})

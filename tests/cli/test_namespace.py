@@ -45,6 +45,20 @@ def test_a_namespace_changes(admin: Caller, owner: str) -> None:
     assert output.endswith("without an owner, no pulls while the database is away\n")
     assert admin.ask("namespace", "set", "change-me", "--no-away-pulls")["away_pulls"] is False
     assert admin.ask("namespace", "set", "change-me", "--away-pulls")["away_pulls"] is True
+    output = admin.run("namespace", "set", "change-me", "--untagged-days", "3")
+    assert output == "namespace change-me changed: private, without an owner, untagged for 3 days\n"
+    assert admin.ask("namespace", "set", "change-me", "--untagged-days", "0")["untagged_days"] == 0
+
+
+def test_a_namespace_is_shown(admin: Caller) -> None:
+    """All that is set of it, a line each; for how long it keeps what is untagged is in the list too."""
+    admin.run("namespace", "create", "shown", "--public")
+    told = admin.run("namespace", "show", "shown").splitlines()
+    assert {"name: shown", "visibility: public", "owner: admin", "untagged days: 14", "listeners: -"} <= set(told)
+    assert admin.ask("namespace", "show", "shown")["untagged_days"] == 14
+    header, *rows = admin.run("namespace", "list").splitlines()
+    assert header.split() == ["NAME", "VISIBILITY", "OWNER", "UNTAGGED", "DAYS", "CREATED", "AT"]
+    assert ["shown", "public", "admin", "14"] in [row.split()[:4] for row in rows]
 
 
 def test_roles_are_given_and_taken(admin: Caller, owner: str, server: Server) -> None:
@@ -80,6 +94,8 @@ def test_repositories_are_listed_and_opened(admin: Caller, server: Server) -> No
         (("namespace", "set", "library"), "say what to change"),
         (("namespace", "set", "library", "--public", "--private"), "exclude each other"),
         (("namespace", "set", "none", "--public"), "not known to registry"),
+        (("namespace", "set", "library", "--untagged-days", "36501"), "untagged_days"),
+        (("namespace", "show", "none"), "not known to registry"),
         (("namespace", "grant", "library", "nobody", "reader"), "there is no such user"),
         (("namespace", "revoke", "library", "admin"), "no role here"),
         (("namespace", "members", "none/app"), "not known to registry"),

@@ -207,7 +207,8 @@ def test_untagged_days_are_the_namespace_s(held: Held) -> None:
     """A repository keeps what was pushed by digest for as long as its namespace says."""
     known = add_repository(held)
     assert held.read(lambda tx: namespaces.get_untagged_days(tx, known)) == 14
-    held.execute("update namespace set untagged_days = 3")
+    (name,) = held.rows("select name from namespace")[0]
+    held.transact(lambda tx: namespaces.set_untagged_days(tx, name, 3))
     assert held.read(lambda tx: namespaces.get_untagged_days(tx, known)) == 3
 
 

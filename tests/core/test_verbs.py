@@ -108,6 +108,19 @@ def test_a_push_by_digest_is_kept_for_a_while(world: World, alice: Client) -> No
     assert pins(world, "untagged") == [(VERSIONS[0].digest, "", 14)], "pushing again renews it"
 
 
+def test_without_days_a_push_by_digest_is_kept_for_the_grace_window(world: World, alice: Client) -> None:
+    """The index over it comes a moment later; what was pushed before keeps the time that it had."""
+    put_manifest(alice, "priv/app", VERSIONS[0], VERSIONS[0].digest)
+    world.keep_untagged(0)
+    put_manifest(alice, "priv/app", VERSIONS[1], VERSIONS[1].digest)
+    now = world.clock.now()
+    ends = world.rows("select digest, until from pin where reason = 'untagged' order by until")
+    assert ends == [
+        (VERSIONS[1].digest, now + world.rules.grace_seconds * SECOND),
+        (VERSIONS[0].digest, now + 14 * DAY),
+    ]
+
+
 def test_deleted_content_waits_in_the_trash(world: World, alice: Client) -> None:
     """For the grace time, manifests and blobs alike."""
     put_manifest(alice, "priv/app", IMAGE, "v1")

@@ -32,7 +32,7 @@ class Collection(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(rules=SHORT)
-        self.world.transact(lambda tx: tx.execute("update namespace set untagged_days = 1"))
+        self.world.keep_untagged(1)
         self.client = self.world.client("alice")
         self.tags: dict[str, dict[str, Digest]] = {name: {} for name in REPOSITORIES}
         self.ever: dict[str, Known] = {name: {} for name in REPOSITORIES}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from entrepot.core.jobs import run_due, schedule_recurring
+from entrepot.core.namespaces import MOST_UNTAGGED_DAYS
 from entrepot.core.registry import Rules
 from entrepot.domain.digests import Digest, digest_of
 from tests.support.asgi import DISCONNECT
@@ -45,7 +46,7 @@ class Registry(RuleBasedStateMachine):
         super().__init__()
         # What time and the collector take away is the story of test_collect.py.
         self.world = World(rules=FOR_EVER)
-        self.world.transact(lambda tx: tx.execute("update namespace set untagged_days = 100000"))
+        self.world.keep_untagged(MOST_UNTAGGED_DAYS)
         self.client = self.world.client("alice")
         self.known = {name: Known() for name in REPOSITORIES}
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
 from entrepot.core.denials import DenialLog
+from entrepot.core.namespaces import NamespaceChange, change_namespace
 from entrepot.core.policy import Policy
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
@@ -176,6 +177,12 @@ class World:
             await policy.bump_policy_version(tx)
 
         self.transact(record)
+
+    def keep_untagged(self, days: int, *names: str) -> None:
+        """Let alice change for how long her namespaces keep what no tag points at."""
+        for name in names or ("pub", "priv"):
+            change = NamespaceChange(untagged_days=days)
+            self.run(change_namespace(self.registry, self.caller("alice"), name, change))
 
     def caller(self, user: str) -> Caller:
         """A user as the guard hands them on."""

@@ -17,12 +17,19 @@ from entrepot.domain.access import Visibility
 from entrepot.metadata.namespaces import NamespaceRow
 
 ListenerName = Annotated[str, msgspec.Meta(max_length=63, description="The name of a listener in the settings.")]
+UntaggedDays = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0, le=namespaces.MOST_UNTAGGED_DAYS, description="For how long what is pushed by digest alone is kept."
+    ),
+]
 
 
 class Namespace(Answer, frozen=True):
     """The first segment of names, with one owner and a default visibility; `owner` is null where nobody is.
 
     `listeners` are those on which it answers; none are all. `away_pulls`: pulls go on while the database is away.
+    `untagged_days`: for so long it keeps what is pushed by digest alone.
     """
 
     name: str
@@ -32,6 +39,7 @@ class Namespace(Answer, frozen=True):
     created_at: datetime
     listeners: list[str]
     away_pulls: bool
+    untagged_days: int
 
 
 class Namespaces(Answer, frozen=True):
@@ -59,11 +67,14 @@ class NamespaceChange(Document, frozen=True):
     owner: Name | UnsetType | None = UNSET
     listeners: Annotated[list[ListenerName], msgspec.Meta(max_length=20)] | UnsetType = UNSET
     away_pulls: bool | UnsetType = UNSET
+    untagged_days: UntaggedDays | UnsetType = UNSET
 
 
 def _namespace(row: NamespaceRow) -> Namespace:
     made_at, listeners = time_of(row.created_at), list(row.listeners)
-    return Namespace(row.name, row.kind, row.owner, row.visibility, made_at, listeners, row.away_pulls)
+    return Namespace(
+        row.name, row.kind, row.owner, row.visibility, made_at, listeners, row.away_pulls, row.untagged_days
+    )
 
 
 async def list_page(registry: TheRegistry, caller: TheCaller, names: Names) -> Response[Namespaces]:
@@ -87,7 +98,7 @@ async def create(registry: TheRegistry, caller: TheCaller, data: JSONBody[NewNam
 async def change(
     registry: TheRegistry, caller: TheCaller, namespace: InPath, data: JSONBody[NamespaceChange]
 ) -> Namespace:
-    """Change the owner, the default visibility, on which listeners the namespace answers, or its pulls while away."""
+    """Change owner, default visibility, on which listeners it answers, its pulls while away, or its untagged days."""
     listeners = UNSET if data.listeners is UNSET else tuple(data.listeners)
-    wanted = namespaces.NamespaceChange(data.visibility, data.owner, listeners, data.away_pulls)
+    wanted = namespaces.NamespaceChange(data.visibility, data.owner, listeners, data.away_pulls, data.untagged_days)
     return _namespace(await namespaces.change_namespace(registry, caller, namespace, wanted))

@@ -15,7 +15,9 @@ from entrepot.client.errors import ClientError
 
 app = cyclopts.App(name="namespace", help="Make and change namespaces, and say who may do what in them.")
 HERE = Anywhere()
-COLUMNS = ["name", "visibility", "owner", "created_at"]
+# What a new namespace has, and what is not worth a word.
+USUAL_DAYS = 14
+COLUMNS = ["name", "visibility", "owner", "untagged_days", "created_at"]
 
 Public = Annotated[bool, Parameter(help="Anybody may pull, without logging in.", negative="")]
 Resource = Annotated[str, Parameter(help="A namespace (acme) or one repository (acme/app).")]
@@ -49,6 +51,19 @@ def list_(*, where: Anywhere = HERE) -> None:
         print_rows(found, COLUMNS)
 
 
+@app.command
+def show(name: str, /, *, where: Anywhere = HERE) -> None:
+    """Show all that is set of a namespace."""
+    with open_api(where) as api:
+        found = call(api, "GET", path_of("namespaces", name))
+    if where.json:
+        print_json(found)
+    else:
+        for field, value in found.items():
+            told = (", ".join(value) or None) if isinstance(value, list) else value
+            print(f"{field.replace('_', ' ')}: {clean(told)}")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Change:
@@ -62,6 +77,9 @@ class Change:
     ] = None
     away_pulls: Annotated[
         bool | None, Parameter(help="Whether pulls go on from memory while the database is away.")
+    ] = None
+    untagged_days: Annotated[
+        int | None, Parameter(help="For how many days what is pushed by digest alone is kept, from now on.")
     ] = None
 
     def document(self) -> dict[str, Any]:
@@ -77,9 +95,12 @@ class Change:
             change["listeners"] = [name.strip() for name in self.listeners.split(",") if name.strip()]
         if self.away_pulls is not None:
             change["away_pulls"] = self.away_pulls
+        if self.untagged_days is not None:
+            change["untagged_days"] = self.untagged_days
         if not change:
             raise ClientError(
-                "say what to change: --public, --private, --owner USER, --listeners NAMES or --no-away-pulls"
+                "say what to change: --public, --private, --owner USER, --listeners NAMES, --no-away-pulls "
+                "or --untagged-days N"
             )
         return change
 
@@ -89,7 +110,7 @@ NOTHING = Change()
 
 @app.command(name="set")
 def set_(name: str, /, *, change: Change = NOTHING, where: Anywhere = HERE) -> None:
-    """Change the owner, the default visibility or the listeners of a namespace, or its pulls without the database."""
+    """Change who owns a namespace, who may pull by default, where it answers, and what it keeps untagged."""
     document = change.document()
     with open_api(where) as api:
         _show(call(api, "PATCH", path_of("namespaces", name), document), "changed", is_json=where.json)
@@ -147,4 +168,6 @@ def _show(namespace: dict[str, Any], what: str, *, is_json: bool) -> None:
     owner = f"owned by {clean(namespace['owner'])}" if namespace["owner"] else "without an owner"
     only = f", only on {clean(', '.join(namespace['listeners']))}" if namespace["listeners"] else ""
     only += "" if namespace["away_pulls"] else ", no pulls while the database is away"
+    if namespace["untagged_days"] != USUAL_DAYS:
+        only += f", untagged for {namespace['untagged_days']} days"
     print(f"namespace {clean(namespace['name'])} {what}: {clean(namespace['visibility'])}, {owner}{only}")

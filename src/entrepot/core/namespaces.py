@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -21,6 +23,8 @@ from entrepot.metadata.accounts import AccountRow
 from entrepot.metadata.namespaces import NamespaceRow
 from entrepot.metadata.repositories import RepositoryRow
 from entrepot.ports.database import Tx
+
+MOST_UNTAGGED_DAYS: Final = 36_500
 
 
 class NewNamespace(msgspec.Struct, frozen=True):
@@ -49,6 +53,7 @@ class NamespaceChange(msgspec.Struct, frozen=True):
     owner: str | UnsetType | None = UNSET
     listeners: tuple[str, ...] | UnsetType = UNSET
     away_pulls: bool | UnsetType = UNSET
+    untagged_days: int | UnsetType = UNSET
 
 
 def is_visible(snapshot: PolicySnapshot, caller: Caller, name: str) -> bool:
@@ -112,7 +117,7 @@ async def create_namespace(registry: Registry, caller: Caller, new: NewNamespace
 
 
 async def change_namespace(registry: Registry, caller: Caller, name: str, change: NamespaceChange) -> NamespaceRow:
-    """Change the owner, the default visibility, the listeners of a namespace, or its pulls without the database.
+    """Change the owner, visibility or listeners of a namespace, its pulls without the database, or its untagged days.
 
     Raises NameUnknown, Denied, Unmet.
     """
@@ -126,6 +131,8 @@ async def change_namespace(registry: Registry, caller: Caller, name: str, change
             await put_listeners(tx, act, name, change.listeners)
         if change.away_pulls is not UNSET:
             await _put_away_pulls(tx, act, name, are_served=change.away_pulls)
+        if change.untagged_days is not UNSET:
+            await _put_untagged_days(tx, act, name, change.untagged_days)
         old = await _get(tx, name)
         owner = old.owner if change.owner is UNSET else change.owner
         visibility = old.visibility if change.visibility is UNSET else change.visibility
@@ -153,6 +160,15 @@ async def _put_away_pulls(tx: Tx, act: Act, name: str, *, are_served: bool) -> N
     await namespaces.set_away_pulls(tx, name, are_served=are_served)
     await policy.bump_policy_version(tx)
     detail: dict[str, object] = {"away_pulls": [old, are_served]}
+    await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now, act.by)
+
+
+async def _put_untagged_days(tx: Tx, act: Act, name: str, days: int) -> None:
+    old = (await _get(tx, name)).untagged_days
+    if days == old:
+        return
+    await namespaces.set_untagged_days(tx, name, days)
+    detail: dict[str, object] = {"untagged_days": [old, days]}
     await events.add_event(tx, Event("namespace.changed", act.actor, name, detail), act.now, act.by)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from entrepot.core.decide import require
-from entrepot.core.registry import DAY, Act, Registry
+from entrepot.core.registry import DAY, SECOND, Act, Registry
 from entrepot.core.repositories import open_repository
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.digests import DEFAULT_ALGORITHM, Digest
@@ -68,8 +68,7 @@ async def push_manifest(registry: Registry, caller: Caller, push: ManifestPush) 
             old = await _require_expected(tx, repository, tag, push.expected)
             await _point(tx, act, repository, push.repository, tags.Move(tag, old, manifest.digest, act.actor, act.via))
         if not push.tags:
-            days = await get_untagged_days(tx, repository)
-            await pins.put_pin(tx, repository, manifest.digest, ("untagged", ""), act.now + days * DAY)
+            await keep_untagged(tx, act, repository, manifest.digest)
         detail: dict[str, object] = {"digest": manifest.digest, "tags": list(push.tags)}
         await events.add_event(tx, Event("manifest.pushed", act.actor, push.repository, detail), act.now, act.by)
 
@@ -104,6 +103,13 @@ async def _point(tx: Tx, act: Act, repository: int, name: RepositoryName, move: 
     require(act.caller, act.snapshot, action, f"{name}:{move.tag}")
     if move.from_digest != move.to_digest:
         await move_tag(tx, act, repository, name, move)
+
+
+async def keep_untagged(tx: Tx, act: Act, repository: int, digest: Digest) -> None:
+    """Keep a manifest that no tag points at for the days of its namespace, and never less than the grace window."""
+    days = await get_untagged_days(tx, repository)
+    until = act.now + max(days * DAY, act.rules.grace_seconds * SECOND)
+    await pins.put_pin(tx, repository, digest, ("untagged", ""), until)
 
 
 async def move_tag(tx: Tx, act: Act, repository: int, name: RepositoryName, move: tags.Move) -> None:

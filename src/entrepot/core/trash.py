@@ -8,8 +8,8 @@ import msgspec
 
 from entrepot.core.decide import require
 from entrepot.core.listing import Page
-from entrepot.core.push import move_tag
-from entrepot.core.registry import DAY, SECOND, Act, Registry
+from entrepot.core.push import keep_untagged, move_tag
+from entrepot.core.registry import SECOND, Act, Registry
 from entrepot.core.repositories import get_repository
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.digests import Digest
@@ -17,7 +17,6 @@ from entrepot.domain.errors import ManifestUnknown
 from entrepot.domain.events import Event, EventKind
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import events, pins, repositories, tags, trash
-from entrepot.metadata.namespaces import get_untagged_days
 from entrepot.metadata.tags import Move
 from entrepot.metadata.trash import TrashRow
 from entrepot.ports.database import Tx
@@ -103,6 +102,5 @@ async def _point_again(
             await move_tag(tx, act, known, name, Move(tag, None, digest, act.actor, act.via))
             back.append(tag)
     if not back:
-        days = await get_untagged_days(tx, known)
-        await pins.put_pin(tx, known, digest, ("untagged", ""), act.now + days * DAY)
+        await keep_untagged(tx, act, known, digest)
     return back

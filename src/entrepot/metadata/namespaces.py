@@ -93,6 +93,11 @@ async def set_away_pulls(tx: Tx, name: str, *, are_served: bool) -> None:
     await tx.execute("update namespace set away_pulls = $1 where name = $2", int(are_served), name)
 
 
+async def set_untagged_days(tx: Tx, name: str, days: int) -> None:
+    """Change for how long a namespace keeps what no tag points at."""
+    await tx.execute("update namespace set untagged_days = $1 where name = $2", days, name)
+
+
 async def list_owned(tx: Tx, owner: int) -> list[str]:
     """Names of the namespaces that an account owns."""
     rows = await tx.all("select name from namespace where owner = $1 order by name", owner)
