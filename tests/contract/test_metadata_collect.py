@@ -68,7 +68,7 @@ def test_what_keeps_something(held: Held) -> None:
 
 
 def test_who_contains_what(held: Held) -> None:
-    """Containers of a repository by pages, hidden ones too, each once; and what a manifest is about."""
+    """Containers of a repository by pages, hidden ones too, each once; and what its manifests are about."""
     known = add_repository(held)
     for number in range(3):
         member(held, known, number, "manifest")
@@ -82,8 +82,10 @@ def test_who_contains_what(held: Held) -> None:
     assert held.read(partial(parents, page=("", 9))) == wanted
     assert held.read(partial(parents, page=(wanted[0], 1))) == [wanted[1]]
     assert held.read(partial(parents, digest=digest("subject"), page=("", 9))) == []
-    subjects = [held.read(partial(collect.list_subjects, manifest=digest(each))) for each in (1, "none")]
-    assert subjects == [[digest("subject")], []]
+    edge(held, "elsewhere", "subject", "subject")
+    subjects = partial(collect.list_subjects, repository=known)
+    found = [held.read(partial(subjects, manifest=digest(each))) for each in (0, 1, "elsewhere", "none")]
+    assert found == [[digest("subject")], [digest("subject")], [], []]
 
 
 def test_what_a_manifest_keeps(held: Held) -> None:

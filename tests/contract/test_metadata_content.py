@@ -164,6 +164,31 @@ def test_users_of_a_blob_are_live_manifests(held: Held) -> None:
     assert held.read(lambda tx: manifests.list_users_of_blob(tx, other, layer_two, 5)) == []
 
 
+def test_a_subject_is_there(held: Held) -> None:
+    """A live manifest of the same repository, and neither a deleted one, nor one elsewhere, nor a blob."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    members: list[tuple[int, str, repositories.MemberKind]] = [
+        (known, "there", "manifest"),
+        (known, "deleted", "manifest"),
+        (other, "elsewhere", "manifest"),
+        (known, "blob", "blob"),
+    ]
+    for repository, content, kind in members:
+        held.transact(
+            partial(repositories.put_member, repository=repository, digest=digest(content), kind=kind, now=NOW)
+        )
+        held.execute(
+            "insert into edge (parent, child, kind) values ($1, $2, 'subject')",
+            digest(f"about {content}"),
+            digest(content),
+        )
+    held.execute("insert into edge (parent, child, kind) values ($1, $2, 'manifest')", digest("over"), digest("there"))
+    held.transact(lambda tx: repositories.delete_member(tx, known, digest("deleted"), "manifest", NOW))
+    about = ("about there", "about deleted", "about elsewhere", "about blob", "over", "nothing")
+    found = [held.read(partial(manifests.has_subject_there, repository=known, digest=digest(each))) for each in about]
+    assert found == [True, False, False, False, False, False]
+
+
 def test_referrers_come_in_pages_and_by_type(held: Held) -> None:
     """Live referrers of a subject come in the order of their digests, all or of one type, as descriptors."""
     known, subject = add_repository(held), digest("subject")

@@ -8,15 +8,17 @@ import pytest
 
 from entrepot.core.collect import BATCH, audit, collect_batch, find_runs, run_collection
 from entrepot.core.pull import get_blob, promise_blob
+from entrepot.core.trash import restore
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Unavailable
 from entrepot.domain.names import RepositoryName
 from entrepot.ports.database import Database, Work
-from tests.support.images import artifact, image, index
+from tests.support.images import Image, artifact, image, index
 from tests.support.world import World, push_blob, put_manifest
 
 T = TypeVar("T")
 NAME = "priv/app"
+SIGNATURE = "application/vnd.example.signature"
 
 
 def push(world: World, *pushed: object) -> None:
@@ -111,6 +113,117 @@ def test_a_signature_of_what_is_not_there_goes_with_its_index(world: World) -> N
         world.run(run_collection(world.registry))
         world.clock.advance(seconds=3700)
     assert world.rows("select 1 from member") == []
+
+
+def attach(world: World, subject: Image, *tags: str) -> Image:
+    """A signature, by digest or under a tag."""
+    return world.push(NAME, artifact(subject, SIGNATURE), *tags, user="alice")
+
+
+def is_there(world: World, *pushed: Image) -> list[bool]:
+    """Which of these clients see."""
+    client = world.client("alice")
+    return [client.request("HEAD", f"/v2/{NAME}/manifests/{each.digest}").status == 200 for each in pushed]
+
+
+def collect(world: World, days: float = 0) -> None:
+    """Time passes, and the collector does what it can."""
+    world.clock.advance(days=days)
+    world.run(run_collection(world.registry))
+
+
+def test_what_is_attached_goes_after_its_subject(world: World) -> None:
+    """It needs no pin of its own: it is there with its subject, in the trash and out of it again, and goes after it."""
+    signed = world.push(NAME, image([b"signed"]), "v1", user="alice")
+    signature = attach(world, signed)
+    assert world.rows("select 1 from pin where reason = 'untagged'") == []
+    delete = f"/v2/{NAME}/manifests/{signed.digest}"
+    collect(world, days=60)
+    assert world.client("alice").request("DELETE", delete).status == 202
+    collect(world, days=world.rules.trash_days - 0.1)
+    assert is_there(world, signed, signature) == [False, True]
+    world.run(restore(world.registry, world.caller("alice"), RepositoryName(NAME), signed.digest))
+    collect(world, days=60)
+    assert is_there(world, signed, signature) == [True, True]
+    assert world.client("alice").request("DELETE", delete).status == 202
+    collect(world, days=world.rules.trash_days + 0.1)
+    assert is_there(world, signature) == [True], "whoever was just told of it has the grace window"
+    collect(world, days=0.1)
+    assert is_there(world, signature) == [False]
+    listed = world.client("alice").request("GET", f"/v2/{NAME}/referrers/{signed.digest}")
+    assert listed.json["manifests"] == []
+    collect(world, days=2)
+    assert world.rows("select 1 from member") == []
+
+
+def test_what_is_attached_to_the_attached_goes_one_after_the_other(world: World) -> None:
+    """An untagged image keeps its SBOM, and this one its signature, for the days of the image and no longer."""
+    signed = world.push(NAME, image([b"signed"]), user="alice")
+    sbom = attach(world, signed)
+    collect(world, days=13)
+    signature = attach(world, sbom)
+    assert is_there(world, signed, sbom, signature) == [True, True, True]
+    seen = []
+    collect(world, days=1.1)
+    for _ in range(3):
+        seen.append(is_there(world, signed, sbom, signature))
+        collect(world, days=0.05)
+    assert seen == [[False, True, True], [False, False, True], [False, False, False]]
+
+
+def test_what_is_not_there_is_no_link_to_what_is(world: World) -> None:
+    """A signature of an SBOM that has gone here goes as well, though the image of both has come back, as elsewhere."""
+    signed = world.push(NAME, image([b"signed"]), user="alice")
+    sbom = attach(world, signed)
+    world.push("priv/other", signed, "v1", user="alice")
+    world.push("priv/other", sbom, user="alice")
+    signature = attach(world, sbom)
+    collect(world, days=14.1)
+    collect(world, days=0.05)
+    world.push(NAME, signed, user="alice")
+    collect(world, days=0.05)
+    assert is_there(world, signed, sbom, signature) == [True, False, False]
+
+
+def test_what_is_attached_and_tagged_stays(world: World) -> None:
+    """A tag keeps it whatever becomes of its subject; what is attached to it stays with it."""
+    signed = world.push(NAME, image([b"signed"]), "v1", user="alice")
+    signature = attach(world, signed, "signature")
+    above = attach(world, signature)
+    world.client("alice").request("DELETE", f"/v2/{NAME}/manifests/{signed.digest}")
+    for _ in range(4):
+        collect(world, days=10)
+    assert is_there(world, signed, signature, above) == [False, True, True]
+
+
+def test_what_is_attached_to_nothing_is_untagged(world: World) -> None:
+    """Where the subject is not there, or lies in the trash, a referrer is kept for the days of its namespace."""
+    signed, missing = image([b"signed"]), attach(world, image([b"never pushed"]))
+    world.push(NAME, signed, "v1", user="alice")
+    world.client("alice").request("DELETE", f"/v2/{NAME}/manifests/{signed.digest}")
+    late = attach(world, signed)
+    pinned = {row[0] for row in world.rows("select digest from pin where reason = 'untagged'")}
+    assert pinned == {missing.digest, late.digest}
+    collect(world, days=13)
+    assert is_there(world, missing, late) == [True, True]
+    for _ in range(3):
+        collect(world, days=1)
+    assert is_there(world, missing, late) == [False, False]
+
+
+def test_a_subject_never_loses_what_is_about_it(world: World) -> None:
+    """An image that is wanted again within the grace window has its signature still, though nothing kept either."""
+    signed = image([b"signed"])
+    signature, over = attach(world, signed), index([signed])
+    # The index, its manifest and the signature of that are all due at once, the signature first.
+    world.push(NAME, over, user="alice")
+    world.clock.advance(days=15)
+    collect(world)
+    assert is_there(world, over, signed, signature) == [False, True, True]
+    world.push(NAME, signed, "again", user="alice")
+    for _ in range(4):
+        collect(world, days=1)
+    assert is_there(world, signed, signature) == [True, True]
 
 
 def test_what_is_too_much_at_once_is_done_in_parts() -> None:

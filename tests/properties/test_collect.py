@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection as Some
 
 import pytest
 from hypothesis import settings
@@ -11,8 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from entrepot.core.collect import audit, collect_batch
 from entrepot.core.jobs import run_due
-from entrepot.core.registry import Rules
+from entrepot.core.listing import Page
+from entrepot.core.registry import SECOND, Rules
+from entrepot.core.trash import list_trash, restore
 from entrepot.domain.digests import Digest, digest_of
+from entrepot.domain.names import RepositoryName
 from tests.support.faults import require_no_lost_bytes, require_whole
 from tests.support.images import CONFIG, Image, artifact, image, index
 from tests.support.world import World, push_blob, put_manifest
@@ -32,10 +36,14 @@ class Collection(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(rules=SHORT)
-        self.world.keep_untagged(1)
+        # Longer than the trash: what is attached to what was deleted would be kept by that.
+        self.world.keep_untagged(10)
         self.client = self.world.client("alice")
         self.tags: dict[str, dict[str, Digest]] = {name: {} for name in REPOSITORIES}
         self.ever: dict[str, Known] = {name: {} for name in REPOSITORIES}
+        # What nothing but its subject has ever kept, with the time since when that is known to be gone.
+        self.attached: dict[str, dict[Digest, int | None]] = {name: {} for name in REPOSITORIES}
+        self.kept_else: dict[str, set[Digest]] = {name: set() for name in REPOSITORIES}
 
     def teardown(self) -> None:
         """Once all time is over, what is left is what tags lead to, in rows and in bytes."""
@@ -52,6 +60,21 @@ class Collection(RuleBasedStateMachine):
         answer = put_manifest(self.client, name, pushed, reference)
         assert answer.status == 201, answer
         self.ever[name][pushed.digest] = pushed
+        self.note_attached(name, pushed, is_tagged=reference != pushed.digest)
+
+    def note_attached(self, name: str, pushed: Image, *, is_tagged: bool) -> None:
+        """Whether a manifest that was pushed is kept by its subject alone; what an index contains is not."""
+        subject = subject_of(pushed)
+        alone = not (is_tagged or pushed.children) and subject and self.is_there(name, Digest(subject))
+        for digest in (*(child.digest for child in pushed.children), *(() if alone else (pushed.digest,))):
+            self.keep_else(name, digest)
+        if pushed.digest not in self.kept_else[name]:
+            self.attached[name][pushed.digest] = None
+
+    def keep_else(self, name: str, digest: Digest) -> None:
+        """Something else has kept this too, or a client has taken it away."""
+        self.kept_else[name].add(digest)
+        self.attached[name].pop(digest, None)
 
     def is_there(self, name: str, digest: Digest) -> bool:
         """Whether clients still see a manifest."""
@@ -86,6 +109,13 @@ class Collection(RuleBasedStateMachine):
         if is_tagged:
             self.tags[name][tag] = lists.digest
 
+    @rule(name=repositories, layers=layer_lists, tag=tags)
+    def push_signed(self, name: str, layers: list[bytes], tag: str) -> None:
+        """An image under a tag, and its signature."""
+        self.push_tagged(name, layers, tag)
+        signature = artifact(image(layers), "application/vnd.example.signature")
+        self.push(name, signature, signature.digest)
+
     @rule(name=repositories, data=st.data())
     def attach(self, name: str, data: st.DataObject) -> None:
         """A signature of something that was ever there."""
@@ -103,21 +133,44 @@ class Collection(RuleBasedStateMachine):
     @rule(name=repositories, data=st.data())
     def delete_manifest(self, name: str, data: st.DataObject) -> None:
         """A manifest goes with its tags, and so may what only an index over it kept."""
+        self.delete_one_of(name, data, self.ever[name])
+
+    @rule(name=repositories, data=st.data())
+    def delete_subject(self, name: str, data: st.DataObject) -> None:
+        """A manifest goes that alone keeps what is attached to it."""
+        self.delete_one_of(name, data, {subject_of(self.ever[name][digest]) for digest in self.attached[name]})
+
+    def delete_one_of(self, name: str, data: st.DataObject, wanted: Some[str]) -> None:
+        """Some manifest that nothing under another tag needs."""
         tagged = set(self.tags[name].values())
         held = self.closure(name, tagged)
-        free = [digest for digest in sorted(self.ever[name]) if digest not in held or digest in tagged]
+        free = [digest for digest in sorted(map(Digest, wanted)) if digest not in held or digest in tagged]
         if free:
             digest = data.draw(st.sampled_from(free))
             if any(digest in self.closure(name, {other}) for other in tagged - {digest}):
                 return
             self.client.request("DELETE", f"/v2/{name}/manifests/{digest}")
+            self.keep_else(name, digest)
             self.tags[name] = {tag: target for tag, target in self.tags[name].items() if target != digest}
+
+    @rule(name=repositories, data=st.data())
+    def bring_back(self, name: str, data: st.DataObject) -> None:
+        """What lies in the trash comes back, with its tags."""
+        if not self.ever[name]:
+            return
+        registry, where = self.world.registry, RepositoryName(name)
+        trashed, _ = self.world.run(list_trash(registry, where, Page("", 50)))
+        if trashed:
+            digest = Digest(data.draw(st.sampled_from([each.row.digest for each in trashed])))
+            back = self.world.run(restore(registry, self.world.caller("alice"), where, digest))
+            self.tags[name].update((str(tag), digest) for tag in back.tags)
 
     @rule(seconds=st.sampled_from((1, 61, 4000, 90_000, 400_000)))
     def pass_time(self, seconds: int) -> None:
         """Time passes, and the collector and the jobs do what they can."""
         self.world.clock.advance(seconds=seconds)
         self.collect()
+        assert self.world.run(audit(self.world.registry)) == 0, "what nothing keeps waits for nothing"
 
     def collect(self) -> None:
         """One round of the collector and of the jobs that it queues."""
@@ -164,6 +217,23 @@ class Collection(RuleBasedStateMachine):
             for tag, digest in known.items():
                 answer = self.client.request("GET", f"/v2/{name}/manifests/{tag}")
                 assert (answer.status, answer.body) == (200, self.ever[name][digest].raw)
+
+    @invariant()
+    def what_is_attached_goes_after_its_subject(self) -> None:
+        """It is there while its subject is, in the trash too, and no longer than the grace window after that."""
+        now = self.world.clock.now()
+        for name, attached in self.attached.items():
+            there = {row[0] for row in self.world.rows(MEMBERS, name)}
+            for digest, since in list(attached.items()):
+                if subject_of(self.ever[name][digest]) in there:
+                    assert self.is_there(name, digest), f"{digest} has gone before its subject"
+                    attached[digest] = None
+                elif since is None:
+                    attached[digest] = now
+                elif digest not in there:
+                    del attached[digest]
+                else:
+                    assert now < since + SHORT.grace_seconds * SECOND, f"{digest} is kept without its subject"
 
     def end_all_time(self) -> None:
         """Every window closes, one after the other."""

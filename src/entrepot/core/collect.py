@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -240,34 +241,57 @@ async def _count(tx: Tx, total: Collected, began: int, now: int) -> None:
 
 
 async def _waits(tx: Tx, pin: EndedPin, now: int) -> bool:
-    """Whether manifests that nothing keeps either must go first: no name may lead to what is gone."""
-    parents = await collect.list_parents(tx, pin.repository, pin.digest, ("", PAGE))
-    for parent in parents:
-        # Whichever of them goes queues what it contains, this one too.
-        await pins.put_pin(tx, pin.repository, Digest(parent), ("review", ""), now)
-    return bool(parents)
+    """Whether manifests that nothing keeps either must go first: no name may lead to what is gone.
+
+    Nor is a subject, which may be wanted again until it goes, to lose what is about it.
+    """
+    place = (pin.repository, str(pin.digest))
+    first = await collect.list_parents(tx, *place, ("", PAGE)) or await _list_subjects_there(tx, place)
+    for other in first:
+        # Whichever of them goes queues what it contains and what is about it, this one too.
+        await pins.put_pin(tx, pin.repository, Digest(other), ("review", ""), now)
+    return bool(first)
+
+
+async def _list_subjects_there(tx: Tx, place: Place) -> list[str]:
+    """The subject of a manifest, unless it is not there, or kept by this very manifest: one of them has to go first."""
+    repository, digest = place
+    found = []
+    for subject in await collect.list_subjects(tx, repository, digest):
+        if "manifest" not in await collect.list_kinds(tx, repository, subject):
+            continue
+        if digest not in [keeper async for keeper in _walk_up(tx, (repository, subject), set())]:
+            found.append(subject)
+    return found
 
 
 async def _is_kept(tx: Tx, place: Place, now: int, gone: set[Place]) -> bool:
     """Whether a way leads from a tag or a pin: through manifests that contain it, or through its subject."""
-    repository, start = place
-    seen, left = {start}, deque([start])
-    while left:
-        digest = left.popleft()
+    repository, _ = place
+    async for digest in _walk_up(tx, place, gone):
         if await collect.is_rooted(tx, repository, digest, now):
             return True
         if await collect.has_rooted_parent(tx, repository, digest, now):
             return True
+    return False
+
+
+async def _walk_up(tx: Tx, place: Place, gone: set[Place]) -> AsyncIterator[str]:
+    """A digest, and whatever would keep it if it were kept itself, each once."""
+    repository, start = place
+    seen, left = {start}, deque([start])
+    while left:
+        digest = left.popleft()
+        yield digest
         for other in await _keepers(tx, (repository, digest)):
             if other not in seen and (repository, other) not in gone:
                 seen.add(other)
                 left.append(other)
-    return False
 
 
 async def _keepers(tx: Tx, place: Place) -> list[str]:
     repository, digest = place
-    found, after = await collect.list_subjects(tx, digest), ""
+    found, after = await collect.list_subjects(tx, repository, digest), ""
     while page := await collect.list_parents(tx, repository, digest, (after, PAGE)):
         found += page
         after = page[-1]

@@ -106,7 +106,12 @@ async def _point(tx: Tx, act: Act, repository: int, name: RepositoryName, move: 
 
 
 async def keep_untagged(tx: Tx, act: Act, repository: int, digest: Digest) -> None:
-    """Keep a manifest that no tag points at for the days of its namespace, and never less than the grace window."""
+    """Keep a manifest that no tag points at for the days of its namespace, and never less than the grace window.
+
+    What is about a manifest that is there is kept by it, for as long as it is, and goes after it.
+    """
+    if await manifests.has_subject_there(tx, repository, digest):
+        return
     days = await get_untagged_days(tx, repository)
     until = act.now + max(days * DAY, act.rules.grace_seconds * SECOND)
     await pins.put_pin(tx, repository, digest, ("untagged", ""), until)

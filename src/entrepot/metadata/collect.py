@@ -115,9 +115,14 @@ async def queue_kept(tx: Tx, repository: int, manifest: str, until: int) -> None
     await tx.execute(_QUEUE_KEPT, repository, until, manifest)
 
 
-async def list_subjects(tx: Tx, manifest: str) -> list[str]:
-    """What a manifest is about: one, or none."""
-    rows = await tx.all("select child from edge where parent = $1 and kind = 'subject'", manifest)
+async def list_subjects(tx: Tx, repository: int, manifest: str) -> list[str]:
+    """What a manifest of a repository, perhaps a hidden one, is about: one, or none; there or not."""
+    rows = await tx.all(
+        "select e.child from edge e cross join member m where e.parent = $1 and e.kind = 'subject' "
+        "and m.repository = $2 and m.digest = e.parent and m.kind = 'manifest'",
+        manifest,
+        repository,
+    )
     return [row[0] for row in rows]
 
 

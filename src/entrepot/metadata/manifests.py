@@ -107,6 +107,17 @@ async def list_users_of_blob(tx: Tx, repository: int, digest: Digest, limit: int
     return [row[0] for row in rows]
 
 
+async def has_subject_there(tx: Tx, repository: int, digest: Digest) -> bool:
+    """Whether a manifest is about another one that is live in a repository."""
+    row = await tx.one(
+        "select 1 from edge e cross join member m where e.parent = $1 and e.kind = 'subject' and m.repository = $2 "
+        "and m.digest = e.child and m.kind = 'manifest' and m.deleted_at is null",
+        digest,
+        repository,
+    )
+    return row is not None
+
+
 # `cross join` keeps SQLite's planner to this order: a range of the edges, then one look-up each.
 _REFERRERS = (
     "select e.parent, e.descriptor from repository r cross join edge e cross join member m "
