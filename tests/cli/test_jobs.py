@@ -48,6 +48,13 @@ def test_jobs_are_scheduled(admin: Caller, server: Server) -> None:
     assert re.search(r"every 3600 s +\S+ +default\n", admin.run("jobs", "schedule", "mail.forget", "--default"))
 
 
+def test_jobs_are_counted(admin: Caller, server: Server) -> None:
+    """A line for each state, zero as well; as JSON what the API answers."""
+    del server
+    assert re.fullmatch(r"pending: [1-9]\d*\nrunning: \d+\ndead: 0\n", admin.run("jobs", "counts"))
+    assert admin.ask("jobs", "counts")["dead"] == 0
+
+
 def test_what_cannot_be_scheduled(admin: Caller, server: Server) -> None:
     """Each mistake is told in one line, those of the server as it says them."""
     del server

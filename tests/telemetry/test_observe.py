@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from entrepot.metadata.jobs import add_job
+from entrepot.telemetry.gauges import count_rows
 from entrepot.telemetry.logs import FLUSH_BYTES, Libraries, LineBuffer, configure_logs
 from entrepot.telemetry.metrics import Meter, Numbers
 from entrepot.telemetry.observe import CALLER, ROUTE, Observed
 from entrepot.wire.messages import Message, Receive, Scope, Send
 from tests.support.asgi import Answer, Client, eventually, run
+from tests.support.world import World
 
 ROUTE_NAME = "/made/{up}"
 LABELS = 'method="POST",route="/made/{up}",status="201"'
@@ -248,3 +251,12 @@ def test_a_process_of_its_own_publishes_nothing(tmp_path: pathlib.Path) -> None:
     text = meter.render({"entrepot_jobs": ("Jobs", {"pending": 3.0, "dead": 1.0})}).decode()
     assert 'entrepot_jobs{kind="pending"} 3.0' in text
     assert "# HELP entrepot_jobs Jobs" in text
+
+
+def test_states_without_jobs_are_zero(world: World) -> None:
+    """An alarm for jobs that were given up has a series to look at before there is one."""
+    _, states = world.run(count_rows(world.registry))["entrepot_jobs"]
+    assert states == {"pending": 0.0, "running": 0.0, "dead": 0.0}
+    world.transact(lambda tx: add_job(tx, "mail.send", "", {}, world.clock.now()))
+    _, states = world.run(count_rows(world.registry))["entrepot_jobs"]
+    assert states == {"pending": 1.0, "running": 0.0, "dead": 0.0}

@@ -14,7 +14,7 @@ from entrepot.cli.progress import told
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 
-app = cyclopts.App(name="jobs", help="List, show, cancel, retry and schedule the jobs of the registry.")
+app = cyclopts.App(name="jobs", help="List, count, show, cancel, retry and schedule the jobs of the registry.")
 app.command(schedule)
 HERE = Anywhere()
 
@@ -37,6 +37,18 @@ def list_(
     else:
         rows = [{**job, "progress": told(job["progress"])} for job in found]
         print_rows(rows, ["id", "kind", "key", "state", "attempts", "run_at", "progress", "error"])
+
+
+@app.command
+def counts(*, where: Anywhere = HERE) -> None:
+    """Show how many jobs wait, run or were given up, each counted up to 100,000."""
+    with open_api(where) as api:
+        found = call(api, "GET", path_of("jobs", "counts"))
+    if where.json:
+        print_json(found)
+    else:
+        for state, number in found.items():
+            print(f"{state}: {number}")
 
 
 @app.command

@@ -59,7 +59,7 @@ for path, name, group, text in (
     ("key:app", "key", MANAGE, "List the keys that tokens are signed by, and rotate or revoke them."),
     ("collect:collect", "collect", MANAGE, "Free what nothing keeps any more, or say what would be freed."),
     ("integrity:app", "integrity", MANAGE, "Show which blobs are damaged, and read all of them again."),
-    ("jobs:app", "jobs", MANAGE, "List, show, cancel, retry and schedule the jobs of the registry."),
+    ("jobs:app", "jobs", MANAGE, "List, count, show, cancel, retry and schedule the jobs of the registry."),
     ("team_group:app", "team-group", MANAGE, "Say which groups of the directory (LDAP) make members of a team."),
     ("audit:app", "audit", MANAGE, "Read the audit log, and see whether anybody has touched it."),
     ("issuer:app", "issuer", MANAGE, "Believe tokens of CI systems, Kubernetes and AWS, and say what they open."),

@@ -10,7 +10,7 @@ from entrepot.core.registry import SECOND, Registry
 from entrepot.core.scrub import look
 from entrepot.metadata.credentials import count_live
 from entrepot.metadata.job_schedules import count_paused
-from entrepot.metadata.jobs import count_jobs
+from entrepot.metadata.jobs import STATES, count_jobs
 from entrepot.metadata.mail_codes import count_codes
 from entrepot.metadata.totp import count_totp
 from entrepot.metadata.uploads import count_open_uploads
@@ -65,7 +65,7 @@ async def count_rows(registry: Registry) -> Gauges:
             "Blobs that are served to nobody, counted up to 100,000",
             {"now": float(integrity.damaged)},
         ),
-        "entrepot_jobs": ("Jobs in the queue, by state", {state: float(n) for state, n in states.items()}),
+        "entrepot_jobs": ("Jobs in the queue, by state", {state: float(states.get(state, 0)) for state in STATES}),
         "entrepot_job_kinds_paused": ("Kinds of jobs that do not come back until resumed", {"now": float(paused)}),
         "entrepot_uploads": ("Unfinished uploads, counted up to 100,000", {"open": float(uploads)}),
         "entrepot_credentials": (
