@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.core.collect import AUDIT, COLLECT
+from entrepot.core.collect import AUDIT, COLLECT, run_collection
 from entrepot.core.jobs import run_due, schedule_recurring
 from entrepot.domain.digests import digest_of
 from entrepot.metadata import jobs
@@ -32,6 +32,7 @@ def test_what_is_let_go_is_planned_and_freed(door: Door) -> None:
         "manifests": 0,
         "blobs": 0,
         "freed_bytes": 0,
+        "after_grace": {"manifests": 0, "blobs": 0, "freed_bytes": 0},
         "waiting": 0,
         "whole": True,
     }
@@ -39,14 +40,22 @@ def test_what_is_let_go_is_planned_and_freed(door: Door) -> None:
     planned = door.send("admin", "GET", "/collection")
     assert (planned["manifests"], planned["whole"], planned["waiting"] > 0) == (2, True, True)
     assert door.send("admin", "POST", "/collection", {})["waiting"] == planned["waiting"]
+    counted = ("manifests", "blobs", "freed_bytes")
+    freed = door.world.run(run_collection(door.world.registry))
+    assert [getattr(freed, name) for name in counted] == [planned[name] for name in counted], "no more and no less"
+    waits = door.send("admin", "GET", "/collection")
+    assert [waits[name] for name in counted] == [0, 0, 0]
+    assert waits["after_grace"] == planned["after_grace"]
+    assert waits["after_grace"]["blobs"] > 0
     collect(door)
     assert len(door.events("manifest.collected")) == planned["manifests"]
     told = door.send("admin", "GET", "/audit?kind=manifest.collected")["records"]
     assert {(record["actor"], record["method"]) for record in told} == {("registry", "system")}
     status = door.send("admin", "GET", "/collection/status")
     assert (status["running"], status["progress"], status["waiting"]) == (False, None, 0)
-    counted = ("manifests", "blobs", "freed_bytes")
-    assert [status["all"][name] for name in counted] == [planned[name] for name in counted]
+    assert [status["all"][name] for name in counted] == [
+        planned[name] + planned["after_grace"][name] for name in counted
+    ]
     assert sum(detail["manifests"] for _, _, detail in door.events("collection.ended")) == planned["manifests"]
     assert status["last"]["manifests"] <= status["all"]["manifests"]
     assert door.send("admin", "GET", "/collection")["waiting"] == 0

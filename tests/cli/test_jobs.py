@@ -55,6 +55,21 @@ def test_jobs_are_counted(admin: Caller, server: Server) -> None:
     assert admin.ask("jobs", "counts")["dead"] == 0
 
 
+def test_what_a_collection_would_do(admin: Caller, server: Server) -> None:
+    """What goes now and what besides after the grace window; what excludes each other is told, and does nothing."""
+    del server
+    lines = admin.run("collect", "--plan").splitlines()
+    assert lines == [
+        "0 manifests and 0 blobs, 0 bytes, would go now",
+        "0 manifests and 0 blobs, 0 bytes, besides once the grace window is over",
+    ]
+    assert admin.ask("collect", "--plan")["after_grace"]["manifests"] == 0
+    assert "not running" in admin.run("collect", "--status")
+    for words in (("--plan", "--audit"), ("--plan", "--status"), ("--status", "--audit")):
+        assert "exclude each other" in admin.fail("collect", *words)
+    assert "queued" in admin.run("collect", "--audit")
+
+
 def test_what_cannot_be_scheduled(admin: Caller, server: Server) -> None:
     """Each mistake is told in one line, those of the server as it says them."""
     del server

@@ -42,6 +42,18 @@ def test_ended_pins(held: Held) -> None:
     assert left == {digest(1), digest(2), digest(3)}
 
 
+def test_what_is_to_be_looked_at_later(held: Held) -> None:
+    """Reviews after now and up to a time, in that order, a number of them; other pins are none."""
+    known = add_repository(held)
+    for number, until in ((1, NOW), (2, NOW + 7), (3, NOW + 1), (4, NOW + 8)):
+        review = partial(pins.put_pin, repository=known, digest=digest(number), pin=("review", ""), until=until)
+        held.transact(review)
+    pin(held, known, 5, NOW + 2)
+    reviews = partial(collect.list_reviews, now=NOW, until=NOW + 7)
+    assert held.read(partial(reviews, limit=9)) == [(known, digest(3)), (known, digest(2))]
+    assert held.read(partial(reviews, limit=1)) == [(known, digest(3))]
+
+
 def test_what_keeps_something(held: Held) -> None:
     """A tag or a pin that holds, in this repository, on the digest or on a manifest that contains it."""
     known, other = add_repository(held), add_repository(held, OTHER)
@@ -65,6 +77,10 @@ def test_what_keeps_something(held: Held) -> None:
         for child in ("layer", "config", "s", "else")
     ]
     assert kept == [True, True, False, False]
+    beside = partial(collect.is_rooted, repository=known, now=NOW, but="upload")
+    assert [held.read(partial(beside, digest=digest(each))) for each in ("pinned", "tagged")] == [False, True]
+    beside = partial(collect.has_rooted_parent, repository=known, now=NOW, but="upload")
+    assert [held.read(partial(beside, digest=digest(each))) for each in ("config", "layer")] == [False, True]
 
 
 def test_who_contains_what(held: Held) -> None:

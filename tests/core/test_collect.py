@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.core.collect import BATCH, audit, collect_batch, find_runs, run_collection
+from entrepot.core.collect import BATCH, Collected, audit, collect_batch, find_runs, plan, run_collection
 from entrepot.core.pull import get_blob, promise_blob
+from entrepot.core.registry import Rules
 from entrepot.core.trash import restore
 from entrepot.domain.digests import digest_of
 from entrepot.domain.errors import BlobUnknown, Unavailable
@@ -224,6 +225,37 @@ def test_a_subject_never_loses_what_is_about_it(world: World) -> None:
     for _ in range(4):
         collect(world, days=1)
     assert is_there(world, signed, signature) == [True, True]
+
+
+def test_without_a_grace_window_all_goes_at_once() -> None:
+    """And is planned so: nothing waits."""
+    with World(rules=Rules(grace_seconds=0)) as world:
+        signed = world.push(NAME, image([b"signed"]), user="alice")
+        attach(world, signed)
+        world.push(NAME, index([signed]), user="alice")
+        world.clock.advance(days=15)
+        planned = world.run(plan(world.registry, world.caller("admin")))
+        assert (planned.collected.manifests, planned.after_grace) == (3, Collected())
+        assert world.run(run_collection(world.registry)) == planned.collected
+        assert world.rows("select 1 from member") == []
+
+
+def test_what_waits_for_its_grace_window_is_planned_as_such(world: World) -> None:
+    """The index goes now; its image, the signature and the blobs after that, unless somebody wants them again."""
+    signed = world.push(NAME, image([b"signed"]), user="alice")
+    attach(world, signed)
+    world.push(NAME, index([signed]), user="alice")
+    world.clock.advance(days=15)
+    admin = world.caller("admin")
+    planned = world.run(plan(world.registry, admin))
+    assert (planned.collected, planned.after_grace.manifests) == (Collected(manifests=1), 2)
+    assert planned.after_grace.blobs == len({*signed.blobs, b"{}"})
+    assert world.run(run_collection(world.registry)) == planned.collected
+    again = world.run(plan(world.registry, admin))
+    assert (again.collected, again.after_grace) == (Collected(), planned.after_grace)
+    world.push(NAME, signed, "v1", user="alice")
+    kept = world.run(plan(world.registry, admin))
+    assert (kept.collected, kept.after_grace, kept.is_whole) == (Collected(), Collected(), True)
 
 
 def test_what_is_too_much_at_once_is_done_in_parts() -> None:

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from entrepot.core.collect import audit, collect_batch
+from entrepot.core.collect import Collected, audit, collect_batch, plan
 from entrepot.core.jobs import run_due
 from entrepot.core.listing import Page
 from entrepot.core.registry import SECOND, Rules
@@ -136,9 +136,12 @@ class Collection(RuleBasedStateMachine):
         self.delete_one_of(name, data, self.ever[name])
 
     @rule(name=repositories, data=st.data())
-    def delete_subject(self, name: str, data: st.DataObject) -> None:
-        """A manifest goes that alone keeps what is attached to it."""
+    def outlive_subject(self, name: str, data: st.DataObject) -> None:
+        """A manifest goes that alone keeps what is attached to it; its trash is over, and then the grace window."""
         self.delete_one_of(name, data, {subject_of(self.ever[name][digest]) for digest in self.attached[name]})
+        for seconds in (90_000, 61):
+            self.pass_time(seconds)
+            self.what_is_attached_goes_after_its_subject()
 
     def delete_one_of(self, name: str, data: st.DataObject, wanted: Some[str]) -> None:
         """Some manifest that nothing under another tag needs."""
@@ -174,11 +177,15 @@ class Collection(RuleBasedStateMachine):
 
     def collect(self) -> None:
         """One round of the collector and of the jobs that it queues."""
-        before = self.reachable()
-        while self.world.run(collect_batch(self.world.registry, 1))[0]:
+        before, total, ended = self.reachable(), Collected(), 1
+        planned = self.world.run(plan(self.world.registry, self.world.caller("admin")))
+        while ended:
+            ended, collected = self.world.run(collect_batch(self.world.registry, 1))
+            total += collected
             # After each single step, as clients may see it.
             require_whole(self.world)
         assert self.reachable() == before
+        assert (planned.collected, planned.is_whole) == (total, True)
         self.world.run(run_due(self.world.registry, "worker"))
 
     @rule()

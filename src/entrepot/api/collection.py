@@ -13,22 +13,23 @@ from entrepot.core import collect
 from entrepot.core.collect import Collected
 
 
-class Collection(Answer, frozen=True):
-    """What a collection would forget now. `waiting` counts ended pins, up to 100,000; without `whole` there is more."""
+class Freed(Answer, frozen=True):
+    """What is forgotten, and the bytes that are freed by it."""
 
     manifests: int
     blobs: int
     freed_bytes: int
+
+
+class Collection(Freed, frozen=True):
+    """What a collection would forget now, and what goes besides once `keep.grace_seconds` are over (`after_grace`).
+
+    `waiting` counts ended pins, up to 100,000; without `whole` there is more than was looked at.
+    """
+
+    after_grace: Freed
     waiting: int
     whole: bool
-
-
-class Freed(Answer, frozen=True):
-    """What was forgotten, and the bytes that were freed by it."""
-
-    manifests: int
-    blobs: int
-    freed_bytes: int
 
 
 class LastRun(Freed, frozen=True):
@@ -61,10 +62,10 @@ class Queued(Answer, frozen=True):
 
 
 async def plan(registry: TheRegistry, caller: TheCaller) -> Collection:
-    """What a collection would forget now; nothing is changed."""
+    """What a collection would forget now, and what waits for its grace window besides; nothing is changed."""
     found = await collect.plan(registry, caller)
-    total = found.collected
-    return Collection(total.manifests, total.blobs, total.freed_bytes, found.waiting, found.is_whole)
+    later = Freed(*_counts(found.after_grace))
+    return Collection(*_counts(found.collected), later, found.waiting, found.is_whole)
 
 
 async def get_status(registry: TheRegistry, caller: TheCaller) -> Status:

@@ -11,6 +11,7 @@ from entrepot.cli.output import print_json
 from entrepot.cli.progress import told
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, path_of
+from entrepot.client.errors import ClientError
 
 HERE = Anywhere()
 
@@ -27,6 +28,8 @@ def collect(
     where: Anywhere = HERE,
 ) -> None:
     """Free what neither a tag nor a pin keeps any more, now; the server does so by itself each minute."""
+    if plan + audit + status > 1:
+        raise ClientError("--plan, --audit and --status exclude each other; give one of them, or none to collect")
     with open_api(where) as api:
         if status:
             found = call(api, "GET", path_of("collection", "status"))
@@ -39,13 +42,19 @@ def collect(
     elif status:
         _show(found)
     elif plan:
-        more = "" if found["whole"] else " at least"
-        print(
-            f"{found['manifests']} manifests and {found['blobs']} blobs would go{more}, "
-            f"and free {decimal(found['freed_bytes'])}"
-        )
+        _show_plan(found)
     else:
         print(f"queued: {found['waiting']} ended pins to look at")
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    more, later = "" if plan["whole"] else " at least", plan["after_grace"]
+    print(f"{_told(plan)} would go now{more}")
+    print(f"{_told(later)} besides once the grace window is over{more}")
+
+
+def _told(freed: dict[str, Any]) -> str:
+    return f"{freed['manifests']} manifests and {freed['blobs']} blobs, {decimal(freed['freed_bytes'])},"
 
 
 def _show(status: dict[str, Any]) -> None:

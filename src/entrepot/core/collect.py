@@ -78,11 +78,34 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a collection would forget now; without `is_whole` there is more than was looked at."""
+    """What a collection would forget now, and what besides once the grace window is over, unless it is wanted again.
+
+    Without `is_whole` there is more than was looked at.
+    """
 
     collected: Collected
+    after_grace: Collected
     waiting: int
     is_whole: bool
+
+
+class _Sight(msgspec.Struct, frozen=True):
+    """What is taken as it would be: what has gone, what has its grace window, and which pins do not count any more."""
+
+    gone: set[Place]
+    graced: set[Place]
+    but: str = ""
+
+
+class _Foreseen(msgspec.Struct, frozen=True):
+    """What would be forgotten, what would have to go before, and what would be looked at afterwards."""
+
+    collected: Collected = Collected()
+    first: list[Place] = []
+    following: list[Place] = []
+
+
+AS_IT_IS: Final = _Sight(set(), set())
 
 
 async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Collected:
@@ -102,7 +125,8 @@ async def run_collection(registry: Registry, seconds: int = RUN_SECONDS) -> Coll
         total += collected
         judged += ended
         registry.report(Progress(judged, max(waiting, judged), msgspec.to_builtins(total)))
-        is_done = ended < batch
+        # What was judged may have queued what has to go first, and without a grace window what follows.
+        is_done = not ended
     if total != Collected() or not is_done:
         await registry.database.transact(partial(_end, total=total, is_done=is_done, now=registry.clock.now()))
     return total
@@ -190,28 +214,48 @@ async def request(registry: Registry, caller: Caller, *, with_audit: bool) -> in
 
 
 async def plan(registry: Registry, caller: Caller) -> Plan:
-    """What a collection would forget now, without forgetting it. Raises Denied, InsufficientScope."""
+    """What a collection would forget now, and what after that; nothing is changed. Raises Denied, InsufficientScope."""
     require_admin(caller, registry.policy.snapshot)
     now = registry.clock.now()
+    until = now + registry.rules.grace_seconds * SECOND
     waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, now, MOST_COUNTED))
     ended = await registry.database.read(lambda tx: collect.list_ended_pins(tx, now, MOST_PLANNED))
-    queue = deque(dict.fromkeys((pin.repository, str(pin.digest)) for pin in ended))
-    gone: set[Place] = set()
-    total, looked = Collected(), 0
+    held = await registry.database.read(lambda tx: collect.list_reviews(tx, now, until, MOST_PLANNED))
+    sight = _Sight(set(), set())
+    due = [(pin.repository, str(pin.digest)) for pin in ended]
+    collected, is_whole = await _foresee_all(registry, due, now, sight)
+    # Reviews hold nothing any more by then.
+    later = _Sight(sight.gone, set(), but="review")
+    after_grace, has_all = await _foresee_all(registry, [*held, *sorted(sight.graced)], now, later)
+    is_whole = is_whole and has_all and max(len(ended), len(held)) < MOST_PLANNED
+    return Plan(collected, after_grace, waiting, is_whole)
+
+
+async def _foresee_all(registry: Registry, places: list[Place], now: int, sight: _Sight) -> tuple[Collected, bool]:
+    """What would be forgotten of some places and of what follows, and whether that is all; `sight` is added to."""
+    queue, total, looked = deque(dict.fromkeys(places)), Collected(), 0
+    has_grace = registry.rules.grace_seconds > 0 and not sight.but
     while queue and looked < MOST_PLANNED:
-        places = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
-        looked += len(places)
+        place = queue.popleft()
+        if place in sight.gone:
+            continue
+        looked += 1
         # Pulls go on between.
         await asyncio.sleep(0)
-        work = partial(_foresee, places=places, now=now, gone=(gone, set()))
-        found, queued = await registry.database.read(work)
-        total += found
-        queue.extend(queued)
-    return Plan(total, waiting, not queue and len(ended) < MOST_PLANNED)
+        found = await registry.database.read(partial(_foresee, place=place, now=now, sight=sight))
+        if found.collected != Collected():
+            total += found.collected
+            sight.gone.add(place)
+        queue.extend(found.first)
+        if has_grace:
+            sight.graced.update(found.following)
+        else:
+            queue.extend(found.following)
+    return total, not queue
 
 
 async def _queue(tx: Tx, page: list[Place], now: int) -> int:
-    unkept = [place for place in page if not await _is_kept(tx, place, now, set())]
+    unkept = [place for place in page if not await _is_kept(tx, place, now, AS_IT_IS)]
     for repository, digest in unkept:
         await pins.put_pin(tx, repository, Digest(digest), ("review", ""), now)
     return len(unkept)
@@ -223,7 +267,7 @@ async def _collect(tx: Tx, registry: Registry, batch: int, began: int) -> tuple[
     total, keys = Collected(), list[str]()
     for pin in ended:
         await collect.remove_ended_pin(tx, pin, now)
-        if not await _is_kept(tx, (pin.repository, pin.digest), now, set()) and not await _waits(tx, pin, now):
+        if not await _is_kept(tx, (pin.repository, pin.digest), now, AS_IT_IS) and not await _waits(tx, pin, now):
             total += await _forget(tx, registry, pin, keys)
     if keys:
         # Readers that were told where the bytes lie have this long to open them.
@@ -241,37 +285,45 @@ async def _count(tx: Tx, total: Collected, began: int, now: int) -> None:
 
 
 async def _waits(tx: Tx, pin: EndedPin, now: int) -> bool:
-    """Whether manifests that nothing keeps either must go first: no name may lead to what is gone.
-
-    Nor is a subject, which may be wanted again until it goes, to lose what is about it.
-    """
-    place = (pin.repository, str(pin.digest))
-    first = await collect.list_parents(tx, *place, ("", PAGE)) or await _list_subjects_there(tx, place)
+    """Whether manifests that nothing keeps either must go first."""
+    first = await _list_first(tx, (pin.repository, pin.digest), set())
     for other in first:
         # Whichever of them goes queues what it contains and what is about it, this one too.
         await pins.put_pin(tx, pin.repository, Digest(other), ("review", ""), now)
     return bool(first)
 
 
-async def _list_subjects_there(tx: Tx, place: Place) -> list[str]:
-    """The subject of a manifest, unless it is not there, or kept by this very manifest: one of them has to go first."""
+async def _list_first(tx: Tx, place: Place, gone: set[Place]) -> list[str]:
+    """Manifests that have to go before what they lead to: no name may lead to what is gone.
+
+    Nor is a subject, which may be wanted again until it goes, to lose what is about it.
+    """
     repository, digest = place
-    found = []
-    for subject in await collect.list_subjects(tx, repository, digest):
-        if "manifest" not in await collect.list_kinds(tx, repository, subject):
-            continue
-        if digest not in [keeper async for keeper in _walk_up(tx, (repository, subject), set())]:
-            found.append(subject)
-    return found
+    after = ""
+    while page := await collect.list_parents(tx, repository, digest, (after, PAGE)):
+        if left := [parent for parent in page if (repository, parent) not in gone]:
+            return left
+        after = page[-1]
+    subjects = await collect.list_subjects(tx, repository, digest)
+    return [each for each in subjects if await _goes_before(tx, (repository, each), digest, gone)]
 
 
-async def _is_kept(tx: Tx, place: Place, now: int, gone: set[Place]) -> bool:
+async def _goes_before(tx: Tx, subject: Place, digest: str, gone: set[Place]) -> bool:
+    """Whether a subject is there, and not kept by what is about it: one of them has to be first."""
+    if subject in gone or "manifest" not in await collect.list_kinds(tx, *subject):
+        return False
+    return digest not in [keeper async for keeper in _walk_up(tx, subject, gone)]
+
+
+async def _is_kept(tx: Tx, place: Place, now: int, sight: _Sight) -> bool:
     """Whether a way leads from a tag or a pin: through manifests that contain it, or through its subject."""
     repository, _ = place
-    async for digest in _walk_up(tx, place, gone):
-        if await collect.is_rooted(tx, repository, digest, now):
+    async for digest in _walk_up(tx, place, sight.gone):
+        if (repository, digest) in sight.graced:
             return True
-        if await collect.has_rooted_parent(tx, repository, digest, now):
+        if await collect.is_rooted(tx, repository, digest, now, sight.but):
+            return True
+        if await collect.has_rooted_parent(tx, repository, digest, now, sight.but):
             return True
     return False
 
@@ -323,28 +375,20 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, keys: list[str]) ->
     return total
 
 
-async def _foresee(
-    tx: Tx, places: list[Place], now: int, gone: tuple[set[Place], set[Place]]
-) -> tuple[Collected, list[Place]]:
-    """What would be forgotten of some places, and what that queues; `gone` is all that goes, and what does by this."""
-    before, newly = gone
-    # This may run again.
-    before -= newly
-    newly.clear()
-    total, queued = Collected(), list[Place]()
-    for place in places:
-        repository, digest = place
-        kinds = [] if place in before else await collect.list_kinds(tx, repository, digest)
-        if not kinds or await _is_kept(tx, place, now, before):
-            continue
-        newly.add(place)
-        before.add(place)
-        if "manifest" in kinds:
-            queued += [(repository, kept) for kept in await collect.list_kept(tx, repository, digest)]
-        freed = 0
-        if "blob" in kinds:
-            homes = await collect.list_homes(tx, digest, "blob", HOMES)
-            is_last = len(homes) < HOMES and all((home, digest) in before for home in homes)
-            freed = await collect.find_blob_size(tx, digest) if is_last else 0
-        total += Collected("manifest" in kinds, "blob" in kinds, freed)
-    return total, queued
+async def _foresee(tx: Tx, place: Place, now: int, sight: _Sight) -> _Foreseen:
+    """What would become of a place whose pin has ended."""
+    repository, digest = place
+    kinds = await collect.list_kinds(tx, repository, digest)
+    if not kinds or await _is_kept(tx, place, now, sight):
+        return _Foreseen()
+    # Once the grace windows are over all of it has gone, whichever went first.
+    if not sight.but and (first := await _list_first(tx, place, sight.gone)):
+        return _Foreseen(first=[(repository, other) for other in first])
+    following = await collect.list_kept(tx, repository, digest) if "manifest" in kinds else []
+    freed = 0
+    if "blob" in kinds:
+        homes = await collect.list_homes(tx, digest, "blob", HOMES)
+        is_last = len(homes) < HOMES and all((home, digest) in sight.gone or home == repository for home in homes)
+        freed = await collect.find_blob_size(tx, digest) if is_last else 0
+    total = Collected("manifest" in kinds, "blob" in kinds, freed)
+    return _Foreseen(total, following=[(repository, kept) for kept in following])

@@ -47,27 +47,43 @@ async def remove_ended_pin(tx: Tx, pin: EndedPin, now: int) -> None:
     )
 
 
-async def is_rooted(tx: Tx, repository: int, digest: str, now: int) -> bool:
-    """Whether a tag or a pin that still holds keeps a digest itself."""
+async def list_reviews(tx: Tx, now: int, until: int, limit: int) -> list[tuple[int, str]]:
+    """(repository, digest) of what is to be looked at after now and not after `until`, and what stays until then."""
+    rows = await tx.all(
+        "select repository, digest from pin where until > $1 and until <= $2 and reason = 'review' "
+        "order by until limit $3",
+        now,
+        until,
+        limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def is_rooted(tx: Tx, repository: int, digest: str, now: int, but: str = "") -> bool:
+    """Whether a tag or a pin that still holds keeps a digest itself; pins for the reason `but` do not count."""
     row = await tx.one(
         "select 1 where exists (select 1 from tag where repository = $1 and digest = $2) "
-        "or exists (select 1 from pin where repository = $1 and digest = $2 and until > $3)",
+        "or exists (select 1 from pin where repository = $1 and digest = $2 and until > $3 "
+        "and reason <> $4)",
         repository,
         digest,
         now,
+        but,
     )
     return row is not None
 
 
-async def has_rooted_parent(tx: Tx, repository: int, digest: str, now: int) -> bool:
-    """Whether a manifest that a tag or a pin keeps names a digest: the usual case, in one statement."""
+async def has_rooted_parent(tx: Tx, repository: int, digest: str, now: int, but: str = "") -> bool:
+    """Whether a manifest that a tag or a pin keeps names a digest: the usual case, in one statement; `but` as above."""
     row = await tx.one(
         "select 1 from edge e where e.child = $1 and e.kind <> 'subject' and ("
         "exists (select 1 from tag t where t.repository = $2 and t.digest = e.parent) or "
-        "exists (select 1 from pin p where p.repository = $2 and p.digest = e.parent and p.until > $3)) limit 1",
+        "exists (select 1 from pin p where p.repository = $2 and p.digest = e.parent and p.until > $3 "
+        "and p.reason <> $4)) limit 1",
         digest,
         repository,
         now,
+        but,
     )
     return row is not None
 
