@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+from entrepot.domain.digests import digest_of
 from tests.cli.caller import Caller, push
 from tests.faults.pusher import BASIC
 from tests.support.images import image
@@ -82,19 +83,26 @@ def test_what_cannot_be_scheduled(admin: Caller, server: Server) -> None:
     assert "no jobs of this kind come back" in admin.fail("jobs", "schedule", "mail.send", "0 3 * * *")
 
 
+def delete(server: Server, path: str) -> None:
+    """Delete as a container client does."""
+    connection = http.client.HTTPConnection(server.host)
+    connection.request("DELETE", path, headers={"Authorization": BASIC})
+    assert connection.getresponse().status == 202
+    connection.close()
+
+
 def test_what_was_deleted_is_brought_back(admin: Caller, server: Server) -> None:
     """A deleted image is listed and restored with its tag; what names no digest is told how to write it."""
     pushed = image((b"deleted by mistake",))
     push(server, "trash/app", pushed, "v1")
-    connection = http.client.HTTPConnection(server.host)
-    connection.request("DELETE", f"/v2/trash/app/manifests/{pushed.digest}", headers={"Authorization": BASIC})
-    assert connection.getresponse().status == 202
-    connection.close()
-    (found,) = admin.ask("trash", "list", "trash/app")
+    layer = digest_of(b"deleted by mistake")
+    delete(server, f"/v2/trash/app/manifests/{pushed.digest}")
+    delete(server, f"/v2/trash/app/blobs/{layer}")
+    (found,) = [each for each in admin.ask("trash", "list", "trash/app") if each["kind"] == "manifest"]
     assert (found["digest"], found["tags"]) == (pushed.digest, ["v1"])
     assert pushed.digest in admin.run("trash", "list", "trash/app")
     told = admin.run("trash", "restore", f"trash/app@{pushed.digest}")
-    assert told == f"manifest trash/app@{pushed.digest} is back with the tags v1\n"
+    assert told == f"manifest trash/app@{pushed.digest} is back with the tags v1\nwith it: trash/app@{layer}\n"
     assert admin.ask("tag", "list", "trash/app")[0]["digest"] == pushed.digest
     assert "sha256" in admin.fail("trash", "restore", "trash/app:v1")
     assert "no such digest" in admin.fail("trash", "restore", f"trash/app@{pushed.digest}")

@@ -61,3 +61,18 @@ def test_tags_that_went_with_a_manifest(held: Held) -> None:
             partial(tags.add_tag_event, repository=known, move=tags.Move(Tag(name), old, new, "a", "b"), now=at)
         )
     assert held.read(lambda tx: trash.list_lost_tags(tx, known, digest("m"), NOW)) == ["gone"]
+
+
+def test_what_was_deleted_and_has_its_content(held: Held) -> None:
+    """Manifests that are stored and blobs in service that are hidden in this repository, however many are asked about."""
+    known = add_repository(held)
+    for content, kind in (("m", "manifest"), ("lost", "manifest"), ("b", "blob"), ("bad", "blob"), ("live", "blob")):
+        put(held, known, content, "manifest" if kind == "manifest" else "blob", NOW)
+    held.transact(partial(repositories.put_member, repository=known, digest=digest("live"), kind="blob", now=NOW))
+    held.execute("insert into manifest (digest, media_type, raw, created_at) values ($1, '', $2, 1)", digest("m"), b"")
+    for content, state in (("b", "good"), ("bad", "damaged"), ("live", "good")):
+        held.execute("insert into blob (digest, size, state, created_at) values ($1, 1, $2, 1)", digest(content), state)
+    many = [digest(number) for number in range(300)]
+    asked = [*many, *(digest(content) for content in ("m", "lost", "b", "bad", "live"))]
+    hidden = held.read(lambda tx: trash.list_hidden(tx, known, asked))
+    assert hidden == sorted([(digest("m"), "manifest"), (digest("b"), "blob")])

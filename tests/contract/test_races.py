@@ -18,6 +18,7 @@ from entrepot.core.policy import Policy
 from entrepot.core.push import ManifestPush, push_manifest
 from entrepot.core.registry import Registry, Rules
 from entrepot.core.start import FirstAdministrator, prepare
+from entrepot.core.trash import restore
 from entrepot.core.upload import (
     Chunk,
     append_chunk,
@@ -147,6 +148,27 @@ def test_an_index_never_loses_a_child_to_a_delete(racers: Racers) -> None:
 
         # A sparse index is allowed by default: the index is there in either order, the child in none.
         assert racers.held.read(look) == (True, False)
+
+
+def test_what_is_restored_is_whole(racers: Racers) -> None:
+    """An index comes back with children and layers, also where one is deleted at that moment: then one is refused."""
+    for number in range(ROUNDS):
+        layer = f"layer {number}".encode()
+        child = image([layer])
+        whole = index([child])
+        racers.held.run(racers.push_content(*child.blobs))
+        racers.held.run(racers.push(child))
+        racers.held.run(racers.push(whole, "all"))
+        for each in (whole, child):
+            racers.held.run(delete_manifest(racers.registry, racers.caller, APP, each.digest))
+        if number % 2:
+            racers.held.run(delete_blob(racers.registry, racers.caller, APP, digest_of(layer)))
+        restoring = restore(racers.registry, racers.caller, APP, whole.digest)
+        racers.race(restoring, delete_blob(racers.registry, racers.caller, APP, digest_of(layer)))
+        live = {row[0] for row in racers.held.rows("select digest from member where deleted_at is null")}
+        parts = {str(child.digest), *(str(digest_of(content)) for content in child.blobs)}
+        assert whole.digest not in live or parts <= live
+        assert number % 2 == 0 or whole.digest in live
 
 
 def test_a_guarded_tag_has_one_winner(racers: Racers) -> None:

@@ -11,8 +11,9 @@ import pytest
 from entrepot.core import push as push_module
 from entrepot.core import upload as upload_module
 from entrepot.core.collect import collect_batch
-from entrepot.core.delete import delete_manifest
+from entrepot.core.delete import delete_blob, delete_manifest
 from entrepot.core.push import ManifestPush, push_manifest
+from entrepot.core.trash import restore
 from entrepot.core.upload import mount_blob, push_blob
 from entrepot.domain.digests import digest_of
 from entrepot.domain.events import Event
@@ -155,3 +156,30 @@ def test_a_tag_never_points_at_what_is_deleted(racers: Racers, monkeypatch: pyte
     tagged = racers.held.rows("select 1 from tag")
     hidden = racers.held.rows("select 1 from member where digest = $1 and deleted_at is not null", pushed.digest)
     assert not (tagged and hidden)
+
+
+@pytest.mark.parametrize("quick", ["collect", "delete"])
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_what_is_restored_is_whole(
+    racers: Racers, monkeypatch: pytest.MonkeyPatch, quick: str, is_deleted: bool
+) -> None:
+    """A layer that the collector looks at, or that somebody deletes, is there where its image is."""
+    pushed = WHAT["image"]
+    layer = digest_of(b"a")
+    racers.held.run(push_content(racers, APP, pushed))
+    racers.held.run(push(racers, APP, pushed, "keep"))
+    racers.held.run(delete_manifest(racers.registry, racers.caller, APP, pushed.digest))
+    if is_deleted:
+        racers.held.run(delete_blob(racers.registry, racers.caller, APP, layer))
+    ((app,),) = racers.held.rows("select id from repository where name = $1", APP)
+    now = racers.registry.clock.now()
+    racers.held.transact(lambda tx: pins.put_pin(tx, app, layer, ("review", ""), now))
+    halt = Halt()
+    halting(monkeypatch, halt, "manifest.restored")
+    others: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "collect": lambda: collect_batch(racers.registry, 20),
+        "delete": lambda: delete_blob(racers.registry, racers.caller, APP, layer),
+    }
+    racers.held.run(halt.overtake(restore(racers.registry, racers.caller, APP, pushed.digest), others[quick]()))
+    live = {row[0] for row in racers.held.rows("select digest from member where deleted_at is null")}
+    assert pushed.digest not in live or layer in live

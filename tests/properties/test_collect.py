@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection as Some
+from urllib.parse import quote
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from entrepot.api.face import ApiFace
 from entrepot.core.collect import Collected, audit, collect_batch, plan
 from entrepot.core.jobs import run_due
-from entrepot.core.listing import Page
 from entrepot.core.registry import SECOND, Rules
-from entrepot.core.trash import list_trash, restore
 from entrepot.domain.digests import Digest, digest_of
-from entrepot.domain.names import RepositoryName
+from tests.support.asgi import Client
 from tests.support.faults import require_no_lost_bytes, require_whole
 from tests.support.images import CONFIG, Image, artifact, image, index
-from tests.support.world import World, push_blob, put_manifest
+from tests.support.world import World, basic, password_of, push_blob, put_manifest
 
 REPOSITORIES = ("priv/a", "pub/b")
 CONTENTS = (b"one", b"two", b"three")
@@ -39,6 +39,8 @@ class Collection(RuleBasedStateMachine):
         # Longer than the trash: what is attached to what was deleted would be kept by that.
         self.world.keep_untagged(10)
         self.client = self.world.client("alice")
+        login = {"authorization": basic("alice", password_of("alice")), "content_type": "application/json"}
+        self.api = Client(ApiFace(self.world.context), self.world.runner).with_headers(**login)
         self.tags: dict[str, dict[str, Digest]] = {name: {} for name in REPOSITORIES}
         self.ever: dict[str, Known] = {name: {} for name in REPOSITORIES}
         # What nothing but its subject has ever kept, with the time since when that is known to be gone.
@@ -143,30 +145,52 @@ class Collection(RuleBasedStateMachine):
             self.pass_time(seconds)
             self.what_is_attached_goes_after_its_subject()
 
-    def delete_one_of(self, name: str, data: st.DataObject, wanted: Some[str]) -> None:
-        """Some manifest that nothing under another tag needs."""
+    def delete_one_of(self, name: str, data: st.DataObject, wanted: Some[str]) -> Digest | None:
+        """Delete one that nothing under another tag needs, and say which."""
         tagged = set(self.tags[name].values())
         held = self.closure(name, tagged)
         free = [digest for digest in sorted(map(Digest, wanted)) if digest not in held or digest in tagged]
         if free:
             digest = data.draw(st.sampled_from(free))
             if any(digest in self.closure(name, {other}) for other in tagged - {digest}):
-                return
+                return None
             self.client.request("DELETE", f"/v2/{name}/manifests/{digest}")
             self.keep_else(name, digest)
             self.tags[name] = {tag: target for tag, target in self.tags[name].items() if target != digest}
+            return digest
+        return None
+
+    @rule(name=repositories, data=st.data(), days=st.sampled_from((0, 0.5)))
+    def delete_and_restore(self, name: str, data: st.DataObject, days: float) -> None:
+        """What was deleted comes back whole, whatever of it was deleted since, by itself, until its time is over."""
+        digest = self.delete_one_of(name, data, self.ever[name])
+        held = self.closure(name, set(self.tags[name].values()))
+        for part in named(self.ever[name][digest]) if digest else []:
+            if part not in held and data.draw(st.booleans()):
+                kind = "manifests" if Digest(part) in self.ever[name] else "blobs"
+                assert self.client.request("DELETE", f"/v2/{name}/{kind}/{part}").status in {202, 404, 405}
+                self.keep_else(name, Digest(part))
+        self.world.clock.advance(days=days)
+        self.collect()
+        self.restore_one(name, data)
+
+    def restore_one(self, name: str, data: st.DataObject) -> None:
+        """What comes back out of the trash is whole."""
+        trashed = [Digest(row[0]) for row in self.world.rows(TRASHED, name) if Digest(row[0]) in self.ever[name]]
+        if not trashed:
+            return
+        digest = data.draw(st.sampled_from(trashed))
+        path = f"/api/v1/repositories/{quote(name, safe='')}/restore"
+        answer = self.api.request("POST", path, json.dumps({"digest": digest}).encode())
+        assert answer.status in {200, 404}, answer
+        if answer.status == 200:
+            self.tags[name].update(dict.fromkeys(answer.json["tags"], digest))
+            self.require_pullable(name, {digest})
 
     @rule(name=repositories, data=st.data())
     def bring_back(self, name: str, data: st.DataObject) -> None:
         """What lies in the trash comes back, with its tags."""
-        if not self.ever[name]:
-            return
-        registry, where = self.world.registry, RepositoryName(name)
-        trashed, _ = self.world.run(list_trash(registry, where, Page("", 50)))
-        if trashed:
-            digest = Digest(data.draw(st.sampled_from([each.row.digest for each in trashed])))
-            back = self.world.run(restore(registry, self.world.caller("alice"), where, digest))
-            self.tags[name].update((str(tag), digest) for tag in back.tags)
+        self.restore_one(name, data)
 
     @rule(seconds=st.sampled_from((1, 61, 4000, 90_000, 400_000)))
     def pass_time(self, seconds: int) -> None:
@@ -202,7 +226,9 @@ class Collection(RuleBasedStateMachine):
         return found
 
     def closure(self, name: str, roots: set[Digest]) -> set[str]:
-        """What these keep: what they contain, and whatever names any of it as its subject."""
+        """What these keep: what they contain, and whatever names any of it as its subject, if it is there."""
+        there = {row[0] for row in self.world.rows(MEMBERS, name)}
+        stored = {row[0] for row in self.world.rows("select digest from manifest")}
         kept: set[str] = set()
         left: list[str] = list(roots)
         while left:
@@ -211,9 +237,9 @@ class Collection(RuleBasedStateMachine):
                 continue
             kept.add(digest)
             pushed = self.ever[name].get(Digest(digest))
-            if pushed is not None:
+            if pushed is not None and digest in there:
                 left += named(pushed)
-            left += [other for other, each in self.ever[name].items() if subject_of(each) == digest]
+            left += [other for other, each in self.ever[name].items() if other in stored and subject_of(each) == digest]
         return kept
 
     @invariant()
@@ -260,7 +286,7 @@ class Collection(RuleBasedStateMachine):
             # A child that was deleted, or never there, is named and not there.
             wanted |= {(name, digest) for digest in kept & there}
             assert there <= kept, f"{name} keeps what no tag leads to"
-            self.require_pullable(name, set(known.values()))
+            self.require_layers(name, set(known.values()))
         digests = {digest for _, digest in wanted}
         assert {row[0] for row in self.world.rows("select digest from blob")} <= digests
         assert {row[0] for row in self.world.rows("select digest from manifest")} <= digests
@@ -269,6 +295,15 @@ class Collection(RuleBasedStateMachine):
         assert set(self.world.store.content) == keys
 
     def require_pullable(self, name: str, roots: set[Digest]) -> None:
+        """What these lead to is there: children of indexes, and every layer."""
+        left = list(roots)
+        while left:
+            digest = left.pop()
+            assert self.is_there(name, digest), f"{digest} did not come back"
+            self.require_layers(name, {digest})
+            left += [Digest(child["digest"]) for child in json.loads(self.ever[name][digest].raw).get("manifests", [])]
+
+    def require_layers(self, name: str, roots: set[Digest]) -> None:
         """Images under tags come with every layer."""
         for digest in roots:
             for content in self.ever[name][digest].blobs:
@@ -276,6 +311,10 @@ class Collection(RuleBasedStateMachine):
                 assert (answer.status, answer.body) == (200, content)
 
 
+TRASHED = (
+    "select p.digest from pin p join repository r on r.id = p.repository where r.name = $1 and p.reason = 'trash' "
+    "order by p.digest"
+)
 MEMBERS = "select m.digest from member m join repository r on r.id = m.repository where r.name = $1"
 
 

@@ -40,11 +40,15 @@ class Restore(Document, frozen=True):
 
 
 class Restored(Answer, frozen=True):
-    """What was brought back, as `manifest`, `blob` or both, and the tags that point at it again."""
+    """What was brought back, as `manifest`, `blob` or both, and the tags that point at it again.
+
+    `contents` are the other digests that it needs, had been deleted as well, and came back with it.
+    """
 
     digest: str
     kinds: list[str]
     tags: list[str]
+    contents: list[str]
 
 
 def _deleted(found: Trashed) -> Deleted:
@@ -59,6 +63,6 @@ async def list_page(registry: TheRegistry, repository: InPath, names: Names) -> 
 
 
 async def restore(registry: TheRegistry, caller: TheCaller, repository: InPath, data: JSONBody[Restore]) -> Restored:
-    """Bring a deleted manifest or blob back, with the tags that went with it and point nowhere now."""
+    """Bring a deleted manifest or blob back, with what it needs and the tags that point nowhere now."""
     found = await trash.restore(registry, caller, parse_repository_name(repository), parse_digest(data.digest))
-    return Restored(found.digest, list(found.kinds), [str(tag) for tag in found.tags])
+    return Restored(found.digest, list(found.kinds), [str(tag) for tag in found.tags], list(found.contents))

@@ -35,7 +35,7 @@ def restore(
     *,
     where: Anywhere = HERE,
 ) -> None:
-    """Bring a deleted manifest or blob back, with the tags that went with it."""
+    """Bring a deleted manifest or blob back, with what it needs and the tags that went with it."""
     repository, at, digest = reference.partition("@")
     if not at or not repository or not digest:
         raise ClientError(f"{reference!r} names no digest; write repository and digest, such as acme/app@sha256:1f...")
@@ -46,3 +46,5 @@ def restore(
     else:
         tags = f" with the tags {clean(' '.join(found['tags']))}" if found["tags"] else ""
         print(f"{' and '.join(found['kinds'])} {clean(reference)} is back{tags}")
+        for digest in found["contents"]:
+            print(f"with it: {clean(repository)}@{clean(digest)}")

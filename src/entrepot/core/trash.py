@@ -1,4 +1,4 @@
-"""What was deleted, until its time is over, and bringing it back with the tags that went with it."""
+"""What was deleted, until its time is over, and bringing it back whole, with the tags that went with it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from entrepot.core.listing import Page
 from entrepot.core.push import keep_untagged, move_tag
 from entrepot.core.registry import SECOND, Act, Registry
 from entrepot.core.repositories import get_repository
+from entrepot.core.whole import Content, Place, bring_back
 from entrepot.domain.access import Action, Caller
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import ManifestUnknown
@@ -32,11 +33,12 @@ class Trashed(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """What was brought back, as what, and the tags that point at it again."""
+    """What was brought back, as what, the tags that point at it again, and what it needs and came back with it."""
 
     digest: Digest
     kinds: tuple[str, ...]
     tags: tuple[Tag, ...]
+    contents: tuple[Digest, ...]
 
 
 async def list_trash(registry: Registry, repository: RepositoryName, page: Page) -> tuple[list[Trashed], str | None]:
@@ -59,41 +61,55 @@ async def list_trash(registry: Registry, repository: RepositoryName, page: Page)
 
 
 async def restore(registry: Registry, caller: Caller, repository: RepositoryName, digest: Digest) -> Restored:
-    """Bring back what was deleted, with the tags that went with it; those that point elsewhere by now stay there.
+    """Bring back what was deleted, with what it needs and the tags that went with it, unless these point elsewhere now.
 
-    Raises NameUnknown, Denied, and ManifestUnknown where the trash has no such digest.
+    Raises NameUnknown, Denied, ManifestUnknown where the trash has no such digest, and Conflict where something that it
+    needs is gone for good; then nothing comes back.
     """
     act = msgspec.structs.replace(registry.act(caller), via=VIA)
     require(caller, act.snapshot, Action.DELETE, repository)
 
     async def record(tx: Tx) -> Restored:
-        known = await get_repository(tx, repository)
-        deleted = await trash.list_deleted(tx, known, digest, act.now)
+        place = await get_repository(tx, repository), repository
+        deleted = await trash.list_deleted(tx, place[0], digest, act.now)
         if not deleted:
             raise ManifestUnknown(
                 "the trash of this repository has no such digest; push it again", name=repository, reference=digest
             )
         back: list[Tag] = []
+        contents: list[Content] = []
         for kind, at in deleted:
-            await repositories.put_member(tx, known, digest, kind, act.now)
-            if kind == "manifest":
-                back = await _point_again(tx, act, (known, repository), digest, at)
-            else:
-                until = act.now + act.rules.promise_seconds * SECOND
-                await pins.put_pin(tx, known, digest, ("upload", ""), until)
-            what: EventKind = "manifest.restored" if kind == "manifest" else "blob.restored"
-            detail: dict[str, object] = {"digest": digest, "tags": list(back)}
-            await events.add_event(tx, Event(what, act.actor, repository, detail), act.now, act.by)
+            contents += await bring_back(tx, act, place, (digest, kind))
+            tags_of = await _put_back(tx, act, place, (digest, kind), at)
+            back += tags_of
+            await _tell(tx, act, repository, (digest, kind), {"tags": list(tags_of)})
+        for each in contents:
+            await _tell(tx, act, repository, each, {"tags": [], "with": digest})
         # What keeps it now is the tags, or the pins that were put here.
-        await pins.end_pins(tx, known, digest, "trash", act.now)
-        return Restored(digest, tuple(kind for kind, _ in deleted), tuple(back))
+        await pins.end_pins(tx, place[0], digest, "trash", act.now)
+        needed = tuple(each for each, _ in contents)
+        return Restored(digest, tuple(kind for kind, _ in deleted), tuple(back), needed)
 
     return await registry.database.transact(record)
 
 
-async def _point_again(
-    tx: Tx, act: Act, place: tuple[int, RepositoryName], digest: Digest, deleted_at: int
-) -> list[Tag]:
+async def _put_back(tx: Tx, act: Act, place: Place, content: Content, deleted_at: int) -> list[Tag]:
+    digest, kind = content
+    await repositories.put_member(tx, place[0], digest, kind, act.now)
+    if kind == "manifest":
+        return await _point_again(tx, act, place, digest, deleted_at)
+    until = act.now + act.rules.promise_seconds * SECOND
+    await pins.put_pin(tx, place[0], digest, ("upload", ""), until)
+    return []
+
+
+async def _tell(tx: Tx, act: Act, repository: RepositoryName, content: Content, more: dict[str, object]) -> None:
+    digest, kind = content
+    what: EventKind = "manifest.restored" if kind == "manifest" else "blob.restored"
+    await events.add_event(tx, Event(what, act.actor, repository, {"digest": digest, **more}), act.now, act.by)
+
+
+async def _point_again(tx: Tx, act: Act, place: Place, digest: Digest, deleted_at: int) -> list[Tag]:
     known, name = place
     back = []
     for tag in await trash.list_lost_tags(tx, known, digest, deleted_at):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from entrepot.domain.digests import Digest
 from entrepot.domain.names import Tag
-from entrepot.metadata.repositories import MemberKind
+from entrepot.metadata.repositories import QUESTION_SIZE, MemberKind
 from entrepot.ports.database import Tx
 
 
@@ -62,3 +63,21 @@ async def list_lost_tags(tx: Tx, repository: int, digest: Digest, at: int) -> li
         at,
     )
     return [Tag(row[0]) for row in rows]
+
+
+async def list_hidden(tx: Tx, repository: int, digests: Sequence[Digest]) -> list[tuple[Digest, MemberKind]]:
+    """Those of `digests` that were deleted in a repository and have their content still, as what, in order."""
+    found: list[tuple[Digest, MemberKind]] = []
+    for start in range(0, len(digests), QUESTION_SIZE):
+        part = digests[start : start + QUESTION_SIZE]
+        slots = ", ".join(f"${number}" for number in range(2, len(part) + 2))
+        rows = await tx.all(
+            "select m.digest, m.kind from member m left join manifest f on f.digest = m.digest and m.kind = 'manifest' "
+            "left join blob b on b.digest = m.digest and m.kind = 'blob' and b.state = 'good' "
+            "where m.repository = $1 and m.deleted_at is not null and coalesce(f.digest, b.digest) is not null "
+            f"and m.digest in ({slots}) order by m.digest, m.kind",
+            repository,
+            *part,
+        )
+        found += [(Digest(row[0]), row[1]) for row in rows]
+    return found
