@@ -15,7 +15,13 @@ ROLE = {"role": "reader"}
 MOVE = {"digest": NEW.digest}
 
 # (method, path below a repository or namespace, document)
-READS = [("GET", ""), ("GET", "/tags"), ("GET", "/tags/latest"), ("GET", "/tags/latest/history")]
+READS = [
+    ("GET", ""),
+    ("GET", "/tags"),
+    ("GET", "/tags/latest"),
+    ("GET", "/tags/latest/history"),
+    ("GET", "/deleted-tags"),
+]
 WRITES: list[tuple[str, str, Any]] = [
     ("PUT", "/tags/latest", MOVE),
     ("POST", "/tags/latest/rollback", {}),

@@ -201,6 +201,7 @@ def test_ids_are_stable() -> None:
         "signing_keys_list_all",
         "signing_keys_rotate",
         "tags_get",
+        "tags_list_deleted",
         "tags_list_history",
         "tags_list_page",
         "tags_put",

@@ -45,6 +45,26 @@ def test_tags_come_by_pages(door: Door) -> None:
     assert "link" not in following
 
 
+def test_deleted_tags_are_listed(door: Door) -> None:
+    """Those that a rollback brings back, by pages, with who deleted them and how long their manifests are kept."""
+    door.push(PRIVATE, NEW, "a", "b")
+    door.push(PRIVATE, OLD, "c")
+    for name in ("b", "c", "latest"):
+        door.send("alice", "DELETE", tag_at(PRIVATE, name))
+    door.world.client("alice").request("DELETE", f"/v2/{PRIVATE}/manifests/{OLD.digest}")
+    first = door.ask("carol", "GET", f"{at(PRIVATE)}/deleted-tags?n=1")
+    following = door.send("carol", "GET", first["link"].partition("/api/v1")[2].partition(">")[0])
+    (found,) = first.json["tags"]
+    assert (found["name"], found["digest"], found["actor"], found["via"]) == ("b", NEW.digest, "alice", "api")
+    assert found["until"] > found["deleted_at"]
+    assert [each["name"] for each in following["tags"]] == ["latest"]
+    door.world.clock.advance(days=door.world.rules.history_days)
+    assert door.send("carol", "GET", f"{at(PRIVATE)}/deleted-tags")["tags"][0]["until"] is None
+    door.send("alice", "POST", f"{tag_at(PRIVATE, 'b')}/rollback", {})
+    assert digest(door, "b") == NEW.digest
+    assert [each["name"] for each in door.send("carol", "GET", f"{at(PRIVATE)}/deleted-tags")["tags"]] == ["latest"]
+
+
 def test_history_remembers_every_move(door: Door) -> None:
     """Pushes, moves, deletions and rollbacks are told with who did them and by which way, the newest first."""
     door.send("dora", "PUT", LATEST, {"digest": OLD.digest})

@@ -36,7 +36,12 @@ def test_a_tag_moves_and_goes_back(admin: Caller, tag: str) -> None:
     """A tag is moved by digest, rolled back, deleted and brought back, and its history tells all of it."""
     assert admin.run("tag", "move", tag, OLD.digest) == f"{tag} points at {OLD.digest}\n"
     assert admin.run("tag", "rollback", tag) == f"{tag} points at {NEW.digest}\n"
+    repository = tag.partition(":")[0]
+    assert admin.ask("tag", "list", repository, "--deleted") == []
     assert admin.run("tag", "delete", tag).startswith(f"tag {tag} deleted; bring it back with")
+    (deleted,) = admin.ask("tag", "list", repository, "--deleted")
+    assert (deleted["name"], deleted["digest"], deleted["actor"]) == ("latest", NEW.digest, "admin")
+    assert NEW.digest in admin.run("tag", "list", repository, "--deleted")
     assert admin.ask("tag", "rollback", tag, "--to", OLD.digest)["digest"] == OLD.digest
     vias = [event["via"] for event in admin.ask("tag", "history", tag)]
     assert vias == ["rollback", "api", "rollback", "api", "oci", "oci"]

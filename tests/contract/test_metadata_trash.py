@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from entrepot.domain.digests import Digest
 from entrepot.domain.names import Tag
 from entrepot.metadata import pins, repositories, tags, trash
 from entrepot.metadata.repositories import MemberKind
+from entrepot.metadata.tags import DeletedTagRow
 from entrepot.metadata.trash import TrashRow
 from tests.contract.engines import Held
 from tests.contract.rows import NOW, OTHER, add_repository, digest
@@ -64,7 +66,7 @@ def test_tags_that_went_with_a_manifest(held: Held) -> None:
 
 
 def test_what_was_deleted_and_has_its_content(held: Held) -> None:
-    """Manifests that are stored and blobs in service that are hidden in this repository, however many are asked about."""
+    """Stored manifests and blobs in service that are hidden in this repository, however many are asked about."""
     known = add_repository(held)
     for content, kind in (("m", "manifest"), ("lost", "manifest"), ("b", "blob"), ("bad", "blob"), ("live", "blob")):
         put(held, known, content, "manifest" if kind == "manifest" else "blob", NOW)
@@ -76,3 +78,37 @@ def test_what_was_deleted_and_has_its_content(held: Held) -> None:
     asked = [*many, *(digest(content) for content in ("m", "lost", "b", "bad", "live"))]
     hidden = held.read(lambda tx: trash.list_hidden(tx, known, asked))
     assert hidden == sorted([(digest("m"), "manifest"), (digest("b"), "blob")])
+
+
+def test_tags_that_were_deleted(held: Held) -> None:
+    """Whose last move was away from a manifest that is there, and that do not stand, by pages, with their end."""
+    known, other = add_repository(held), add_repository(held, OTHER)
+    for content in ("m", "n"):
+        held.transact(
+            partial(repositories.put_member, repository=known, digest=digest(content), kind="manifest", now=1)
+        )
+    put(held, known, "hidden", "manifest", NOW + 9)
+    moves: list[tuple[int, str, Digest | None, Digest | None]] = [
+        (known, "a", digest("m"), digest("n")),
+        (known, "a", digest("n"), None),
+        (known, "B", digest("m"), None),
+        (known, "back", digest("m"), None),
+        (known, "back", None, digest("m")),
+        (known, "stands", digest("m"), None),
+        (known, "lost", digest("hidden"), None),
+        (other, "elsewhere", digest("m"), None),
+    ]
+    for repository, name, old, new in moves:
+        move = tags.Move(Tag(name), old, new, "ann", "api")
+        held.transact(partial(tags.add_tag_event, repository=repository, move=move, now=NOW))
+    held.transact(partial(tags.point, repository=known, tag=Tag("stands"), digest=digest("m"), now=NOW))
+    for holder, content, until in (("a", "n", NOW + 9), ("a", "m", NOW + 99), ("B", "m", NOW)):
+        held.transact(
+            partial(pins.put_pin, repository=known, digest=digest(content), pin=("history", holder), until=until)
+        )
+    rows = held.read(lambda tx: tags.list_deleted_tags(tx, known, NOW, ("", 9)))
+    assert rows == [
+        DeletedTagRow("B", digest("m"), "ann", "api", NOW, 0),
+        DeletedTagRow("a", digest("n"), "ann", "api", NOW, NOW + 9),
+    ]
+    assert held.read(lambda tx: tags.list_deleted_tags(tx, known, NOW, ("B", 1))) == rows[1:]

@@ -17,6 +17,7 @@ TAILS: Final[tuple[tuple[str | None, ...], ...]] = (
     ("tags", None),
     ("members",),
     ("tags",),
+    ("deleted-tags",),
     ("trash",),
     ("restore",),
     (),

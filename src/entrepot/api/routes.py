@@ -138,6 +138,7 @@ ENDPOINTS: Final = [
     Endpoint("DELETE", TAG, Action.TAG_DELETE, tags.remove, 204, (403, 404, 412)),
     Endpoint("GET", f"{TAG}/history", Action.PULL, tags.list_history, 200, (404,)),
     Endpoint("POST", f"{TAG}/rollback", Action.TAG_MOVE, tags.roll_back, 200, (403, 404, 409, 412)),
+    Endpoint("GET", f"{REPOSITORY}/deleted-tags", Action.PULL, tags.list_deleted, 200, (404,)),
     Endpoint("GET", f"{REPOSITORY}/trash", Action.DELETE, trash.list_page, 200, (403, 404)),
     Endpoint("POST", f"{REPOSITORY}/restore", Action.DELETE, trash.restore, 200, (403, 404, 409)),
     Endpoint("GET", "/grants", Action.PING, grants.list_page, 200, (403,)),

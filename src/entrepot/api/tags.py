@@ -14,7 +14,7 @@ from entrepot.core import tags
 from entrepot.core.tags import PastMove, TagMove
 from entrepot.domain.digests import Digest, parse_digest
 from entrepot.domain.names import parse_repository_name, parse_tag
-from entrepot.metadata.tags import TagDetailRow
+from entrepot.metadata.tags import DeletedTagRow, TagDetailRow
 
 
 class Tag(Answer, frozen=True):
@@ -56,6 +56,26 @@ class History(Answer, frozen=True):
     events: list[TagEvent]
 
 
+class DeletedTag(Answer, frozen=True):
+    """A tag that was deleted and can be rolled back to `digest`, which it pointed at.
+
+    Its history keeps that manifest `until` then; null where only something else keeps it, such as another tag.
+    """
+
+    name: str
+    digest: str
+    actor: str
+    via: str
+    deleted_at: datetime
+    until: datetime | None
+
+
+class DeletedTags(Answer, frozen=True):
+    """A page of deleted tags, in byte order."""
+
+    tags: list[DeletedTag]
+
+
 class NewTarget(Document, frozen=True):
     """Where the tag is to point. `expected` is where it must stand now, null for not there at all; else 412."""
 
@@ -74,6 +94,11 @@ def _tag(row: TagDetailRow) -> Tag:
     return Tag(row.name, row.digest, row.media_type, row.size, row.generation, time_of(row.moved_at))
 
 
+def _deleted(row: DeletedTagRow) -> DeletedTag:
+    until = time_of(row.until) if row.until else None
+    return DeletedTag(row.name, row.digest, row.actor, row.via, time_of(row.deleted_at), until)
+
+
 def _event(move: PastMove) -> TagEvent:
     event = move.event
     at = time_of(event.at)
@@ -88,6 +113,12 @@ async def list_page(registry: TheRegistry, repository: InPath, names: Names) -> 
     """The tags of a repository with what they point at, in byte order."""
     rows, following = await tags.list_tags(registry, parse_repository_name(repository), names.page)
     return names.answer(Tags([_tag(row) for row in rows]), following)
+
+
+async def list_deleted(registry: TheRegistry, repository: InPath, names: Names) -> Response[DeletedTags]:
+    """The tags of a repository that were deleted and can be rolled back, in byte order."""
+    rows, following = await tags.list_deleted(registry, parse_repository_name(repository), names.page)
+    return names.answer(DeletedTags([_deleted(row) for row in rows]), following)
 
 
 async def get(registry: TheRegistry, repository: InPath, tag: InPath) -> Tag:

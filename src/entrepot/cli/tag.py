@@ -24,12 +24,22 @@ Expected = Annotated[
 
 
 @app.command(name="list")
-def list_(repository: str, /, *, where: Where = THERE) -> None:
-    """List the tags of a repository with what they point at."""
+def list_(
+    repository: str,
+    /,
+    *,
+    deleted: Annotated[
+        bool, Parameter(help="Those that were deleted, and that a rollback brings back.", negative="")
+    ] = False,
+    where: Where = THERE,
+) -> None:
+    """List the tags of a repository with what they point at, or pointed at before they were deleted."""
     with open_api(where) as api:
-        found = collect(api, path_of("repositories", repository, "tags"), "tags")
+        found = collect(api, path_of("repositories", repository, "deleted-tags" if deleted else "tags"), "tags")
     if where.json:
         print_json(found)
+    elif deleted:
+        print_rows(found, ["name", "digest", "actor", "via", "deleted_at", "until"])
     else:
         print_rows(found, ["name", "digest", "media_type", "size", "moved_at"])
 

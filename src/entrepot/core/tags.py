@@ -17,7 +17,7 @@ from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Conflict, ManifestUnknown, PreconditionFailed, Unmet
 from entrepot.domain.names import RepositoryName, Tag
 from entrepot.metadata import repositories, tags
-from entrepot.metadata.tags import Move, TagDetailRow, TagEventRow
+from entrepot.metadata.tags import DeletedTagRow, Move, TagDetailRow, TagEventRow
 from entrepot.ports.database import Tx
 
 VIA: Final = "api"
@@ -53,6 +53,20 @@ async def list_tags(
     async def collect(tx: Tx) -> list[TagDetailRow]:
         known = await get_repository(tx, repository)
         return await tags.list_tag_details(tx, known, page.after, page.limit + 1)
+
+    rows = await registry.database.read(collect)
+    return rows[: page.limit], rows[page.limit - 1].name if len(rows) > page.limit else None
+
+
+async def list_deleted(
+    registry: Registry, repository: RepositoryName, page: Page
+) -> tuple[list[DeletedTagRow], str | None]:
+    """Tags that a rollback brings back, and after which name the next page begins. Raises NameUnknown."""
+    now = registry.clock.now()
+
+    async def collect(tx: Tx) -> list[DeletedTagRow]:
+        known = await get_repository(tx, repository)
+        return await tags.list_deleted_tags(tx, known, now, (page.after, page.limit + 1))
 
     rows = await registry.database.read(collect)
     return rows[: page.limit], rows[page.limit - 1].name if len(rows) > page.limit else None

@@ -133,6 +133,39 @@ class TagDetailRow(msgspec.Struct, frozen=True):
     size: int
 
 
+class DeletedTagRow(msgspec.Struct, frozen=True):
+    """A tag that was deleted, and the manifest that it left, which is there still.
+
+    `until` is how long its history keeps that, 0 where only something else does; times are microseconds since 1970.
+    """
+
+    name: str
+    digest: str
+    actor: str
+    via: str
+    deleted_at: int
+    until: int
+
+
+# `cross join` keeps SQLite's planner to this order: what is there, and not every tag that ever was. What the newest
+# event of a tag says holds now.
+_DELETED = (
+    "select e.name, e.from_digest, e.actor, e.via, e.at, coalesce((select max(p.until) from pin p "
+    "where p.repository = e.repository and p.digest = e.from_digest and p.reason = 'history' and p.holder = e.name "
+    "and p.until > $1), 0) from member m cross join tag_event e where m.repository = $2 and m.kind = 'manifest' "
+    "and m.deleted_at is null and e.repository = m.repository and e.from_digest = m.digest and e.to_digest is null "
+    "and e.name > $3 and not exists (select 1 from tag_event l where l.repository = e.repository and l.name = e.name "
+    "and l.id > e.id) and not exists (select 1 from tag t where t.repository = e.repository and t.name = e.name) "
+    "order by e.name limit $4"
+)
+
+
+async def list_deleted_tags(tx: Tx, repository: int, now: int, page: tuple[str, int]) -> list[DeletedTagRow]:
+    """Tags that were deleted and can go back to where they pointed last, in byte order, a page (after, limit)."""
+    after, limit = page
+    return [DeletedTagRow(*row) for row in await tx.all(_DELETED, now, repository, after, limit)]
+
+
 _DETAIL = (
     "select t.name, t.digest, t.generation, t.moved_at, m.media_type, length(m.raw) "
     "from tag t join manifest m on m.digest = t.digest where t.repository = $1 and t.name "
