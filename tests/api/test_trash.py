@@ -192,6 +192,18 @@ def test_a_child_that_never_was_there_stays_away(door: Door) -> None:
     assert restored["contents"] == [pushed.digest]
 
 
+def test_a_layer_comes_back_as_a_layer_only(door: Door) -> None:
+    """A manifest whose bytes are a layer of another image stays deleted when that image comes back."""
+    around = image((NEW.raw,))
+    door.push(PRIVATE, around, "around")
+    for digest in (around.digest, NEW.digest):
+        delete(door, digest)
+    delete(door, NEW.digest, "blobs")
+    assert door.send("alice", "POST", RESTORE, {"digest": around.digest})["contents"] == [NEW.digest]
+    pull_whole(door, around, "around")
+    assert door.world.client("alice").request("GET", f"/v2/{PRIVATE}/manifests/{NEW.digest}").status == 404
+
+
 def test_cache_manifests_that_list_blobs_come_back(door: Door) -> None:
     """An index may list blobs, as the cache of BuildKit does."""
     client = door.world.client("alice")

@@ -66,6 +66,8 @@ def test_children_of_manifests(held: Held) -> None:
     assert held.read(lambda tx: audit.list_manifests(tx, manifest.digest, 9)) == []
     assert held.read(lambda tx: audit.find_raw(tx, manifest.digest)) == (IMAGE_MANIFEST, manifest.raw)
     assert held.read(lambda tx: audit.find_raw(tx, "none")) is None
+    assert held.read(lambda tx: audit.find_parent_raw(tx, config)) == (IMAGE_MANIFEST, manifest.raw)
+    assert held.read(lambda tx: audit.find_parent_raw(tx, manifest.digest)) is None
     children = held.read(lambda tx: audit.list_children(tx, manifest.digest))
     assert children == {(config, "config"), (layer, "layer")}
     # Whoever has let go of the manifest may let go of what it contains.

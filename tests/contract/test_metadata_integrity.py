@@ -109,6 +109,11 @@ def test_tags_that_a_blob_or_manifest_breaks(held: Held) -> None:
     assert held.read(lambda tx: integrity.list_broken_tags(tx, layer, 1)) == broken[:1]
     assert held.read(lambda tx: integrity.list_broken_tags(tx, image.digest, 9)) == broken
     assert held.read(lambda tx: integrity.list_broken_tags(tx, digest("none"), 9)) == []
+    for below in (layer, image.digest):
+        assert held.read(lambda tx, below=below: integrity.list_tags_above(tx, first, below, 9)) == ["image", "index"]
+        # Also where the manifest itself is hidden.
+        assert held.read(lambda tx, below=below: integrity.list_tags_above(tx, second, below, 1)) == ["deleted"]
+    assert held.read(lambda tx: integrity.list_tags_above(tx, first, digest("none"), 9)) == []
 
 
 def test_one_scrubs_at_a_time(held: Held) -> None:

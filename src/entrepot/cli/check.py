@@ -42,12 +42,12 @@ AGE: Final = re.compile(r"(\d{1,6})([smhd])")
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MOST_AT_ONCE: Final = 64
 MOST_TAGS_SHOWN: Final = 10
+ROWS: Final = frozenset({"tag.dangling", "member.dangling", "manifest.incomplete"})
 
 
 class Subject(msgspec.Struct):
     """A finding of an earlier report, of which only its name counts."""
 
-    kind: str
     subject: str
 
 
@@ -210,13 +210,12 @@ def _parse_age(text: str) -> int:
 
 
 def _read_earlier(path: pathlib.Path) -> frozenset[str]:
-    """The blobs, manifests and keys that an earlier report lists. Raises SettingsError."""
+    """The tags, members, manifests, blobs and keys that an earlier report lists. Raises SettingsError."""
     try:
         earlier = msgspec.json.decode(path.read_bytes(), type=Earlier)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         raise SettingsError(f"{path} is no report: make one with entrepot check --deep --json > {path}") from None
-    named = {each.subject for each in earlier.findings if each.kind.startswith(("blob.", "manifest.damaged"))}
-    return frozenset(named | set(earlier.removable))
+    return frozenset({each.subject for each in earlier.findings} | set(earlier.removable))
 
 
 def _print(report: Report, how: How) -> None:
@@ -225,7 +224,8 @@ def _print(report: Report, how: How) -> None:
     if report.found > len(report.findings):
         print(f"... and {report.found - len(report.findings)} findings more")
     for repaired in report.repaired:
-        print(f"repaired: {repaired.subject}: {repaired.kind}, its bytes were taken from {repaired.source}")
+        what = "what it lacked was" if repaired.kind in ROWS else "its bytes were"
+        print(f"repaired: {repaired.subject}: {repaired.kind}, {what} taken from {repaired.source}")
     for digest in report.healed:
         print(f"healed: {digest}: its bytes are what they should be again, and are served again")
     seen = f"{report.tags} tags, {report.members} members, {report.manifests} manifests and {report.blobs} blobs"
@@ -266,6 +266,7 @@ def _line(finding: Finding) -> str:
     more = len(finding.tags) - MOST_TAGS_SHOWN
     tags = f"; breaks {', '.join(finding.tags[:MOST_TAGS_SHOWN])}" if finding.tags else ""
     tags += f" and {more} tags more" if more > 0 else ""
-    remedy = f"; --repair takes its bytes from {finding.remedy}" if finding.remedy else ""
+    what = "what it lacks" if finding.kind in ROWS else "its bytes"
+    remedy = f"; --repair takes {what} from {finding.remedy}" if finding.remedy else ""
     refused = "".join(f"; {refusal}" for refusal in finding.refusals)
     return f"{finding.kind}: {finding.subject}: {finding.problem}{state}{tags}{remedy}{refused}{where}"

@@ -2,7 +2,8 @@
 
 What a shallow check finds it reports. A deep one also reads every byte, and takes blobs whose bytes are not
 what their digest says out of service (quarantine), so that nobody is served them and a new push heals them.
-A repair looks for the right bytes elsewhere: in files that nothing names, then in the sources it is given.
+A repair looks for the right bytes elsewhere: in files that nothing names, then in the sources it is given. What a
+repository ought to know and does not it links again, to what lies in the store or is found in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from entrepot.core.judge import BlobKind, Judged, Pace, judge
 from entrepot.core.orphans import Keys, Orphans, find_orphans
 from entrepot.core.pages import pages
 from entrepot.core.registry import Registry
+from entrepot.core.relink import Lost, find_links, relink
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import ManifestInvalid
 from entrepot.domain.manifest import parse_manifest
@@ -65,7 +67,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something named that is not there, or not as it was pushed.
 
     `repositories` are some of those that know it, `tags` those that cannot be pulled whole, 100 at most. `remedy` is
-    where its bytes seem to be; `refusals` say why they are not to be had elsewhere.
+    where its bytes, or what it lacks, seem to be; `refusals` say why they are not to be had elsewhere.
     """
 
     kind: Kind
@@ -79,7 +81,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """A blob or manifest whose bytes were taken from elsewhere; what was wrong with it, and where they were."""
+    """What was put right: what was wrong with it, and where its bytes, or what it lacked, were taken from."""
 
     subject: str
     kind: Kind
@@ -127,13 +129,12 @@ async def check(registry: Registry, how: How, notice: Notice) -> Report:
     Raises Unavailable when the database cannot be reached, StorageFull when a repair finds no room.
     """
     report = Report(how.is_deep)
-    if how.only is None:
-        await _check_tags(registry, report)
-        await _check_members(registry, report)
     await _check_manifests(registry, report, how)
     stored = registry.abilities.stored
     orphans = await find_orphans(registry, stored) if stored is not None else None
     await _Blobs(registry, report, how, (notice, orphans)).check()
+    # After the bytes, so that whatever is linked again is sound by then.
+    await _Rows(registry, report, how, orphans).check()
     if orphans is not None:
         if how.is_repair:
             await orphans.remove(ACTOR, how.only)
@@ -148,27 +149,85 @@ async def total_bytes(registry: Registry) -> int:
     return await registry.database.read(audit.sum_blobs)
 
 
-async def _check_tags(registry: Registry, report: Report) -> None:
-    async for page in pages(registry, audit.list_tags, (0, ""), lambda tag: (tag.repository, tag.name)):
-        report.tags += len(page)
-        for tag in page:
-            if not tag.has_manifest or not tag.has_member:
-                what = "is not there" if not tag.has_manifest else "is not live in its repository"
+class _Rows:
+    """The walk over tags and over what repositories know."""
+
+    def __init__(self, registry: Registry, report: Report, how: How, orphans: Orphans | None) -> None:
+        self._registry = registry
+        self._report = report
+        self._how = how
+        self._sources = [*([orphans] if orphans is not None else []), *how.sources]
+
+    async def check(self) -> None:
+        """Look at each row, or at those alone that an earlier report names."""
+        only = self._how.only
+        if only is None or any("/" in each and ":" in each for each in only):
+            await self._check_tags()
+            await self._check_members()
+
+    def _is_chosen(self, subject: str) -> bool:
+        return self._how.only is None or subject in self._how.only
+
+    async def _check_tags(self) -> None:
+        start = (0, "")
+        async for page in pages(self._registry, audit.list_tags, start, lambda tag: (tag.repository, tag.name)):
+            for tag in page:
                 subject = f"{tag.repository_name}:{tag.name}"
-                report.add(Finding("tag.dangling", subject, f"points at {tag.digest}, which {what}"))
+                if not self._is_chosen(subject):
+                    continue
+                self._report.tags += 1
+                if not tag.has_manifest or not tag.has_member:
+                    what = "is not there" if not tag.has_manifest else "is not live in its repository"
+                    finding = Finding("tag.dangling", subject, f"points at {tag.digest}, which {what}", tags=[subject])
+                    lost = Lost(tag.repository, tag.repository_name, (Digest(tag.digest), "manifest"))
+                    remedy = await self._find(lost)
+                    self._tell(finding, remedy, is_whole=remedy.is_done)
 
+    async def _check_members(self) -> None:
+        def place(row: AuditedMember) -> tuple[int, str, str]:
+            return row.repository, row.digest, row.kind
 
-async def _check_members(registry: Registry, report: Report) -> None:
-    start = (0, "", "")
-    async for page in pages(registry, audit.list_members, start, lambda row: (row.repository, row.digest, row.kind)):
-        report.members += len(page)
-        for member in page:
-            subject = f"{member.repository_name}@{member.digest}"
-            if not member.has_content:
-                report.add(Finding("member.dangling", subject, f"known as a {member.kind} that is not there"))
-            elif missing := await _missing(registry, member):
-                problem = f"needs content that its repository does not know: {', '.join(missing)}"
-                report.add(Finding("manifest.incomplete", subject, problem))
+        async for page in pages(self._registry, audit.list_members, (0, "", ""), place):
+            for member in page:
+                if self._is_chosen(f"{member.repository_name}@{member.digest}"):
+                    self._report.members += 1
+                    await self._check_member(member)
+
+    async def _check_member(self, member: AuditedMember) -> None:
+        kind: MemberKind = "manifest" if member.kind == "manifest" else "blob"
+        subject = f"{member.repository_name}@{member.digest}"
+        lost = Lost(member.repository, member.repository_name, (Digest(member.digest), kind))
+        if not member.has_content:
+            finding = Finding("member.dangling", subject, f"known as a {member.kind} that is not there")
+            finding = msgspec.structs.replace(finding, tags=await self._list_tags(lost))
+            remedy = await self._find(lost)
+            self._tell(finding, remedy, is_whole=remedy.is_done)
+            if not remedy.is_done:
+                return
+        if not (missing := await _missing(self._registry, member)):
+            return
+        remedy, tags = await self._find(lost), await self._list_tags(lost)
+        left = await _missing(self._registry, member) if remedy.is_done else missing
+        problem = f"needs content that its repository does not know: {', '.join(left or missing)}"
+        self._tell(Finding("manifest.incomplete", subject, problem, tags=tags), remedy, is_whole=not left)
+
+    async def _find(self, lost: Lost) -> Remedy:
+        if self._how.is_repair:
+            return await relink(self._registry, ACTOR, lost, self._sources)
+        return await find_links(self._registry, lost, self._sources)
+
+    async def _list_tags(self, lost: Lost) -> list[str]:
+        digest = lost.content[0]
+        look = partial(integrity.list_tags_above, repository=lost.repository, digest=digest, limit=MOST_TAGS)
+        return [f"{lost.name}:{tag}" for tag in await self._registry.database.read(look)]
+
+    def _tell(self, finding: Finding, remedy: Remedy, *, is_whole: bool) -> None:
+        if is_whole:
+            self._report.add_repaired(Repaired(finding.subject, finding.kind, remedy.source))
+            return
+        refusals = [each for each in remedy.refusals if not each.startswith(Orphans.name)]
+        remedied = "" if self._how.is_repair else remedy.source
+        self._report.add(msgspec.structs.replace(finding, remedy=remedied, refusals=refusals))
 
 
 async def _missing(registry: Registry, member: AuditedMember) -> list[str]:
@@ -204,9 +263,14 @@ async def _list_manifests(registry: Registry, only: frozenset[str] | None) -> As
             for digest in page:
                 yield Digest(digest)
         return
-    for digest in sorted(each for each in only if ":" in each):
+    for digest in _list_digests(only):
         if await registry.database.read(partial(audit.find_raw, digest=digest)) is not None:
             yield Digest(digest)
+
+
+def _list_digests(only: frozenset[str]) -> list[str]:
+    # Repositories and keys have slashes.
+    return sorted(each for each in only if ":" in each and "/" not in each)
 
 
 async def _treat_manifest(registry: Registry, report: Report, how: How, damage: Damage) -> bool:
@@ -246,7 +310,7 @@ class _Blobs:
     async def check(self) -> None:
         """Look at each blob, and mend what is broken if that is wanted."""
         if self._how.only is not None:
-            await self._check_page([DueBlob(Digest(each), 0, 0) for each in sorted(self._how.only) if ":" in each])
+            await self._check_page([DueBlob(Digest(each), 0, 0) for each in _list_digests(self._how.only)])
             return
         async for page in pages(self._registry, integrity.list_blobs_by_digest, "", lambda row: str(row.digest)):
             await self._check_page(page)

@@ -41,7 +41,11 @@ class SourceError(Exception):
 
 async def find_remedy(registry: Registry, digest: Digest, blob: AuditedBlob, sources: Sequence[Source]) -> Remedy:
     """Which source says that it has the bytes; nothing is changed, and nothing is proved."""
-    wanted = await _want(registry, digest, blob)
+    return await seek(await _want(registry, digest, blob), sources)
+
+
+async def seek(wanted: Wanted, sources: Sequence[Source]) -> Remedy:
+    """Which source says that it has some bytes; nothing is proved."""
     refusals = []
     for source in sources:
         try:
@@ -61,22 +65,33 @@ async def heal(registry: Registry, whose: tuple[Digest, str], blob: AuditedBlob,
     What is wrong or breaks off is dropped, and the next source is asked. Raises StorageFull, Unavailable.
     """
     digest, actor = whose
-    wanted = await _want(registry, digest, blob)
+    remedy, written = await fetch(registry, await _want(registry, digest, blob), sources)
+    if written is None:
+        return remedy
+    is_done = await _name(registry, (digest, actor, remedy.source), blob, written)
+    return msgspec.structs.replace(remedy, is_done=is_done)
+
+
+async def fetch(registry: Registry, wanted: Wanted, sources: Sequence[Source]) -> tuple[Remedy, Written | None]:
+    """Write bytes from the first source that has them, proved, for the caller to settle and to name.
+
+    Raises StorageFull, Unavailable.
+    """
     refusals: list[str] = []
     for source in sources:
         try:
             written = await registry.store.write(
-                secrets.token_hex(16), told(source, wanted, wanted.size), digest.algorithm
+                secrets.token_hex(16), told(source, wanted, wanted.size), wanted.digest.algorithm
             )
         except SourceError as error:
             refusals.append(f"{source.name}: {error}")
             continue
-        if written.digest != digest:
+        if written.digest != wanted.digest:
             await registry.store.delete(written.keys)
             refusals.append(f"{source.name}: its bytes have the digest {written.digest}")
             continue
-        return Remedy(source.name, await _name(registry, (digest, actor, source.name), blob, written), tuple(refusals))
-    return Remedy(refusals=tuple(refusals))
+        return Remedy(source.name, refusals=tuple(refusals)), written
+    return Remedy(refusals=tuple(refusals)), None
 
 
 async def _want(registry: Registry, digest: Digest, blob: AuditedBlob) -> Wanted:

@@ -62,7 +62,11 @@ async def find_manifest_remedy(registry: Registry, damage: Damage, sources: Sequ
     if damage.is_whole:
         return Remedy(OWN), damage.raw
     homes = await registry.database.read(lambda tx: repositories.find_home(tx, damage.digest, HOMES, "manifest"))
-    wanted = Wanted(damage.digest, len(damage.raw), (), tuple(homes), damage.media_type)
+    return await fetch_manifest(Wanted(damage.digest, len(damage.raw), (), tuple(homes), damage.media_type), sources)
+
+
+async def fetch_manifest(wanted: Wanted, sources: Sequence[Source]) -> tuple[Remedy, bytes]:
+    """Who has the bytes of a manifest, and these, proved."""
     refusals = []
     for source in sources:
         try:
@@ -71,8 +75,8 @@ async def find_manifest_remedy(registry: Registry, damage: Damage, sources: Sequ
         except SourceError as error:
             refusals.append(f"{source.name}: {error}")
             continue
-        found = digest_of(raw, damage.digest.algorithm)
-        if found == damage.digest:
+        found = digest_of(raw, wanted.digest.algorithm)
+        if found == wanted.digest:
             return Remedy(source.name, refusals=tuple(refusals)), raw
         refusals.append(f"{source.name}: its bytes have the digest {found}")
     return Remedy(refusals=tuple(refusals)), b""

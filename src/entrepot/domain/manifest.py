@@ -48,11 +48,15 @@ class _Document(msgspec.Struct, rename="camel"):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """One edge out of a manifest. `is_optional` content may be absent when the manifest is pushed."""
+    """One edge out of a manifest. `is_optional` content may be absent when the manifest is pushed.
+
+    `size` in bytes, as the manifest says.
+    """
 
     kind: EdgeKind
     digest: Digest
     is_optional: bool
+    size: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -197,4 +201,4 @@ def _edge(kind: EdgeKind, descriptor: Descriptor, *, is_optional: bool) -> Edge:
         digest = parse_descriptor_digest(descriptor.digest)
     except DigestInvalid as error:
         raise ManifestInvalid(f"a {kind} descriptor's digest is not one: {error.message}", **error.detail) from error
-    return Edge(kind, digest, is_optional)
+    return Edge(kind, digest, is_optional, descriptor.size)

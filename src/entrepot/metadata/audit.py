@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from entrepot.domain.digests import Digest
+from entrepot.domain.manifest import EdgeKind
 from entrepot.ports.database import Tx
 from entrepot.ports.store import Piece
 
@@ -91,7 +92,17 @@ async def find_raw(tx: Tx, digest: str) -> tuple[str, bytes] | None:
     return None if row is None else (row[0], row[1])
 
 
-async def list_children(tx: Tx, parent: str) -> set[tuple[str, str]]:
+async def find_parent_raw(tx: Tx, child: str) -> tuple[str, bytes] | None:
+    """(media type, bytes) of one manifest that contains a digest."""
+    row = await tx.one(
+        "select m.media_type, m.raw from edge e join manifest m on m.digest = e.parent "
+        "where e.child = $1 and e.kind <> 'subject' limit 1",
+        child,
+    )
+    return None if row is None else (row[0], row[1])
+
+
+async def list_children(tx: Tx, parent: str) -> set[tuple[str, EdgeKind]]:
     """(digest, kind) of every edge out of a manifest."""
     return {(row[0], row[1]) for row in await tx.all("select child, kind from edge where parent = $1", parent)}
 

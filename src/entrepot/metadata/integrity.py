@@ -65,6 +65,21 @@ async def list_broken_tags(tx: Tx, digest: Digest, limit: int) -> list[str]:
     return [f"{row[0]}:{row[1]}" for row in await tx.all(_BROKEN_TAGS, digest, limit)]
 
 
+# The manifest itself counts whether or not it is there.
+_TAGS_ABOVE = (
+    "with recursive up(digest) as (select parent from edge where child = $1 and kind <> 'subject' "
+    "union select e.parent from edge e join up on e.child = up.digest where e.kind <> 'subject') "
+    "select distinct t.name from (select digest from (select digest from up limit 10000) as found "
+    "union select cast($1 as text)) as above join tag t on t.repository = $2 and t.digest = above.digest "
+    "order by t.name limit $3"
+)
+
+
+async def list_tags_above(tx: Tx, repository: int, digest: str, limit: int) -> list[str]:
+    """Tags of a repository that lead to a digest, through indexes too, in order, `limit` at most."""
+    return [row[0] for row in await tx.all(_TAGS_ABOVE, digest, repository, limit)]
+
+
 async def list_blobs_by_digest(tx: Tx, after: str, limit: int) -> list[DueBlob]:
     """Blobs in the order of their digests, a page after `after`."""
     rows = await tx.all(
