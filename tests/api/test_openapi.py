@@ -59,6 +59,21 @@ def test_every_failure_is_described(shared: Door) -> None:
         assert content["schema"] == {"$ref": "#/components/schemas/Problems"}
 
 
+def test_a_parameter_that_is_not_described_is_refused(shared: Door) -> None:
+    """By every GET, with the parameters that the document has for it: a filter that nobody reads would list all."""
+    for (method, path), operation in operations(document(shared)).items():
+        if method != "GET":
+            continue
+        described = sorted(each["name"] for each in operation.get("parameters", []) if each["in"] == "query")
+        target = re.sub(r"{\w+}", "priv", path).removeprefix("/api/v1")
+        answer = shared.ask("admin", "GET", f"{target}?subjekt=x")
+        assert (answer.status, answer.code) == (400, "REQUEST_INVALID"), (path, answer)
+        detail = answer.json["errors"][0]["detail"]
+        assert (detail["field"], detail["known"]) == ("subjekt", described), path
+    assert shared.ask("bob", "GET", "/users?subjekt=x").status == 403
+    assert shared.ask("alice", "POST", "/policy/plan?subjekt=x", {"resources": ["priv"]}).status == 200
+
+
 def named(part: Any) -> set[str]:
     """The schemas that a part of the document refers to."""
     return set(re.findall(r"#/components/schemas/(\w+)", json.dumps(part)))

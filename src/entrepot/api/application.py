@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final, cast, get_type_hints
 
 from litestar import Litestar, MediaType, Request, Response, Router
 from litestar.datastructures import State
@@ -15,6 +16,7 @@ from litestar.di import Provide
 from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
 
 from entrepot.api.audit import provide_wanted, provide_within
 from entrepot.api.errors import HEADERS, render_domain, render_framework
@@ -36,6 +38,18 @@ from entrepot.domain.errors import EntrepotError
 from entrepot.wire.messages import Application
 
 PARAMETER: Final = re.compile(r"{(\w+)}")
+# What handlers may ask for by name.
+PROVIDERS: Final[dict[str, Callable[..., Any]]] = {
+    "registry": provide_registry,
+    "denials": provide_denials,
+    "caller": provide_caller,
+    "names": provide_names,
+    "wanted": provide_wanted,
+    "within": provide_within,
+    "whom": provide_whom,
+    "ids": provide_ids,
+    "place": provide_team,
+}
 
 
 @functools.cache
@@ -45,17 +59,7 @@ def build() -> Application:
         path=PREFIX,
         route_handlers=[*(_handler(endpoint) for endpoint in ENDPOINTS), _schema_handler()],
         guards=[admit],
-        dependencies={
-            "registry": Provide(provide_registry, sync_to_thread=False),
-            "denials": Provide(provide_denials, sync_to_thread=False),
-            "caller": Provide(provide_caller, sync_to_thread=False),
-            "names": Provide(provide_names, sync_to_thread=False),
-            "wanted": Provide(provide_wanted, sync_to_thread=False),
-            "within": Provide(provide_within, sync_to_thread=False),
-            "whom": Provide(provide_whom, sync_to_thread=False),
-            "ids": Provide(provide_ids, sync_to_thread=False),
-            "place": Provide(provide_team, sync_to_thread=False),
-        },
+        dependencies={name: Provide(provider, sync_to_thread=False) for name, provider in PROVIDERS.items()},
         request_class=ApiRequest,
     )
     application = Litestar(
@@ -81,8 +85,22 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         status_code=endpoint.status,
         operation_id=operation_id(endpoint),
         tags=[endpoint.path.split("/")[1]],
-        opt={"needs": endpoint.needs, "or_needs": endpoint.or_needs, "path": endpoint.path},
+        opt={
+            "needs": endpoint.needs,
+            "or_needs": endpoint.or_needs,
+            "path": endpoint.path,
+            "known": sorted(_parameters(endpoint.handler)) if endpoint.method == "GET" else None,
+        },
     )(endpoint.handler)
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    """The parameters of the query that a handler reads, and those that what it asks for reads."""
+    found = set[str]()
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        read = (each.name or name for each in getattr(hint, "__metadata__", ()) if isinstance(each, QueryParameter))
+        found |= _parameters(PROVIDERS[name]) if name in PROVIDERS else set(read)
+    return found
 
 
 def _methods_of(path: str) -> list[str]:

@@ -25,9 +25,16 @@ from entrepot.domain.errors import (
     EntrepotError,
     InsufficientScope,
     NameUnknown,
+    RequestInvalid,
     Unauthenticated,
 )
-from entrepot.domain.names import RepositoryName, parse_namespace_name, parse_repository_name, parse_tag
+from entrepot.domain.names import (
+    LONGEST_NAMESPACE,
+    RepositoryName,
+    parse_namespace_name,
+    parse_repository_name,
+    parse_tag,
+)
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.context import Context
@@ -68,7 +75,8 @@ class Subject:
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let the request pass, its caller noted, or raise what the caller is to be told.
 
-    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid, TooMany.
+    Raises Unauthenticated, InsufficientScope, NameUnknown, Denied, NameInvalid, TooMany, and RequestInvalid for a
+    parameter of the query that the endpoint does not read.
     """
     if "needs" not in handler.opt:
         raise MethodNotAllowedException  # the framework's own answer to OPTIONS
@@ -104,6 +112,18 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     except (Unauthenticated, Denied, NameUnknown) as error:
         decision = decide(policy.snapshot, caller.identity, needs, subject.asked, caller.origin)
         raise remember(context, caller, scope[ASKED], (error, decision.reasons)) from None
+    _require_known(connection, handler.opt["known"])
+
+
+def _require_known(connection: Connection, known: list[str] | None) -> None:
+    """Raise RequestInvalid for a parameter that a GET does not read: without a filter it lists what was not meant."""
+    if known is None:
+        return
+    for name in connection.query_params:
+        if name not in known:
+            there = f"there are: {', '.join(known)}" if known else "this takes none"
+            field = name[:LONGEST_NAMESPACE]
+            raise RequestInvalid(f"there is no such parameter; {there}", field=field, known=known)
 
 
 async def _find_caller(context: Context, scope: Scope, path: str, address: str) -> Caller:
