@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, cast
 
 import msgspec
@@ -68,7 +67,6 @@ CHALLENGE: Final = "entrepot.challenge"
 MOST_NAMED: Final = 10
 BODY: Final = "data"
 SERVER_ERROR: Final = 500
-FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -107,14 +105,6 @@ def render_domain(request: Request[Any, Any, Any], error: domain.EntrepotError) 
 def render_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problems]:
     """What the framework found wrong, said in the words of the domain."""
     return render_domain(request, _translate(request, error))
-
-
-def explain(error: msgspec.MsgspecError | UnicodeDecodeError) -> domain.RequestInvalid:
-    """What is wrong with a document, with the path of the field."""
-    message, _, path = str(error).partition(" - at `$")
-    named = FIELD.search(message)
-    field = ".".join(part for part in (path.rstrip("`").lstrip("."), named[1] if named else "") if part)
-    return domain.RequestInvalid(f"{field}: {message}" if field else message, field=field)
 
 
 def _translate(request: Request[Any, Any, Any], error: HTTPException) -> domain.EntrepotError:

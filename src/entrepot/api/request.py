@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from entrepot.api.errors import WHO, explain
+from entrepot.api.errors import WHO
 from entrepot.api.face import CONTEXT, PREFIX
 from entrepot.api.guard import scope_of
 from entrepot.api.paths import restore
@@ -21,6 +21,7 @@ from entrepot.core.teams import TeamName
 from entrepot.domain.access import Caller
 from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.names import LONGEST_NAMESPACE
+from entrepot.domain.shapes import explain_shape
 from entrepot.wire.context import Context
 from entrepot.wire.paging import render_link
 
@@ -80,7 +81,7 @@ class ApiRequest(Request[Any, Any, Any]):
         except RecursionError:
             raise RequestInvalid("the body is nested too deeply") from None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise explain(error) from None
+            raise explain_shape(error, wanted) from None
 
 
 def id_of(text: str) -> int | None:
