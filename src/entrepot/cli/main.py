@@ -10,7 +10,7 @@ import cyclopts
 
 from entrepot import __version__
 from entrepot.cli.output import clean
-from entrepot.client.errors import ClientError
+from entrepot.client.errors import ClientError, sentence_of
 from entrepot.domain.errors import EntrepotError
 from entrepot.settings_sense import SettingsError
 
@@ -83,7 +83,7 @@ def main() -> None:
         _say(f"{error}".strip().replace("\n", " "))
         raise SystemExit(USAGE) from None
     except (SettingsError, EntrepotError, ClientError) as error:
-        _say(str(error))
+        _say(sentence_of(error.message, error.detail) if isinstance(error, EntrepotError) else str(error))
         raise SystemExit(1) from None
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more when it flushes at the end.

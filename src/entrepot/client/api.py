@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from entrepot.client.errors import ClientError
+from entrepot.client.errors import ClientError, sentence_of
 
 PREFIX: Final = "/api/v1"
 NEXT: Final = re.compile(r'<([^>]+)>;\s*rel="next"')
@@ -82,7 +82,10 @@ def _explain(api: Api, answer: Answer) -> str:
     try:
         problem = msgspec.json.decode(answer.body)["errors"][0]
         detail, message = problem.get("detail") or {}, str(problem["message"])
-        parts = [message, *(str(reason) for reason in detail.get("reasons") or [] if str(reason) not in message)]
+        parts = [
+            sentence_of(message, detail),
+            *(str(reason) for reason in detail.get("reasons") or [] if str(reason) not in message),
+        ]
     except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
         parts = [f"it answered {answer.status}, and not as an Entrepot would"]
     advice = api.advise(answer.status)
