@@ -175,13 +175,13 @@ def test_a_certificate_is_one_account_s(place: Place) -> None:
 def test_a_grant_names_listeners_that_there_are(place: Place) -> None:
     """One that the settings do not have is refused with those there are, by whichever way the grant is given."""
     new = {"subject": "user:bob", "role": "reader", "resource": "pub/app", "conditions": {"listeners": ["privat"]}}
-    for method, path, document in (
-        ("POST", "/grants", new),
-        ("PUT", "/policy", {"resources": ["pub/app"], "grants": [new], "hash": None}),
+    for method, path, document, within in (
+        ("POST", "/grants", new, ""),
+        ("PUT", "/policy", {"resources": ["pub/app"], "grants": [new], "hash": None}, "grants[0]."),
     ):
         refused = place.ask("alice", method, path, document)
         assert (refused.status, refused.code) == (409, "UNMET"), refused
-        assert refused.json["errors"][0]["detail"]["field"] == "conditions.listeners[0]"
+        assert refused.json["errors"][0]["detail"]["field"] == f"{within}conditions.listeners[0]"
     assert place.ask("alice", "POST", "/grants", {**new, "conditions": {"listeners": ["private"]}}).status == 201
 
 
@@ -199,7 +199,7 @@ def test_grants_and_documents_name_listeners_and_certificates(place: Place) -> N
     wanted = {"policy": {"Statement": statement}, "resource": "priv/app", "principals": {}}
     (added,) = place.ask("alice", "POST", "/policy/plan", wanted).json["add"]
     assert added["conditions"]["listeners"] == ["private"]
-    assert added["conditions"]["clients"] == ["spiffe://acme/*"]
+    assert added["conditions"]["clients"] == ["spiffe://acme/**"]
     statement["Condition"] = {"StringLike": {"entrepot:Listener": "p*"}}
     refused = place.ask("alice", "POST", "/policy/plan", wanted)
     assert (refused.status, refused.json["errors"][0]["detail"]["field"]) == (

@@ -87,6 +87,64 @@ def test_a_policy_of_ecr_is_pasted(admin: Caller, file: str) -> None:
     planned = admin.run(*words, "--principal", "arn:aws:iam::1:user/h=user:hugo")
     assert planned.splitlines()[0] == "+ user:hugo has pull on applied/web"
     assert "FOREIGN=SUBJECT" in admin.fail(*words, "--principal", "user:hugo")
+    nowhere = admin.fail("apply", "-f", "ecr.json", "--principal", "arn:aws:iam::1:user/h=user:hugo", "--plan")
+    assert nowhere.startswith("Statement[0].Resource: this statement has no Resource")
+    assert "--resource acme/web" in nowhere
+    registry = admin.ask(*words[:3], "--resource", "", "--plan", "--principal", "arn:aws:iam::1:user/h=user:hugo")
+    assert [each["resource"] for each in registry["add"]] == [""]
+
+
+GRANT = "{subject: user:hugo, resource: applied, role: reader}"
+BAD_NETWORK = "{networks: [10.0.0.1/8]}"
+UNSUPPORTED = "{Bool: {'aws:SecureTransport': true}}"
+BROKEN = [
+    (
+        f"grants: [{GRANT}, {{subject: everyone, resource: applied, role: reader, conditions: {BAD_NETWORK}}}]",
+        "grants[1].conditions.networks[0]: this is no network, such as 10.0.0.0/8",
+    ),
+    (
+        "grants: [{subject: everyone, resource: applied, actions: [fly]}]",
+        "grants[0].actions[0]: there is no such action; there are: delete, ",
+    ),
+    (
+        f"grants: [{GRANT}, {{subject: team:acme/nope, resource: applied, role: reader}}]",
+        "grants[1].subject: there is no such team; `entrepot team list ORGANISATION` lists those that are there",
+    ),
+    (
+        "grants: [{subject: everyone, resource: applied, role: rider}]",
+        "grants[0].role: there is no such role; there are: reader, writer, maintainer, owner",
+    ),
+    (
+        "grants: [{subject: everyone, resource: applied, role: reader, conditions: {days: [foo]}}]",
+        "grants[0].conditions.days[0]: Invalid enum value 'foo'; there are: fri, mon, sat, sun, thu, tue, wed",
+    ),
+    (
+        "grants: [{subject: everyone, resource: applied, role: reader, conditions: {mfa: true}}]",
+        "grants[0].conditions.mfa: Object contains unknown field `mfa`; there are: networks, not_networks, ",
+    ),
+    (
+        f"Statement: [{{Effect: Allow, Principal: '*', Action: '*', Resource: applied, Condition: {UNSUPPORTED}}}]",
+        "Statement[0].Condition.Bool.aws:SecureTransport: this condition is not supported; there are: IpAddress",
+    ),
+    (
+        f"grants: [{GRANT}]\ngrants: []",
+        "bad.yaml is neither YAML nor JSON: grants is there twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BROKEN)
+def test_a_refusal_says_where_and_what_there_is(admin: Caller, file: str, text: str, told: str) -> None:
+    """The path of the field that is wrong and what could stand there, already by the plan."""
+    (admin.home / "bad.yaml").write_text(text if "Statement" in text else f"resources: [applied]\n{text}\n")
+    assert admin.fail("apply", "-f", "bad.yaml", "--plan").startswith(told)
+
+
+def test_mappings_are_merged(admin: Caller, file: str) -> None:
+    """A name that is merged in and written again is not there twice."""
+    text = f"resources: [applied]\ngrants:\n  - &one {GRANT}\n  - {{<<: *one, role: writer}}\n"
+    (admin.home / "merged.yaml").write_text(text)
+    assert [each["role"] for each in admin.ask("apply", "-f", "merged.yaml", "--plan")["add"]] == ["reader", "writer"]
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ Of = Annotated[
 
 
 class Proposal(Document, frozen=True):
-    """What the grants on these resources are to be, all of them: a list, or a policy document about `resource`.
+    """What the grants on these resources are to be, all of them: a list, or a policy document.
 
+    `resource` is what statements without a Resource are about, as those of an ECR repository are, and a star for one.
     `principals` says who the principals of the document are here: `{"arn:aws:iam::1234:role/ci": "service:acme+ci"}`.
     `hash` is that of a plan: if the plan would be another one by now, nothing is changed.
     """
@@ -29,7 +30,7 @@ class Proposal(Document, frozen=True):
     resources: Annotated[tuple[ResourceText, ...], msgspec.Meta(max_length=MOST_RESOURCES)] = ()
     grants: Annotated[tuple[NewGrant, ...], msgspec.Meta(max_length=apply.MOST_GRANTS)] = ()
     policy: dict[str, Any] | None = None
-    resource: ResourceText = ""
+    resource: ResourceText | None = None
     principals: dict[str, str] | None = None
     hash: str | None = None
 

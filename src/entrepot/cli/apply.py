@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import yaml
 from cyclopts import Parameter
+from yaml.composer import ComposerError
 
 from entrepot.cli.grant import what_of
 from entrepot.cli.output import clean, print_json
@@ -27,9 +28,9 @@ LARGEST_CHARACTERS: Final = 4 << 20
 class How:
     """How a file is read and applied."""
 
-    resource: Annotated[str, Parameter(help="For a policy document: what statements without a Resource are about.")] = (
-        ""
-    )
+    resource: Annotated[
+        str | None, Parameter(help="For a policy document: what statements without a Resource are about.")
+    ] = None
     principal: Annotated[
         tuple[str, ...], Parameter(help="For a policy document: who a principal is here, ARN=service:NAME; repeatable.")
     ] = ()
@@ -80,12 +81,26 @@ def show(
         print_json(call(api, "GET", f"{path_of('policy')}?{urlencode({'resource': resource})}")["policy"])
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that is there twice: the first one would be dropped, and with it grants or conditions."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written, before others are merged into it."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set[tuple[str, str]]()
+        for name, _ in node.value:
+            if (name.tag, str(name.value)) in seen:
+                raise ComposerError(None, None, f"{name.value} is there twice", name.start_mark)
+            seen.add((name.tag, str(name.value)))
+        return node
+
+
 def _read(file: pathlib.Path) -> Any:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         if len(text) > LARGEST_CHARACTERS:
             raise ClientError(f"{file} is over 4 MiB: split it by resource")
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - a safe one
     except (OSError, UnicodeDecodeError) as error:
         raise ClientError(f"cannot read {file}: {error}") from None
     except yaml.YAMLError as error:

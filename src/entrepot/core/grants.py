@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
@@ -12,16 +11,25 @@ import msgspec
 from entrepot.core.decide import decide, governs, require
 from entrepot.core.registry import Act, Registry
 from entrepot.domain.access import LOCAL, Action, Caller
-from entrepot.domain.errors import AlreadyExists, Denied, InsufficientScope, RequestInvalid, Unknown, Unmet
+from entrepot.domain.errors import (
+    AlreadyExists,
+    Denied,
+    InsufficientScope,
+    NameInvalid,
+    RequestInvalid,
+    Unknown,
+    Unmet,
+)
 from entrepot.domain.events import Event
 from entrepot.domain.grants import GRANTABLE, OF_TAGS, ROLES, Conditions, Effect, Subject
 from entrepot.domain.names import parse_namespace_name, parse_repository_name
+from entrepot.domain.networks import require_network
 from entrepot.domain.patterns import RESOURCE_PATTERN, TAG_PATTERN, is_pattern, literal_prefix, require_pattern
 from entrepot.domain.subjects import SubjectName, parse_subject, subject_of
 from entrepot.metadata import events, grants, policy
 from entrepot.metadata.accounts import find_account
 from entrepot.metadata.grants import GrantRow, NewGrantRow
-from entrepot.metadata.roles import find_role
+from entrepot.metadata.roles import find_role, list_roles
 from entrepot.metadata.teams import find_team_id
 from entrepot.ports.database import Tx
 
@@ -29,6 +37,15 @@ CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 LONGEST_ID: Final = 16
 LONGEST_CONDITIONS: Final = 2000
 EVERYTHING: Final = ("", "\x7f")
+MOST_ROLES: Final = 100
+MISSING: Final = {
+    "user": "there is no such user; `entrepot user add` makes one, and those of a directory or a provider are there "
+    "once they have logged in",
+    "service": "there is no such service; `entrepot service-account list` lists those that are there, and "
+    "`entrepot service-account create` makes one",
+    "team": "there is no such team; `entrepot team list ORGANISATION` lists those that are there, and "
+    "`entrepot team create` makes one",
+}
 
 
 class NewGrant(msgspec.Struct, frozen=True):
@@ -80,11 +97,22 @@ async def add_grant(registry: Registry, caller: Caller, new: NewGrant) -> GrantR
 
 async def record_grant(tx: Tx, act: Act, new: NewGrant) -> GrantRow:
     """Store a grant that makes sense. Raises Unmet, AlreadyExists, Denied."""
+    return await store_grant(tx, act, new, await judge_grant(tx, act, new))
+
+
+async def judge_grant(tx: Tx, act: Act, new: NewGrant) -> Subject:
+    """Whom a grant that makes sense is for, if the caller may give it. Raises Unmet for what is not there, Denied."""
     subject = await resolve(tx, require_sense(new))
+    actions = await actions_of(tx, new)
     if new.conditions is not None:
         require_listeners(act, new.conditions.listeners, "conditions.listeners")
     if new.effect == "allow":
-        require_own(act, new.resource, await actions_of(tx, new))
+        require_own(act, new.resource, actions)
+    return subject
+
+
+async def store_grant(tx: Tx, act: Act, new: NewGrant, subject: Subject) -> GrantRow:
+    """Store a grant that was judged. Raises AlreadyExists."""
     row = NewGrantRow(subject, new.resource, new.role, new.actions, new.effect, new.tags, new.conditions)
     number = await grants.add_grant(tx, row, act.actor, act.now)
     if number is None:
@@ -137,11 +165,11 @@ async def resolve(tx: Tx, subject: SubjectName) -> Subject:
         organisation, _, name = subject.name.partition("/")
         team = await find_team_id(tx, organisation, name)
         if team is None:
-            raise Unmet("there is no such team", field="subject", team=subject.name)
+            raise Unmet(MISSING[subject.word], field="subject", team=subject.name)
         return ("team", team)
     account = await find_account(tx, subject.name)
     if account is None or account.kind != subject.word:
-        raise Unmet(f"there is no such {subject.word}", field="subject", name=subject.name)
+        raise Unmet(MISSING[subject.word], field="subject", name=subject.name)
     return ("account", account.id)
 
 
@@ -153,7 +181,8 @@ async def actions_of(tx: Tx, new: NewGrant) -> frozenset[Action]:
         return ROLES[new.role]
     row = await find_role(tx, new.role)
     if row is None:
-        raise Unmet("there is no such role", field="role", role=new.role, known=sorted(ROLES))
+        known = [*ROLES, *(each.name for each in await list_roles(tx, "", MOST_ROLES))]
+        raise Unmet("there is no such role", field="role", role=new.role, known=known)
     return row.actions
 
 
@@ -174,10 +203,12 @@ def _require_resource(resource: str) -> None:
         return
     if is_pattern(resource):
         require_pattern(resource, RESOURCE_PATTERN, "resource")
-    elif "/" in resource:
-        parse_repository_name(resource)
-    else:
-        parse_namespace_name(resource)
+        return
+    try:
+        (parse_repository_name if "/" in resource else parse_namespace_name)(resource)
+    except NameInvalid as error:
+        error.detail["field"] = "resource"
+        raise
 
 
 def _require_tags(new: NewGrant) -> None:
@@ -194,7 +225,7 @@ def _require_tags(new: NewGrant) -> None:
 def _require_conditions(conditions: Conditions) -> None:
     for field in ("networks", "not_networks"):
         for position, network in enumerate(getattr(conditions, field)):
-            _require_network(network, f"conditions.{field}[{position}]")
+            require_network(network, f"conditions.{field}[{position}]")
     for name in ("not_before", "not_after"):
         moment = getattr(conditions, name)
         if moment is not None and moment.tzinfo is None:
@@ -214,14 +245,6 @@ def _require_conditions(conditions: Conditions) -> None:
     except (OSError, ValueError, KeyError):
         message = "there is no such time zone; the IANA names are meant, such as Europe/Berlin"
         raise RequestInvalid(message, field="conditions.hours.zone", got=hours.zone[:64]) from None
-
-
-def _require_network(text: str, field: str) -> None:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        message = f"this is no network, such as 10.0.0.0/8 or 2001:db8::/32: {error}"
-        raise RequestInvalid(message, field=field, got=text[:64]) from None
 
 
 def _authority(resource: str) -> tuple[Action, str]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from entrepot.domain.errors import RequestInvalid
+
 IPV4_PREFIX: Final = 32
 IPV6_PREFIX: Final = 64
 # What whoever asks their provider is given: 65,536 of those (RFC 6177).
@@ -47,6 +49,16 @@ class Networks:
             return False
         parsed = parse_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
+
+
+def require_network(text: str, field: str) -> str:
+    """An address or a network as grants name it. Raises RequestInvalid with the field."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        message = f"this is no network, such as 10.0.0.0/8 or 2001:db8::/32: {error}"
+        raise RequestInvalid(message, field=field, got=text[:64]) from None
+    return text
 
 
 def parse_address(text: str) -> Address | None:

@@ -1,12 +1,14 @@
 """Grants as a JSON policy document of Effect, Action, Resource and Condition, as users of IAM and ECR write them.
 
 Sources: AWS "IAM JSON policy elements reference" and "Repository policy examples" of Amazon ECR. What has no meaning
-here is refused with its path, never left out: a condition that nobody looks at would widen the policy.
+here is refused with its path, never left out: a condition that nobody looks at would widen the policy. Names of
+repositories in ARNs are IAM's, where a star stands for slashes as well; plain ones are ours, as we write them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,8 +16,11 @@ import msgspec
 
 from entrepot.domain.access import Action
 from entrepot.domain.errors import RequestInvalid
-from entrepot.domain.grants import GRANTABLE, Conditions, Effect
-from entrepot.domain.patterns import matches
+from entrepot.domain.grants import GRANTABLE, Conditions, Day, Effect, Hours
+from entrepot.domain.names import DEFAULT_NAMESPACE
+from entrepot.domain.networks import require_network
+from entrepot.domain.patterns import is_pattern, matches
+from entrepot.domain.shapes import explain_shape
 
 VERSION: Final = "2012-10-17"
 VERSIONS: Final = frozenset({VERSION, "2008-10-17"})
@@ -49,17 +54,28 @@ ECR: Final[dict[str, frozenset[Action]]] = {
 ALL: Final[dict[str, frozenset[Action]]] = ECR | {
     f"{OURS}{action.value}": frozenset({action}) for action in sorted(GRANTABLE)
 }
-ARN: Final = re.compile(r"arn:aws[a-z-]*:ecr:[a-z0-9-]*:\d*:repository/(.+)")
+ARN: Final = re.compile(r"arn:aws[a-z-]*:ecr:[a-z0-9*-]*:[\d*]*:repository/(.+)")
 TEXTS: Final = {
     ("StringLike", "entrepot:clientcertificate"): "clients",
     ("StringEquals", "entrepot:clientcertificate"): "clients",
     ("StringEquals", "entrepot:listener"): "listeners",
 }
+# Said in the words of IAM, and so not in the block of our own.
+BY_IAM: Final = ("networks", "not_networks", "not_before", "not_after")
 CONDITIONS: Final = (
     "IpAddress and NotIpAddress aws:SourceIp, DateGreaterThanEquals and DateLessThan aws:CurrentTime, "
     "StringLike and StringEquals entrepot:Tag and entrepot:ClientCertificate, StringEquals entrepot:Listener, "
     "and Entrepot with days, hours, clients and listeners"
 )
+
+
+class _Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The conditions that IAM has no words for."""
+
+    days: tuple[Day, ...] = ()
+    hours: Hours | None = None
+    clients: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
 
 
 class Stated(msgspec.Struct, frozen=True):
@@ -74,8 +90,8 @@ class Stated(msgspec.Struct, frozen=True):
     path: str
 
 
-def parse_policy(document: Any, resource: str) -> list[Stated]:
-    """Grants out of a policy document; statements without a Resource are about `resource`.
+def parse_policy(document: Any, resource: str | None) -> list[Stated]:
+    """Grants out of a policy document; statements without a Resource, or with a star for it, are about `resource`.
 
     Raises RequestInvalid with the path of what it does not understand.
     """
@@ -101,7 +117,7 @@ def render_policy(stated: list[Stated]) -> dict[str, Any]:
     return {"Version": VERSION, "Statement": [_render_statement(each) for each in stated]}
 
 
-def _parse_statement(statement: Any, path: str, resource: str) -> list[Stated]:
+def _parse_statement(statement: Any, path: str, resource: str | None) -> list[Stated]:
     if not isinstance(statement, dict):
         raise RequestInvalid("a statement is an object", field=path)
     for name in statement:
@@ -130,7 +146,7 @@ def _parse_principals(given: Any, path: str) -> list[str]:
     for name, values in given.items():
         if name not in {"AWS", "Entrepot"}:
             raise RequestInvalid("principals are under AWS or Entrepot", field=f"{path}.{name}")
-        found += [_text(value, f"{path}.{name}") for value in _listed(values)]
+        found += [_text(value, f"{path}.{name}") for value in _some(values, f"{path}.{name}")]
     return found
 
 
@@ -155,64 +171,142 @@ def _names(word: str, name: str) -> bool:
     return word == "*" or matches(word.lower().replace("*", "**"), name.lower())
 
 
-def _parse_resources(given: Any, path: str, resource: str) -> list[str]:
+def _parse_resources(given: Any, path: str, resource: str | None) -> list[str]:
     if given is None:
-        return [resource]
+        return [_pasted_to(resource, "this statement has no Resource, as the policy of an ECR repository", path)]
     found = []
-    for position, value in enumerate(_listed(given)):
-        text = _text(value, f"{path}[{position}]")
-        named = ARN.fullmatch(text)
-        if text.startswith("arn:") and named is None:
-            raise RequestInvalid(
-                "only ARNs of ECR repositories mean something here", field=f"{path}[{position}]", got=text
-            )
-        found.append(named[1] if named else resource if text == "*" else text)
+    for position, value in enumerate(_some(given, path)):
+        where = f"{path}[{position}]"
+        if value == "*":
+            found.append(_pasted_to(resource, "a star is whatever the document is about", where))
+        elif isinstance(value, str) and value.startswith("arn:"):
+            found += _parse_arn(value, where)
+        else:
+            # An empty one is the registry itself, as we write it.
+            found.append(value if value == "" else _text(value, where))
     return found
+
+
+def _pasted_to(resource: str | None, reason: str, path: str) -> str:
+    if resource is None:
+        raise RequestInvalid(
+            f"{reason}: say what it is about by `resource`, on the command line --resource acme/web "
+            "(--resource '*' for every namespace)",
+            field=path,
+        )
+    return resource
+
+
+def _parse_arn(text: str, path: str) -> list[str]:
+    """The patterns that together stand for the repositories of an ARN, each of them by the name that it has here."""
+    named = ARN.fullmatch(text)
+    if named is None:
+        raise RequestInvalid("only ARNs of ECR repositories mean something here", field=path, got=text)
+    _refuse_single(text, path)
+    place = _spanning(named[1])
+    if "/" in place:
+        return [place]
+    # Without a namespace a repository is in the default one, for clients as well.
+    alone = [] if place.startswith("**") else [f"{DEFAULT_NAMESPACE}/{place}"]
+    if place.endswith("**"):
+        return [place, *alone]
+    # What fits the name of a namespace would be about all that is in it: the slash is in one of the stars.
+    parts = place.split("**")
+    cuts = range(1, len(parts))
+    return [f"{'**'.join(parts[:cut])}**/**{'**'.join(parts[cut:])}" for cut in cuts] + alone
+
+
+def _spanning(text: str) -> str:
+    """A pattern of IAM's, where a star stands for slashes as well."""
+    return re.sub(r"\*+", "**", text)
+
+
+def _refuse_single(text: str, path: str) -> None:
+    if "?" in text:
+        message = "a ? of IAM stands for a slash as well, which no pattern here does: write a star, or the names"
+        raise RequestInvalid(message, field=path, got=text)
 
 
 def _parse_conditions(given: Any, path: str) -> tuple[str, Conditions | None]:
     if not isinstance(given, dict):
         raise RequestInvalid("conditions are an object of operators", field=path)
-    tags, found = "", dict[str, Any]()
+    found: dict[str, Any] = {}
     for operator, keys in given.items():
-        if operator == "Entrepot":
-            found |= _parse_own(keys, f"{path}.{operator}")
-            continue
-        for key, value in (keys if isinstance(keys, dict) else {"": None}).items():
-            where = f"{path}.{operator}.{key}"
-            match (operator, key.lower()):
-                case ("IpAddress", "aws:sourceip" | "entrepot:sourceip"):
-                    found["networks"] = [_network(each, where) for each in _listed(value)]
-                case ("NotIpAddress", "aws:sourceip" | "entrepot:sourceip"):
-                    found["not_networks"] = [_network(each, where) for each in _listed(value)]
-                case ("DateGreaterThan" | "DateGreaterThanEquals", "aws:currenttime" | "entrepot:currenttime"):
-                    found["not_before"] = _moment(value, where)
-                case ("DateLessThan" | "DateLessThanEquals", "aws:currenttime" | "entrepot:currenttime"):
-                    found["not_after"] = _moment(value, where)
-                case ("StringLike" | "StringEquals", "entrepot:tag"):
-                    tags = _text(value, where)
-                case _:
-                    found[_named(operator, key, where)] = [_text(each, where) for each in _listed(value)]
+        for name, value, where in _parse_operator(operator, keys, f"{path}.{operator}"):
+            if name in found:
+                raise RequestInvalid(
+                    "this condition is there already, and both would have to hold: write one that says both",
+                    field=where,
+                )
+            found[name] = value
+    tags = found.pop("tags", "")
     return tags, msgspec.convert(found, Conditions) if found else None
 
 
-def _named(operator: str, key: str, path: str) -> str:
-    """Which of our conditions a list of names is for."""
-    named = TEXTS.get((operator, key.lower()))
+def _parse_operator(operator: str, keys: Any, path: str) -> Iterator[tuple[str, Any, str]]:
+    """Each condition under an operator: which of ours it is, its value and its path."""
+    if not isinstance(keys, dict) or not keys:
+        raise _unsupported(path)
+    if operator == "Entrepot":
+        yield from ((name, value, f"{path}.{name}") for name, value in _parse_own(keys, path).items())
+        return
+    for key, value in keys.items():
+        where = f"{path}.{key}"
+        yield *_parse_condition((operator, key.lower()), value, where), where
+
+
+def _parse_condition(asked: tuple[str, str], value: Any, path: str) -> tuple[str, Any]:
+    match asked:
+        case ("IpAddress", "aws:sourceip" | "entrepot:sourceip"):
+            return "networks", _networks(value, path)
+        case ("NotIpAddress", "aws:sourceip" | "entrepot:sourceip"):
+            return "not_networks", _networks(value, path)
+        case ("DateGreaterThan" | "DateGreaterThanEquals", "aws:currenttime" | "entrepot:currenttime"):
+            return "not_before", _moment(value, path)
+        case ("DateLessThan" | "DateLessThanEquals", "aws:currenttime" | "entrepot:currenttime"):
+            return "not_after", _moment(value, path)
+        case ("StringLike" | "StringEquals", "entrepot:tag"):
+            return "tags", _tag(asked[0], value, path)
+    named = TEXTS.get(asked)
     if named is None:
-        raise RequestInvalid(f"this condition is not supported; there are: {CONDITIONS}", field=path)
-    return named
+        raise _unsupported(path)
+    return named, [_like(asked[0], each, path) for each in _some(value, path)]
 
 
-def _parse_own(keys: Any, path: str) -> dict[str, Any]:
-    try:
-        conditions = msgspec.convert(keys, Conditions)
-    except msgspec.ValidationError as error:
-        raise RequestInvalid(f"{error}", field=path) from None
-    own: dict[str, Any] = msgspec.to_builtins(conditions)
-    for name in ("networks", "not_networks", "not_before", "not_after"):
-        if name in own:
+def _tag(operator: str, value: Any, path: str) -> str:
+    first, *others = _some(value, path)
+    if others:
+        raise RequestInvalid("a grant has one pattern of tags: make a statement for each", field=path)
+    text = _text(first, path)
+    return text if operator == "StringLike" else _like(operator, text, path)
+
+
+def _like(operator: str, value: Any, path: str) -> str:
+    text = _text(value, path)
+    if operator == "StringLike":
+        _refuse_single(text, path)
+        return _spanning(text)
+    if is_pattern(text):
+        raise RequestInvalid("StringEquals takes * and ? as they are: write StringLike", field=path, got=text)
+    return text
+
+
+def _unsupported(path: str) -> RequestInvalid:
+    return RequestInvalid(f"this condition is not supported; there are: {CONDITIONS}", field=path)
+
+
+def _parse_own(keys: dict[str, Any], path: str) -> dict[str, Any]:
+    for name in BY_IAM:
+        if name in keys:
             raise RequestInvalid(f"this is said by IAM's own operators: {CONDITIONS}", field=f"{path}.{name}")
+    try:
+        conditions = msgspec.convert(keys, _Own)
+    except msgspec.ValidationError as error:
+        raise explain_shape(error, _Own, path) from None
+    own: dict[str, Any] = msgspec.to_builtins(conditions)
+    for name in keys:
+        if name not in own:
+            raise RequestInvalid("this condition has no value: leave it out", field=f"{path}.{name}")
     return own
 
 
@@ -249,19 +343,29 @@ def _listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
+def _some(given: Any, path: str) -> list[Any]:
+    """What is listed; nothing at all would be looked at by nobody."""
+    values = _listed(given)
+    if not values:
+        raise RequestInvalid("there is at least one value: leave it out, or say which", field=path)
+    return values
+
+
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value:
         raise RequestInvalid("this is a text", field=path)
     return value
 
 
-def _network(value: Any, path: str) -> str:
-    text = _text(value, path)
-    return text if "/" in text else f"{text}/{'128' if ':' in text else '32'}"
+def _networks(value: Any, path: str) -> list[str]:
+    return [require_network(_text(each, path), path) for each in _some(value, path)]
 
 
 def _moment(value: Any, path: str) -> datetime:
     try:
-        return msgspec.convert(_text(value, path), datetime)
+        moment = msgspec.convert(_text(value, path), datetime)
     except msgspec.ValidationError:
-        raise RequestInvalid("a time is written like 2026-12-31T00:00:00Z", field=path) from None
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestInvalid("a time is written like 2026-12-31T00:00:00Z, with its zone", field=path)
+    return moment
