@@ -34,12 +34,14 @@ def administrators(door: Door, user: str = "admin") -> list[str]:
 
 
 def test_a_promoted_user_administers(door: Door) -> None:
-    """At once here and with the next look elsewhere, and after the demotion no more; each change is an event."""
+    """By password and by a token for it, at once here and elsewhere, and not after the demotion; each is an event."""
     other = door.world.sibling_context()
     there = Client(ApiFace(other), door.world.runner).with_headers(authorization=basic("carol", password_of("carol")))
+    secret = door.send("carol", "POST", f"{CAROL}/tokens", {"name": "wide", "scopes": ["admin"]})["secret"]
     for is_admin, status in ((True, 200), (False, 403)):
         assert change(door, "carol", administrator=is_admin)["administrator"] is is_admin
         assert door.ask("carol", "GET", "/users").status == status
+        assert door.client(token=secret).request("GET", "/api/v1/users").status == status
         door.world.run(other.registry.policy.refresh())
         assert there.request("GET", "/api/v1/users").status == status
     assert door.events("user.changed") == [
