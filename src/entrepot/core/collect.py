@@ -305,14 +305,14 @@ async def _list_first(tx: Tx, place: Place, gone: set[Place]) -> list[str]:
             return left
         after = page[-1]
     subjects = await collect.list_subjects(tx, repository, digest)
-    return [each for each in subjects if await _goes_before(tx, (repository, each), digest, gone)]
+    return [each for each in subjects if await _goes_before(tx, (repository, each), place, gone)]
 
 
-async def _goes_before(tx: Tx, subject: Place, digest: str, gone: set[Place]) -> bool:
+async def _goes_before(tx: Tx, subject: Place, place: Place, gone: set[Place]) -> bool:
     """Whether a subject is there, and not kept by what is about it: one of them has to be first."""
     if subject in gone or "manifest" not in await collect.list_kinds(tx, *subject):
         return False
-    return digest not in [keeper async for keeper in _walk_up(tx, subject, gone)]
+    return place[1] not in [keeper async for keeper in _walk_up(tx, subject, gone)]
 
 
 async def _is_kept(tx: Tx, place: Place, now: int, sight: _Sight) -> bool:
