@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from entrepot.domain.digests import digest_of
 from tests.cli.caller import Caller, push
 from tests.support.images import LAYER, image
 from tests.support.server import ADMIN_PASSWORD, Server
@@ -63,6 +66,23 @@ def test_a_round_finds_damage_and_a_repair_heals_it(keeper: Caller, own: Server,
     assert (repaired.returncode, "1 repaired" in repaired.stdout) == (0, True)
     assert keeper.run("integrity", "damaged") == ""
     assert keeper.ask("integrity", "start") == {"due": 2}
+
+
+def test_rows_that_lead_nowhere_are_linked_again(keeper: Caller, own: Server, tmp_path: pathlib.Path) -> None:
+    """A layer that its repository does not know is shown with the tag that it breaks, and is there after the repair."""
+    push(own, "library/app", image(), "v1")
+    with contextlib.closing(sqlite3.connect(own.data / "entrepot.db")) as database:
+        database.execute("delete from member where digest = ?", (str(digest_of(LAYER)),))
+        database.commit()
+    words = ["check", "--data", str(own.data)]
+    planned = keeper.call(*words)
+    assert planned.returncode == 1
+    assert "breaks library/app:v1; --repair takes what it lacks from this store" in planned.stdout
+    (tmp_path / "plan.json").write_text(keeper.call(*words, "--json").stdout)
+    repaired = keeper.call(*words, "--repair", "--only", str(tmp_path / "plan.json"))
+    assert repaired.returncode == 0
+    assert "manifest.incomplete, what it lacked was taken from this store" in repaired.stdout
+    assert keeper.call(*words).returncode == 0
 
 
 def test_a_report_is_a_plan(keeper: Caller, own: Server, tmp_path: pathlib.Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from entrepot.core.audit import flush_audit
 from entrepot.core.audit_log import AuditLog
 from entrepot.core.audit_verify import verify
+from entrepot.core.check import How, Report, check
 from entrepot.core.collect import collect_batch
 from entrepot.core.delete import delete_blob, delete_manifest
 from entrepot.core.policy import Policy
@@ -169,6 +170,25 @@ def test_what_is_restored_is_whole(racers: Racers) -> None:
         parts = {str(child.digest), *(str(digest_of(content)) for content in child.blobs)}
         assert whole.digest not in live or parts <= live
         assert number % 2 == 0 or whole.digest in live
+
+
+def test_what_is_not_known_any_more_is_linked_again(racers: Racers) -> None:
+    """A check names the tag that breaks, its repair mends it, and a collection meanwhile takes nothing away."""
+    pushed = image([b"layer"])
+    racers.held.run(racers.push_content(*pushed.blobs))
+    racers.held.run(racers.push(pushed, "v1"))
+
+    def look(*, is_repair: bool) -> Coroutine[Any, Any, Report]:
+        return check(racers.registry, How(is_repair=is_repair), lambda what, amount: None)
+
+    for lost in (pushed.digest, digest_of(b"layer")):
+        racers.held.execute("delete from member where digest = $1", lost)
+        (finding,) = racers.held.run(look(is_repair=False)).findings
+        assert (finding.remedy, finding.tags) == ("this store", [f"{APP}:v1"])
+        report, _ = racers.race(look(is_repair=True), racers.drain())
+        assert isinstance(report, Report)
+        assert (report.found, report.mended) == (0, 1)
+        assert racers.held.run(look(is_repair=False)).findings == []
 
 
 def test_a_guarded_tag_has_one_winner(racers: Racers) -> None:
