@@ -16,6 +16,7 @@ from entrepot.core.heal_manifest import fetch_manifest
 from entrepot.core.judge import judge
 from entrepot.core.registry import SECOND, Registry
 from entrepot.core.upload import DISCARD
+from entrepot.core.whole import Row
 from entrepot.domain import media_types
 from entrepot.domain.audit import SYSTEM
 from entrepot.domain.digests import Digest
@@ -99,7 +100,7 @@ class _Search:
                 else:
                     await self._look_for_blob(edge.digest, edge.size)
 
-    async def _is_known(self, edge: Edge) -> bool:
+    async def _is_known(self, edge: Edge | Row) -> bool:
         async def look(tx: Tx) -> bool:
             kinds: list[MemberKind] = ["blob", "manifest"] if edge.kind == "manifest" else ["blob"]
             return any([await repositories.has_member(tx, self._lost.repository, edge.digest, each) for each in kinds])
@@ -113,7 +114,7 @@ class _Search:
 
         return await self._registry.database.read(look)
 
-    async def _look_for_manifest(self, digest: Digest, *, is_root: bool) -> Iterable[Edge]:
+    async def _look_for_manifest(self, digest: Digest, *, is_root: bool) -> Iterable[Edge | Row]:
         """A manifest, to be linked if it is not known; what it needs."""
         repository = self._lost.repository
 
@@ -135,15 +136,15 @@ class _Search:
             self._used[HERE] = None
         return [edge for edge in edges if edge.kind != "subject" and not edge.is_optional]
 
-    async def _list_edges(self, digest: Digest, stored: tuple[str, bytes]) -> Sequence[Edge]:
+    async def _list_edges(self, digest: Digest, stored: tuple[str, bytes]) -> Sequence[Edge | Row]:
         try:
             return parse_manifest(*stored, optional=self._registry.rules.optional_edges).edges
         except ManifestInvalid:
             # Accepted by the rules of another version: the graph alone tells what it names.
             found = await self._registry.database.read(lambda tx: audit.list_children(tx, digest))
-            return [Edge(kind, Digest(child), is_optional=False) for child, kind in sorted(found)]
+            return [Row(kind, Digest(child), is_optional=False) for child, kind in sorted(found)]
 
-    async def _fetch_manifest(self, digest: Digest) -> Sequence[Edge] | None:
+    async def _fetch_manifest(self, digest: Digest) -> Sequence[Edge | Row] | None:
         remedy, raw = await fetch_manifest(await self._want(digest, 0, ACCEPTED), self._sources)
         self._note(digest, remedy)
         if not remedy.source:

@@ -6,12 +6,15 @@ again, and so is whoever deletes some of it at the same moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from entrepot.core.registry import Act
 from entrepot.domain.digests import Digest
 from entrepot.domain.errors import Conflict, ManifestInvalid
-from entrepot.domain.manifest import Edge, parse_manifest
+from entrepot.domain.manifest import Edge, EdgeKind, parse_manifest
 from entrepot.domain.names import RepositoryName
 from entrepot.metadata import audit, blobs, pins, repositories, trash
 from entrepot.metadata.repositories import MemberKind
@@ -23,6 +26,15 @@ MOST_SAID: Final = 3
 
 Place = tuple[int, RepositoryName]
 Content = tuple[Digest, MemberKind]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An edge as the graph has it, of a manifest that cannot be read any more."""
+
+    kind: EdgeKind
+    digest: Digest
+    is_optional: bool
+    size: int = 0
 
 
 async def bring_back(tx: Tx, act: Act, place: Place, root: Content) -> list[Content]:
@@ -76,17 +88,17 @@ class _Walk:
             else:
                 await self._claim(await self._list_edges(digest, stored))
 
-    async def _list_edges(self, digest: Digest, stored: tuple[str, bytes]) -> list[Edge]:
+    async def _list_edges(self, digest: Digest, stored: tuple[str, bytes]) -> list[Edge | Row]:
         try:
-            edges = parse_manifest(*stored, optional=self._act.rules.optional_edges).edges
+            edges: Sequence[Edge | Row] = parse_manifest(*stored, optional=self._act.rules.optional_edges).edges
         except ManifestInvalid:
             # Accepted by the rules of another version, or damaged: the graph alone tells what it names.
             found = await audit.list_children(self._tx, digest)
-            edges = tuple(Edge(kind, Digest(child), is_optional=True) for child, kind in found)
+            edges = [Row(kind, Digest(child), is_optional=True) for child, kind in found]
         # What was looked at for another manifest is there, or known to be gone.
         return [edge for edge in edges if edge.kind != "subject" and edge.digest not in self._seen]
 
-    async def _claim(self, edges: list[Edge]) -> None:
+    async def _claim(self, edges: list[Edge | Row]) -> None:
         self._seen.update(edge.digest for edge in edges)
         if len(self._seen) > MOST:
             raise Conflict(
