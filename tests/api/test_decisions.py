@@ -40,6 +40,7 @@ REGISTRY: list[tuple[str, str, Any]] = [
     ("GET", "/users", None),
     ("POST", "/users", {"name": "erin", "password": "erin-password"}),
     ("GET", "/users/alice", None),
+    ("PATCH", "/users/alice", {"administrator": True}),
     ("DELETE", "/users/alice", None),
     ("PUT", "/users/alice/password", {"password": "taken-over"}),
     ("DELETE", "/users/alice/lock", None),

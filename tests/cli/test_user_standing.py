@@ -16,13 +16,13 @@ def add(admin: Caller, name: str) -> Caller:
 
 def test_a_user_is_made_an_administrator(admin: Caller) -> None:
     """And administers, until that is taken back; told in words and as JSON."""
-    nina = add(admin, "nina")
-    assert "only instance administrators may do this" in nina.fail("user", "list")
-    assert admin.run("user", "set", "nina", "--admin") == "user nina administers the registry\n"
-    assert nina.ask("user", "list", "--admin", "--prefix", "nina")[0]["name"] == "nina"
-    assert admin.ask("user", "set", "nina", "--no-admin")["administrator"] is False
-    assert "only instance administrators may do this" in nina.fail("user", "list")
-    assert admin.run("user", "set", "nina", "--no-admin") == "user nina does not administer the registry\n"
+    nadia = add(admin, "nadia")
+    assert "only instance administrators may do this" in nadia.fail("user", "list")
+    assert admin.run("user", "set", "nadia", "--admin") == "user nadia administers the registry\n"
+    assert nadia.ask("user", "list", "--admin", "--prefix", "nadia")[0]["name"] == "nadia"
+    assert admin.ask("user", "set", "nadia", "--no-admin")["administrator"] is False
+    assert "only instance administrators may do this" in nadia.fail("user", "list")
+    assert admin.run("user", "set", "nadia", "--no-admin") == "user nadia does not administer the registry\n"
 
 
 def test_a_user_is_disabled_and_enabled(admin: Caller) -> None:

@@ -241,7 +241,7 @@ class Meddling(Shelf):
         async for chunk in super().read(wanted):
             yield chunk
         for sql in self._sql:
-            await self._world.sqlite.transact(partial(_execute, sql))
+            await self._world.database.transact(partial(_execute, sql))
 
 
 async def _execute(sql: str, tx: Tx) -> int:
