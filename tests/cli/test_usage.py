@@ -8,8 +8,10 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import cyclopts
 import pytest
 
+from entrepot.cli.main import app
 from tests.cli.caller import Caller
 from tests.support.server import ADMIN_PASSWORD, Server
 
@@ -100,6 +102,28 @@ def test_no_secret_is_a_word_of_a_command(nobody: Caller, words: tuple[str, ...]
     """No command takes a password as an option, where everybody on the machine could read it."""
     text = nobody.run(*words, "--help")
     assert "--password" not in text.replace("--password-stdin", "")
+
+
+def parameters(parent: cyclopts.App, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Every command that a user can call, with the sentences of its parameters."""
+    inner = [found for name in parent if not name.startswith("-") for found in parameters(parent[name], (*words, name))]
+    if parent.default_command is None:
+        return inner
+    arguments = parent.assemble_argument_collection()
+    return [*inner, (words, [each.parameter.help for each in arguments if each.parameter.help and each.show])]
+
+
+def test_help_says_what_was_written(nobody: Caller) -> None:
+    """Nothing is taken for emphasis, such as the star of a pattern: every sentence is printed as it stands."""
+    wide, lost = nobody.having(COLUMNS="2000"), []
+    found = parameters(app)
+    for words, sentences in found:
+        text = " ".join(wide.run(*words, "--help").split())
+        lost += [(words, sentence) for sentence in sentences if " ".join(sentence.split()) not in text]
+    assert lost == []
+    assert any("*" in sentence for _, sentences in found for sentence in sentences)
+    assert 'such as "acme/web-*", or "*" for all namespaces' in wide.run("grant", "add", "--help")
+    assert "`entrepot serve` starts one." in wide.run("--help")
 
 
 def test_help_names_every_command(nobody: Caller) -> None:

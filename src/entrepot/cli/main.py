@@ -29,6 +29,8 @@ app = cyclopts.App(
     name="entrepot",
     help=HELP,
     version=__version__,
+    # As Markdown, the stars of patterns would be emphasis, and not be seen.
+    help_format="plaintext",
     default_parameter=cyclopts.Parameter(show_default=lambda value: str(value) if value else ""),
 )
 
