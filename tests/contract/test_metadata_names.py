@@ -247,6 +247,10 @@ def test_grants_with_all_that_they_can_have(held: Held) -> None:
     assert (found.effect, found.tags, found.conditions, found.role) == ("deny", "v*", conditions, "")
     assert [row.resource for row in held.read(lambda tx: grants.list_grants(tx, ("", "~"), 0, 9))] == ["acme/*", "pub"]
     assert held.read(lambda tx: grants.list_grants(tx, ("acme", "acme0"), 0, 9)) == [found]
+    assert held.read(lambda tx: grants.list_grants_of(tx, ("account", ann), ("", "~"), 0, 9)) == [found]
+    assert held.read(lambda tx: grants.list_grants_of(tx, ("account", ann), ("", "~"), number, 9)) == []
+    (other,) = held.read(lambda tx: grants.list_grants_of(tx, ("everyone", 0), ("p", "q"), 0, 9))
+    assert other.resource == "pub"
     snapshot = held.read(policy.get_policy)
     assert snapshot.has_conditions
     (grant,) = snapshot.grants["account", ann]

@@ -35,6 +35,15 @@ On = Annotated[
     ),
 ]
 
+Holder = Annotated[
+    str,
+    QueryParameter(
+        name="subject",
+        max_length=LONGEST_PATTERN,
+        description="Only for `user:NAME`, `service:NAME`, `team:ORGANISATION/NAME`, `signed-in` or `everyone`.",
+    ),
+]
+
 
 class Grant(Answer, frozen=True):
     """A grant as it is stored: a role or actions, and the limits that it has."""
@@ -94,9 +103,11 @@ def grant_of(row: GrantRow) -> Grant:
     )
 
 
-async def list_page(registry: TheRegistry, caller: TheCaller, ids: Ids, resource: On = "") -> Response[Grants]:
-    """Grants on a namespace, repository or the whole registry, and on what is below it."""
-    rows, following = await grants.list_grants(registry, caller, resource, (ids.after, ids.limit))
+async def list_page(
+    registry: TheRegistry, caller: TheCaller, ids: Ids, resource: On = "", subject: Holder = ""
+) -> Response[Grants]:
+    """Grants on a namespace, repository or the whole registry, and on what is below it; with `subject` only its own."""
+    rows, following = await grants.list_grants(registry, caller, resource, (ids.after, ids.limit), subject)
     return ids.answer(Grants([grant_of(row) for row in rows]), following)
 
 

@@ -141,7 +141,7 @@ ENDPOINTS: Final = [
     Endpoint("GET", f"{REPOSITORY}/deleted-tags", Action.PULL, tags.list_deleted, 200, (404,)),
     Endpoint("GET", f"{REPOSITORY}/trash", Action.DELETE, trash.list_page, 200, (403, 404)),
     Endpoint("POST", f"{REPOSITORY}/restore", Action.DELETE, trash.restore, 200, (403, 404, 409)),
-    Endpoint("GET", "/grants", Action.PING, grants.list_page, 200, (403,)),
+    Endpoint("GET", "/grants", Action.PING, grants.list_page, 200, (403, 409)),
     Endpoint("POST", "/grants", Action.PING, grants.create, 201, (403, 409)),
     Endpoint("GET", "/grants/{grant}", Action.PING, grants.get, 200, (404,)),
     Endpoint("DELETE", "/grants/{grant}", Action.PING, grants.remove, 204, (404,)),

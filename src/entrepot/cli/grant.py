@@ -41,6 +41,9 @@ class Limits:
     client: Annotated[
         tuple[str, ...], Parameter(help="Only with a client certificate of a name like this; repeatable.")
     ] = ()
+    from_: Annotated[str | None, Parameter(name="--from", help="Only from then on, such as 2026-12-01T00:00:00Z.")] = (
+        None
+    )
     until: Annotated[str | None, Parameter(help="Only until then, such as 2026-12-31T00:00:00Z.")] = None
     days: Annotated[str, Parameter(help="Only on these days: mon,tue,wed,thu,fri.")] = ""
     hours: Annotated[str, Parameter(help="Only at this time of day: 08:00-18:00, perhaps /Europe/Berlin.")] = ""
@@ -56,6 +59,8 @@ class Limits:
             conditions["listeners"] = list(self.listener)
         if self.client:
             conditions["clients"] = list(self.client)
+        if self.from_:
+            conditions["not_before"] = self.from_
         if self.until:
             conditions["not_after"] = self.until
         if self.days:
@@ -88,15 +93,30 @@ def list_(
     resource: Annotated[str, Parameter(help="Only on this namespace or repository and below; else all.")] = "",
     /,
     *,
+    subject: Annotated[str, Parameter(help="Only for this user:NAME, service:NAME, team:ORG/NAME and so on.")] = "",
     where: Anywhere = HERE,
 ) -> None:
     """List grants: on what you own, or as an administrator all of them."""
+    query = urlencode({"resource": resource, "subject": subject})
     with open_api(where) as api:
-        found = collect(api, f"{path_of('grants')}?{urlencode({'resource': resource})}", "grants")
+        found = collect(api, f"{path_of('grants')}?{query}", "grants")
     if where.json:
         print_json(found)
     else:
         print_rows([_row(grant) for grant in found], COLUMNS)
+
+
+@app.command
+def show(grant: int, /, *, where: Anywhere = HERE) -> None:
+    """Show a grant, by the number that `grant list` and every explanation name."""
+    with open_api(where) as api:
+        found = call(api, "GET", path_of("grants", str(grant)))
+    if where.json:
+        print_json(found)
+        return
+    row = {**_row(found), "given": f"by {found['granted_by']} at {found['granted_at']}"}
+    for name in (*COLUMNS, "given"):
+        print(f"{name}: {clean(row[name]) or '-'}")
 
 
 @app.command

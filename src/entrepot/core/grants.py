@@ -61,16 +61,24 @@ class NewGrant(msgspec.Struct, frozen=True):
 
 
 async def list_grants(
-    registry: Registry, caller: Caller, resource: str, page: tuple[int, int]
+    registry: Registry, caller: Caller, resource: str, page: tuple[int, int], subject: str = ""
 ) -> tuple[list[GrantRow], int | None]:
     """Grants on a resource and below it, a page (after an id, limit), and after which id the next one begins.
 
-    Without a resource, all of the registry, for administrators. Raises Denied, InsufficientScope.
+    Without a resource, all of the registry, for administrators; with a subject, only those for it alone.
+    Raises RequestInvalid, Unmet, Denied, InsufficientScope.
     """
     after, limit = page
     require_authority(registry.act(caller), resource)
     span = (resource, f"{resource}0") if resource else EVERYTHING
-    rows = await registry.database.read(lambda tx: grants.list_grants(tx, span, after, limit + 1))
+    name = parse_subject(subject) if subject else None
+
+    async def look(tx: Tx) -> list[GrantRow]:
+        if name is None:
+            return await grants.list_grants(tx, span, after, limit + 1)
+        return await grants.list_grants_of(tx, await resolve(tx, name), span, after, limit + 1)
+
+    rows = await registry.database.read(look)
     found = [
         row for row in rows[:limit] if not resource or row.resource == resource or _is_below(resource, row.resource)
     ]

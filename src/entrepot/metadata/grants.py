@@ -82,6 +82,19 @@ async def list_grants(tx: Tx, span: tuple[str, str], after: int, limit: int) -> 
     return [_row(row) for row in rows]
 
 
+async def list_grants_of(tx: Tx, subject: Subject, span: tuple[str, str], after: int, limit: int) -> list[GrantRow]:
+    """Those of them that are for one subject."""
+    rows = await tx.all(
+        f"{_SELECT} where g.subject_kind = $1 and g.subject = $2 and g.id > $3 and g.resource >= $4 "
+        "and g.resource < $5 order by g.id limit $6",
+        *subject,
+        after,
+        *span,
+        limit,
+    )
+    return [_row(row) for row in rows]
+
+
 async def remove_grant(tx: Tx, number: int) -> bool:
     """Take a grant away; whether there was one."""
     return await tx.execute('delete from "grant" where id = $1', number) > 0
