@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -12,9 +13,11 @@ from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.patterns import (
     RESOURCE_PATTERN,
     TAG_PATTERN,
+    contains,
     is_pattern,
     literal_prefix,
     matches,
+    overlap,
     require_pattern,
 )
 
@@ -79,3 +82,51 @@ def test_patterns_that_are_refused(text: str) -> None:
         require_pattern(text, RESOURCE_PATTERN, "resource")
     assert refused.value.detail["field"] == "resource"
     assert require_pattern("V1.*", TAG_PATTERN, "tags") == "V1.*"
+
+
+SHORT = st.text(st.sampled_from("ab/*?"), max_size=6).filter(lambda text: "***" not in text)
+# Whatever two of those have in common, they have in a name of these letters that is not longer than both.
+NAMES = ["".join(letters) for length in range(7) for letters in itertools.product("ab/", repeat=length)]
+
+
+@given(SHORT, SHORT)
+def test_two_patterns_overlap_where_a_name_fits_both(one: str, other: str) -> None:
+    """Whichever is asked of the other; and for short ones a name can be found, or there is none."""
+    found = any(matches(one, name) and matches(other, name) for name in NAMES)
+    assert overlap(one, other) is overlap(other, one)
+    assert overlap(one, other) or not found
+    assert found or not overlap(one, other) or len(one) + len(other) > 6
+
+
+@given(SHORT, SHORT)
+def test_what_contains_another_has_all_of_it(outer: str, inner: str) -> None:
+    """No name of the inner one is outside; and what is written the same is inside."""
+    assert not contains(outer, inner) or all(matches(outer, name) for name in NAMES if matches(inner, name))
+    assert contains(inner, inner)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [
+        ("acme/**", "acme/*", True),
+        ("acme/*", "acme/**", False),
+        ("acme/**", "acme/a?/b*", True),
+        ("acme/*", "acme/a?", True),
+        ("acme/a?", "acme/a*", False),
+        ("acme/??", "acme/a?", True),
+        ("acme/a*", "acme/*", False),
+        ("*/app", "acme/app", True),
+        ("acme/app", "acme/*", False),
+        ("*?", "?*", False),
+    ],
+)
+def test_which_pattern_is_the_wider_one(outer: str, inner: str, expected: bool) -> None:
+    """Two stars are more than one, a star is more than a question mark; odd ones are not said to be the same."""
+    assert contains(outer, inner) is expected
+
+
+def test_patterns_that_nearly_overlap_end_too() -> None:
+    """As long as they may be, neither question takes its time."""
+    long, other = "*a*" + "?" * 248 + "*b", "*b*" + "?" * 248 + "*c"
+    assert not overlap(long, other)
+    assert not contains(long, other)

@@ -12,7 +12,7 @@ import pwd
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -29,7 +29,7 @@ from entrepot.core.registry import Registry
 from entrepot.core.tokens import GenuineCache
 from entrepot.domain.access import LOCAL, Caller, Identity
 from entrepot.domain.errors import EntrepotError
-from entrepot.domain.policy import AccountPolicy
+from entrepot.domain.policy import OPERATOR, AccountPolicy
 from entrepot.settings import Settings
 from entrepot.settings_sense import SettingsError
 from entrepot.wire.addresses import Addresses
@@ -37,8 +37,6 @@ from entrepot.wire.bodies import Limits
 from entrepot.wire.context import Context
 from entrepot.wire.messages import Message, Scope
 
-# No row has this id.
-OPERATOR: Final = 0
 T = TypeVar("T")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -33,6 +34,17 @@ ROLES: Final[dict[str, frozenset[Action]]] = {
 GRANTABLE: Final = _OWNER | {Action.NAMESPACE_CREATE}
 # What a deny never takes from whoever owns the namespace or administers the instance: they could not undo it.
 UNDENIABLE: Final = frozenset({Action.ADMIN, Action.NAMESPACE_ADMIN, Action.REPOSITORY_ADMIN})
+# What of a request each condition asks about.
+ASKS: Final[dict[str, str]] = {
+    "networks": "address",
+    "not_networks": "address",
+    "clients": "client",
+    "listeners": "listener",
+    "not_before": "now",
+    "not_after": "now",
+    "days": "now",
+    "hours": "now",
+}
 # What a grant for certain tags is about; the rest of a push has no tag yet.
 OF_TAGS: Final = frozenset({Action.TAG_CREATE, Action.TAG_MOVE, Action.TAG_DELETE})
 
@@ -66,34 +78,63 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     def unmet(self, origin: Origin) -> str:
         """Why they do not hold for a request, or nothing if they do."""
-        if self.networks and not _networks(self.networks).holds(origin.address):
-            return f"only from {', '.join(self.networks)}, and this came from {origin.address or 'an unknown address'}"
-        if self.not_networks and (self.is_blind(origin) or _networks(self.not_networks).holds(origin.address)):
-            came = origin.address or "an unknown address"
-            return f"not from {', '.join(self.not_networks)}, and this came from {came}"
-        if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
-            return f"only for the client certificates {', '.join(self.clients)}"
-        if self.listeners and origin.listener not in self.listeners:
-            return f"only on the listeners {', '.join(self.listeners)}"
-        return self._untimely(origin)
+        failing = self._failing(origin)
+        if not failing:
+            return ""
+        term = self.terms()[failing]
+        if ASKS[failing] == "address":
+            return f"{term}, and this came from {origin.address or 'an unknown address'}"
+        return term
+
+    def terms(self) -> dict[str, str]:
+        """Each condition that is given, in words."""
+        zone, hours = self._zone(), self.hours
+        terms = {
+            "networks": f"only from {', '.join(self.networks)}",
+            "not_networks": f"not from {', '.join(self.not_networks)}",
+            "clients": f"only for the client certificates {', '.join(self.clients)}",
+            "listeners": f"only on the listeners {', '.join(self.listeners)}",
+            "not_before": f"only from {self.not_before.isoformat()} on" if self.not_before else "",
+            "not_after": f"only until {self.not_after.isoformat()}" if self.not_after else "",
+            "days": f"only on {', '.join(self.days)} ({zone})",
+            "hours": f"only from {hours.start} to {hours.end} ({zone})" if hours else "",
+        }
+        return {name: term for name, term in terms.items() if getattr(self, name)}
+
+    def only(self, names: AbstractSet[str]) -> Conditions:
+        """Those of these names, without the others."""
+        return Conditions(**{name: getattr(self, name) for name in ASKS if name in names})
 
     def is_blind(self, origin: Origin) -> bool:
         """Whether they ask about an address that nobody knows, so that a denial had better hold."""
         return bool(self.networks or self.not_networks) and parse_address(origin.address) is None
 
+    def _failing(self, origin: Origin) -> str:
+        if self.networks and not _networks(self.networks).holds(origin.address):
+            return "networks"
+        if self.not_networks and (self.is_blind(origin) or _networks(self.not_networks).holds(origin.address)):
+            return "not_networks"
+        if self.clients and not any(matches(pattern, origin.client) for pattern in self.clients):
+            return "clients"
+        if self.listeners and origin.listener not in self.listeners:
+            return "listeners"
+        return self._untimely(origin)
+
     def _untimely(self, origin: Origin) -> str:
         now = datetime.fromtimestamp(origin.now / 1_000_000, UTC)
         if self.not_before is not None and now < self.not_before:
-            return f"only from {self.not_before.isoformat()} on"
+            return "not_before"
         if self.not_after is not None and now >= self.not_after:
-            return f"only until {self.not_after.isoformat()}"
-        zone = self.hours.zone if self.hours else "UTC"
-        local = now.astimezone(_zone(zone))
+            return "not_after"
+        local = now.astimezone(_zone(self._zone()))
         if self.days and DAYS[local.weekday()] not in self.days:
-            return f"only on {', '.join(self.days)} ({zone})"
+            return "days"
         if self.hours is not None and not _is_between(self.hours, local.strftime("%H:%M")):
-            return f"only from {self.hours.start} to {self.hours.end} ({zone})"
+            return "hours"
         return ""
+
+    def _zone(self) -> str:
+        return self.hours.zone if self.hours else "UTC"
 
 
 class Grant(msgspec.Struct, frozen=True):

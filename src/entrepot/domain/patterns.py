@@ -26,6 +26,22 @@ def matches(pattern: str, name: str) -> bool:
     return _compiled(pattern).fits(name)
 
 
+@lru_cache(maxsize=16384)
+def overlap(one: str, other: str) -> bool:
+    """Whether some name fits both patterns."""
+    if not is_pattern(one):
+        return matches(other, one) if is_pattern(other) else one == other
+    return _compiled(one).meets(other)
+
+
+@lru_cache(maxsize=16384)
+def contains(outer: str, inner: str) -> bool:
+    """Whether all that fits the inner pattern fits the outer one; a no for odd ones that do (`?*` in `*?`)."""
+    if not is_pattern(inner):
+        return matches(outer, inner)
+    return _compiled(outer).holds(inner)
+
+
 def literal_prefix(pattern: str) -> str:
     """What every name that fits begins with."""
     return re.split(r"[*?]", pattern, maxsplit=1)[0]
@@ -84,6 +100,61 @@ class _Matcher:
             if not places:
                 return False
         return bool(places >> self._places & 1)
+
+    def meets(self, pattern: str) -> bool:
+        """Whether a name that fits the other pattern fits this one: its parts move on as anything they may be."""
+        within = self._one | self._every_literal(but="/")
+        places = self._begin()
+        for token in _TOKEN.findall(pattern):
+            match token:
+                case "**":
+                    places = self._spread(places, self._one | self._every_literal())
+                case "*":
+                    places = self._spread(places, within)
+                case "?":
+                    places = self._moved(places, self._any | self._within, within)
+                case _:
+                    places = self._read(places, token)
+        return bool(places >> self._places & 1)
+
+    def holds(self, pattern: str) -> bool:
+        """Whether all names that fit the other pattern fit this one: its parts move on as whatever they may be."""
+        places = self._begin()
+        for token in _TOKEN.findall(pattern):
+            match token:
+                case "**":
+                    places = self._moved(places, self._any, 0)
+                case "*":
+                    places = self._moved(places, self._any | self._within, 0)
+                case "?":
+                    places = self._moved(places, self._any | self._within, self._one)
+                case _:
+                    places = self._read(places, token)
+        return bool(places >> self._places & 1)
+
+    def _begin(self) -> int:
+        return 1 | (1 & (self._any | self._within)) << 1
+
+    def _read(self, places: int, character: str) -> int:
+        move = self._literals.get(character, 0)
+        if character == "/":
+            return self._moved(places, self._any, move)
+        return self._moved(places, self._any | self._within, move | self._one)
+
+    def _moved(self, places: int, stay: int, move: int) -> int:
+        places = places & stay | (places & move) << 1
+        return places | (places & (self._any | self._within)) << 1
+
+    def _spread(self, places: int, move: int) -> int:
+        while (wider := places | self._moved(places, self._any | self._within, move)) != places:
+            places = wider
+        return places
+
+    def _every_literal(self, but: str = "") -> int:
+        found = 0
+        for character, places in self._literals.items():
+            found |= places if character != but else 0
+        return found
 
 
 @lru_cache(maxsize=4096)

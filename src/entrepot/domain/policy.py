@@ -15,8 +15,9 @@ from entrepot.domain.services import PREFIX
 AccountKind = Literal["user", "organisation", "service"]
 Membership = Literal["owner", "member"]
 MOST_VERDICTS: Final = 1024
-# No account has this id.
+# No account has these ids: whoever may not act, and whoever works on the files of a registry by the command line.
 NOBODY: Final = -1
+OPERATOR: Final = 0
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
