@@ -6,15 +6,20 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
+from litestar import Response
+from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from entrepot.api.grants import NewGrant
-from entrepot.api.request import InPath, TheCaller, TheDenials, TheRegistry
-from entrepot.api.types import ACTIONS, Answer, Document, time_of
-from entrepot.core import explain
+from entrepot.api.request import InPath, Names, TheCaller, TheDenials, TheRegistry
+from entrepot.api.types import ACTIONS, Answer, Document, parse_time, time_of
+from entrepot.core import able, explain
+from entrepot.core.able import Inquiry
 from entrepot.core.denials import get_denial
-from entrepot.domain.access import Action, Origin
+from entrepot.domain.access import Origin
 from entrepot.domain.certificates import LONGEST
+from entrepot.domain.errors import RequestInvalid
+from entrepot.domain.networks import parse_address
 
 # A repository and a tag; and an IPv6 address with its zone.
 LONGEST_RESOURCE: Final = 255 + 1 + 128
@@ -24,9 +29,22 @@ Word = Annotated[str, QueryParameter(name="action", max_length=32, description="
 On = Annotated[
     str,
     QueryParameter(
-        name="resource", max_length=LONGEST_RESOURCE, description="`acme`, `acme/app` or a tag `acme/app:v1`."
+        name="resource",
+        max_length=LONGEST_RESOURCE,
+        description="`acme`, `acme/app`, a tag `acme/app:v1`, or a pattern as grants have it: `acme/web-*`.",
     ),
 ]
+Address = Annotated[
+    str, QueryParameter(name="address", max_length=LONGEST_ADDRESS, description="Whoever comes from this address.")
+]
+ByListener = Annotated[
+    str, QueryParameter(name="listener", max_length=LONGEST_ADDRESS, description="Whoever comes by this listener.")
+]
+WithClient = Annotated[
+    str,
+    QueryParameter(name="client", max_length=LONGEST, description="Whoever has a client certificate of this name."),
+]
+At = Annotated[str, QueryParameter(name="at", max_length=40, description="At this time (RFC 3339, with its zone).")]
 
 
 class Question(Document, frozen=True):
@@ -55,14 +73,22 @@ class Verdict(Answer, frozen=True):
 
 
 class Able(Answer, frozen=True):
-    """Somebody who may, and through what."""
+    """Somebody who may, and through what, with its conditions; `subject` is how a grant would name them.
+
+    `where` is what was asked about where something allows all of it (`everywhere`), else the parts that are allowed.
+    `exceptions` are the denials and whatever else takes away some of it.
+    """
 
     who: str
+    subject: str
+    everywhere: bool
+    where: list[str]
     through: list[str]
+    exceptions: list[str]
 
 
 class AllAble(Answer, frozen=True):
-    """Everybody who may, by name."""
+    """A page of everybody who may: what `everyone` and `signed-in` may first, then who may more than that, by name."""
 
     able: list[Able]
 
@@ -81,29 +107,58 @@ class Denial(Answer, frozen=True):
     last_at: datetime
 
 
-def _origin(caller: TheCaller, data: Question) -> Origin:
-    address = caller.origin.address if data.address is None else data.address
-    now = caller.origin.now if data.at is None else int(data.at.timestamp() * 1_000_000)
-    client = caller.origin.client if data.client is None else data.client
-    return Origin(address, now, client, caller.origin.listener if data.listener is None else data.listener)
+class Whence(msgspec.Struct, frozen=True):
+    """An origin, and which parts of it somebody asked about; the others are those of the request that asks."""
+
+    origin: Origin
+    given: frozenset[str]
+
+
+TheWhence = NamedDependency[Whence]
+TheInquiry = NamedDependency[Inquiry]
+
+
+def whence_of(asker: Origin, **parts: str | int | None) -> Whence:
+    """Where, when, by which door and as whom somebody asks about; None is not asked. Raises RequestInvalid."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    address = str(given.get("address", ""))
+    if "address" in given and parse_address(address) is None:
+        raise RequestInvalid(
+            "this is no IP address, such as 10.1.2.3 or 2001:db8::1", field="address", got=address[:LONGEST_ADDRESS]
+        )
+    return Whence(msgspec.structs.replace(asker, **given), frozenset(given))
+
+
+def provide_whence(
+    caller: TheCaller, address: Address = "", listener: ByListener = "", client: WithClient = "", at: At = ""
+) -> Whence:
+    """What of an origin is asked about."""
+    now = parse_time("at", at) if at else None
+    return whence_of(caller.origin, address=address or None, listener=listener or None, client=client or None, now=now)
+
+
+def provide_inquiry(action: Word, whence: TheWhence, resource: On = "") -> Inquiry:
+    """What somebody asks to know who may do it."""
+    return Inquiry(explain.parse_action(action), resource, whence.origin, whence.given)
 
 
 async def check(registry: TheRegistry, caller: TheCaller, data: JSONBody[Question]) -> Verdict:
     """Whether somebody may, with the reasons; about others it is for those who own the namespace."""
     own = caller.identity.name if caller.identity else None
     who = own if data.who is None else data.who or None
-    question = explain.Question(who, explain.parse_action(data.action), data.resource, _origin(caller, data))
+    now = None if data.at is None else int(data.at.timestamp() * 1_000_000)
+    whence = whence_of(caller.origin, address=data.address, now=now, client=data.client, listener=data.listener)
+    question = explain.Question(who, explain.parse_action(data.action), data.resource, whence.origin)
     suppose = data.suppose.order() if data.suppose else None
-    now, then = await explain.check(registry, caller, question, suppose)
+    verdict, then = await explain.check(registry, caller, question, suppose)
     supposed = {"allowed": then.allowed, "reasons": list(then.reasons)} if suppose else None
-    return Verdict(now.allowed, list(now.reasons), supposed)
+    return Verdict(verdict.allowed, list(verdict.reasons), supposed)
 
 
-async def list_able(registry: TheRegistry, caller: TheCaller, action: Word, resource: On = "") -> AllAble:
-    """Everybody who may do this to that, for those who own the namespace."""
-    word: Action = explain.parse_action(action)
-    found = await explain.list_able(registry, caller, word, resource, caller.origin)
-    return AllAble([Able(each.who, list(each.through)) for each in found])
+async def list_able(registry: TheRegistry, caller: TheCaller, names: Names, inquiry: TheInquiry) -> Response[AllAble]:
+    """Everybody who may do this to that, or to some of what a pattern names, for those who own the namespace."""
+    found, following = await able.list_able(registry, caller, inquiry, names.page)
+    return names.answer(AllAble([_able(each) for each in found]), following)
 
 
 async def get_refusal(registry: TheRegistry, caller: TheCaller, denial: InPath, denials: TheDenials) -> Denial:
@@ -111,3 +166,8 @@ async def get_refusal(registry: TheRegistry, caller: TheCaller, denial: InPath, 
     row = await get_denial(registry, denials, caller, denial)
     times = time_of(row.first_at), time_of(row.last_at)
     return Denial(row.id, row.actor, row.action, row.resource, row.address, list(row.reasons), row.count, *times)
+
+
+def _able(found: able.Able) -> Able:
+    lists = list(found.where), list(found.through), list(found.exceptions)
+    return Able(found.who, found.subject, found.everywhere, *lists)

@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
+from entrepot.api.access import provide_inquiry, provide_whence
 from entrepot.api.audit import provide_wanted, provide_within
 from entrepot.api.errors import HEADERS, render_domain, render_framework
 from entrepot.api.face import PREFIX
@@ -47,6 +48,8 @@ PROVIDERS: Final[dict[str, Callable[..., Any]]] = {
     "wanted": provide_wanted,
     "within": provide_within,
     "whom": provide_whom,
+    "whence": provide_whence,
+    "inquiry": provide_inquiry,
     "ids": provide_ids,
     "place": provide_team,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from entrepot.api.request import InPath, Names, OfNamespace, TheCaller, TheRegistry
-from entrepot.api.types import Answer, time_of
+from entrepot.api.types import Answer, parse_time, time_of
 from entrepot.core import audit_read, audit_seal, audit_verify
 from entrepot.core.accounts import require_admin
 from entrepot.core.audit_key import fingerprint_of
@@ -20,8 +20,6 @@ from entrepot.domain.errors import RequestInvalid, Unknown
 from entrepot.domain.names import parse_namespace_name
 
 MOST_DIGITS: Final = 18
-SECOND: Final = 1_000_000
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Actor = Annotated[str, QueryParameter(name="actor", max_length=255, description="Who did it, by name.")]
 Kind = Annotated[
     str, QueryParameter(name="kind", max_length=64, description="What was done, such as `grant.given` or `pull`.")
@@ -166,7 +164,7 @@ def provide_within(
     since: Since = "", until: Until = "", allowed: Allowed = None, namespace: OfNamespace = ""
 ) -> Filter:
     """When, and in which namespace."""
-    times = _microseconds("since", since), _microseconds("until", until)
+    times = parse_time("since", since), parse_time("until", until)
     home = parse_namespace_name(namespace) if namespace else ""
     return Filter(since=times[0], until=times[1], is_allowed=allowed, namespace=home)
 
@@ -238,15 +236,3 @@ def _parse_place(text: str) -> tuple[int, int]:
     if not all(part.isascii() and part.isdecimal() and len(part) <= MOST_DIGITS for part in (day, number)):
         raise RequestInvalid("last is what the Link of the page before carries, such as 20717.4711", field="last")
     return min(int(day), audit_read.NEWEST[0]), int(number)
-
-
-def _microseconds(field: str, text: str) -> int:
-    if not text:
-        return 0
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = datetime.min  # noqa: DTZ901 - refused below, as every time without a zone
-    if time.tzinfo is None:
-        raise RequestInvalid(f"{field} is a time with its zone, such as 2026-11-25T08:00:00Z", field=field)
-    return max(0, int((time - EPOCH).total_seconds() * SECOND))

@@ -10,12 +10,15 @@ import msgspec
 from entrepot.core.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from entrepot.core.changes import LONGEST_DESCRIPTION
 from entrepot.domain.access import Action
+from entrepot.domain.errors import RequestInvalid
 from entrepot.domain.grants import GRANTABLE
 from entrepot.domain.mail import ADDRESS, LONGEST_ADDRESS
 from entrepot.domain.names import LONGEST_NAMESPACE, NAMESPACE, RESERVED
 from entrepot.domain.secrets import SECRET
 
 ACTIONS: Final = [*sorted(action.value for action in GRANTABLE), Action.ADMIN.value]
+SECOND: Final = 1_000_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GROUP: Final = "^[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$"
 DIGEST: Final = "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$"
 
@@ -85,3 +88,16 @@ MailCode = Annotated[
 def time_of(microseconds: int) -> datetime:
     """A stored time as JSON shows it."""
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+
+
+def parse_time(field: str, text: str) -> int:
+    """A time of a query as it is stored, 0 for none. Raises RequestInvalid with the field."""
+    if not text:
+        return 0
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = datetime.min  # noqa: DTZ901 - refused below, as every time without a zone
+    if time.tzinfo is None:
+        raise RequestInvalid(f"{field} is a time with its zone, such as 2026-11-25T08:00:00Z", field=field)
+    return max(0, int((time - EPOCH).total_seconds() * SECOND))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.output import clean, in_utc, print_json, print_rows
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import Api, call, pages, path_of
 from entrepot.client.errors import ClientError
@@ -134,7 +134,7 @@ def _require_keys(report: dict[str, Any], known: list[str]) -> None:
 
 
 def _records(api: Api, which: Which, limit: int) -> Iterator[dict[str, Any]]:
-    since, until = _utc(which.since), _utc(which.until)
+    since, until = in_utc(which.since), in_utc(which.until)
     if which.day:
         try:
             since = datetime.fromisoformat(f"{which.day}T00:00:00+00:00")
@@ -156,10 +156,6 @@ def _records(api: Api, which: Which, limit: int) -> Iterator[dict[str, Any]]:
     query = urlencode({name: value for name, value in wanted.items() if value})
     for page in pages(api, f"{path_of('audit')}?{query}", "records"):
         yield from page
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:

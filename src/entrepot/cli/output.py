@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -29,3 +30,8 @@ def clean(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "".join(character if character.isprintable() else "?" for character in str(value))
+
+
+def in_utc(time: datetime | None) -> datetime | None:
+    """A time as it was written; in UTC where that says no zone."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

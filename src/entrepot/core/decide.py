@@ -14,6 +14,8 @@ from entrepot.domain.policy import AccountPolicy, PolicySnapshot
 
 # What a grant for certain tags gives although no tag is named: the parts of a push and of a pull come without one.
 TAGLESS: Final = frozenset({Action.PULL, Action.SCAN_READ, Action.PUSH, Action.REPOSITORY_CREATE})
+# What makes a namespace that is not there.
+MAKING: Final = frozenset({Action.PUSH, Action.REPOSITORY_CREATE})
 # Judged by what somebody is in the organisation of that name; no grant gives or denies them.
 OF_ORGANISATIONS: Final = frozenset({Action.ORGANISATION_READ, Action.ORGANISATION_ADMIN})
 
@@ -58,6 +60,20 @@ def decide(
     if not any(grant.tags or grant.conditions for grant in grants):
         rights.keep(action, name, decision)
     return decision
+
+
+def allowing(
+    snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str, origin: Origin
+) -> list[Grant]:
+    """The grants that allow an action on this tag, from there and then. Denials are not looked at."""
+    name, _, tag = resource.partition(":")
+    namespace = name.partition("/")[0]
+    question = _Question(action, name, namespace, tag, origin, identity, None)
+    if _makes_namespace(snapshot, question):
+        return []
+    held = snapshot.rights_of(identity).applicable(namespace, name)
+    found = [grant for grant in held if action in grant.actions and not grant.is_deny]
+    return [grant for grant in found if not _hinders(grant, question)]
 
 
 def may(caller: Caller, snapshot: PolicySnapshot, action: Action, resource: str) -> bool:
@@ -175,15 +191,18 @@ def _judge(snapshot: PolicySnapshot, question: _Question, grants: list[Grant]) -
 
 
 def _weigh(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]) -> Decision:
-    # Who pushes to a namespace that is not there makes it, which grants do not give.
-    is_new = question.namespace not in snapshot.namespaces
-    if is_new and question.action in {Action.PUSH, Action.REPOSITORY_CREATE}:
+    if _makes_namespace(snapshot, question):
         return _refuse_new_namespace(snapshot, question)
     if any(not _hinders(grant, question) for grant in allowing):
         return ALLOWED
     if question.action is Action.NAMESPACE_CREATE:
         return ALLOWED if _patrons(snapshot, question) else _refuse_new_namespace(snapshot, question)
     return _refuse(snapshot, question, allowing)
+
+
+def _makes_namespace(snapshot: PolicySnapshot, question: _Question) -> bool:
+    # Who pushes to a namespace that is not there makes it, which grants do not give.
+    return question.action in MAKING and question.namespace not in snapshot.namespaces
 
 
 def _hinders(grant: Grant, question: _Question) -> str:

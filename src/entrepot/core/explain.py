@@ -6,19 +6,23 @@ from typing import Final
 
 import msgspec
 
-from entrepot.core.decide import decide, is_open, require, told_reasons
+from entrepot.core.decide import allowing, decide, is_open, require, told_reasons
 from entrepot.core.grants import NewGrant, actions_of, require_sense, resolve
 from entrepot.core.registry import Registry
 from entrepot.domain.access import Action, Caller, Decision, Identity, Origin
 from entrepot.domain.errors import AccountUnknown, InsufficientScope, RequestInvalid
 from entrepot.domain.grants import GRANTABLE, Grant, Subject
 from entrepot.domain.names import RepositoryName
+from entrepot.domain.patterns import is_pattern, literal_prefix
+from entrepot.domain.places import parse_spot
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.domain.subjects import ROBOT
 from entrepot.metadata.repositories import find_repository_id
 from entrepot.ports.database import Tx
 
 PUBLIC: Final = "public"
+ADMINISTRATOR: Final = "instance administrator"
+OWN_NAME: Final = "their own name"
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -37,13 +41,6 @@ class Answer(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-class Able(msgspec.Struct, frozen=True):
-    """Somebody who may, and by what."""
-
-    who: str
-    through: tuple[str, ...]
-
-
 async def check(
     registry: Registry, caller: Caller, question: Question, suppose: NewGrant | None = None
 ) -> tuple[Answer, Answer]:
@@ -51,8 +48,9 @@ async def check(
 
     About oneself, by the same listener, anybody may ask; else whoever administers the resource.
 
-    Raises Denied, AccountUnknown.
+    Raises RequestInvalid, Denied, AccountUnknown.
     """
+    parse_spot(question.resource)
     await registry.policy.refresh()
     snapshot = registry.policy.snapshot
     name = _full_name(snapshot, question.who)
@@ -60,7 +58,7 @@ async def check(
     if is_here and caller.identity is not None and name == caller.identity.name and suppose is None:
         own = await _answer_own(registry, caller, question)
         return own, own
-    _require_administration(registry, caller, question.resource)
+    require_administration(registry, caller, question.resource)
     identity = _identity(snapshot, name)
     now = answer(snapshot, identity, question)
     if suppose is None:
@@ -81,23 +79,6 @@ async def _answer_own(registry: Registry, caller: Caller, question: Question) ->
     return Answer(allowed=False, reasons=told_reasons(caller, snapshot, question.action, resource))
 
 
-async def list_able(registry: Registry, caller: Caller, action: Action, resource: str, origin: Origin) -> list[Able]:
-    """Everybody who may do this to that, by name, `everyone` first. Raises Denied, InsufficientScope."""
-    await registry.policy.refresh()
-    _require_administration(registry, caller, resource)
-    snapshot = registry.policy.snapshot
-    found = []
-    if decide(snapshot, None, action, resource, origin).allowed:
-        found.append(Able("everyone", grounds(snapshot, None, action, resource)))
-    for number, account in sorted(snapshot.accounts.items(), key=lambda item: item[1].name):
-        identity = Identity(number, account.name)
-        if account.kind == "organisation" or account.is_disabled:
-            continue
-        if decide(snapshot, identity, action, resource, origin).allowed:
-            found.append(Able(account.name, grounds(snapshot, identity, action, resource)))
-    return found
-
-
 def parse_action(text: str) -> Action:
     """An action by its word. Raises RequestInvalid with the words there are."""
     known = {action.value: action for action in (*sorted(GRANTABLE), Action.ADMIN)}
@@ -110,39 +91,48 @@ def answer(snapshot: PolicySnapshot, identity: Identity | None, question: Questi
     """The verdict with its reasons either way."""
     decision: Decision = decide(snapshot, identity, question.action, question.resource, question.origin)
     if decision.allowed:
-        return Answer(allowed=True, reasons=grounds(snapshot, identity, question.action, question.resource))
+        return Answer(allowed=True, reasons=grounds(snapshot, identity, question))
     return Answer(allowed=False, reasons=decision.reasons)
 
 
-def grounds(snapshot: PolicySnapshot, identity: Identity | None, action: Action, resource: str) -> tuple[str, ...]:
-    """Everything that allows an action: the office, ownership, visibility, and grants."""
-    name = resource.partition(":")[0]
+def grounds(snapshot: PolicySnapshot, identity: Identity | None, question: Question) -> tuple[str, ...]:
+    """Everything that allows an action: the office, ownership, visibility, and the grants that hold for it."""
+    action, name = question.action, question.resource.partition(":")[0]
     namespace = name.partition("/")[0]
     account = snapshot.find_account(identity.account) if identity else None
     policy = snapshot.namespaces.get(namespace)
     found = []
     if account is not None and account.is_admin:
-        found.append("instance administrator")
+        found.append(ADMINISTRATOR)
     if identity is not None and account is not None and policy is not None and snapshot.owns(identity.account, policy):
         found.append(f"owner of {namespace}")
     if account is not None and policy is None and namespace == account.name:
-        found.append("their own name")
+        found.append(OWN_NAME)
+    if identity is not None and account is not None and action is Action.NAMESPACE_CREATE:
+        found += [patronage(patron) for patron in snapshot.patrons(identity.account, namespace)]
     is_public = policy is not None and snapshot.repositories.get(name, policy.visibility) == "public"
     if action is Action.PULL and is_public and "/" in name:
         found.append(PUBLIC)
-    rights = snapshot.rights_of(identity).applicable(namespace, name)
-    found += [_describe(grant) for grant in rights if action in grant.actions and not grant.is_deny]
-    return tuple(found)
+    grants = allowing(snapshot, identity, action, question.resource, question.origin)
+    return tuple(dict.fromkeys((*found, *(describe_grant(grant) for grant in grants))))
 
 
-def _describe(grant: Grant) -> str:
-    kind = grant.subject[0]
-    through = {"team": " of a team", "everyone": " for everyone", "signed-in": " for all who are signed in"}.get(
-        kind, ""
-    )
-    limits = f" for tags like {grant.tags}" if grant.tags else ""
-    limits += " under conditions" if grant.conditions else ""
-    return f"{grant.title} on {grant.resource or 'the registry'}{limits}{through} (grant {grant.id})"
+def describe_grant(grant: Grant) -> str:
+    """An allowing grant in words: what it gives where, to whom of many, and what narrows it."""
+    through = {"team": " of a team", "everyone": " for everyone", "signed-in": " for all who are signed in"}
+    where = f"{grant.title} on {grant.resource or 'the registry'}"
+    return f"{where}{through.get(grant.subject[0], '')}{limits_of(grant)} (grant {grant.id})"
+
+
+def limits_of(grant: Grant) -> str:
+    """The tags and conditions of a grant in words, to be written after its resource."""
+    tags = f" for tags like {grant.tags}" if grant.tags else ""
+    return tags + "".join(f", {term}" for term in (grant.conditions.terms().values() if grant.conditions else ()))
+
+
+def patronage(organisation: str) -> str:
+    """What lets an owner of an organisation make namespaces."""
+    return f"owner of the organisation {organisation}"
 
 
 async def _supposing(registry: Registry, snapshot: PolicySnapshot, new: NewGrant) -> PolicySnapshot:
@@ -181,8 +171,12 @@ def _identity(snapshot: PolicySnapshot, name: str | None) -> Identity | None:
     raise AccountUnknown("there is no such user or service account", user=name.removeprefix(ROBOT))
 
 
-def _require_administration(registry: Registry, caller: Caller, resource: str) -> None:
-    namespace = resource.partition(":")[0].partition("/")[0]
+def require_administration(registry: Registry, caller: Caller, resource: str) -> None:
+    """Raises Denied or InsufficientScope unless the caller owns the namespace that all of a place is in."""
+    name = resource.partition(":")[0]
+    namespace, slash, _ = literal_prefix(name).partition("/")
+    if is_pattern(name) and not slash:
+        namespace = ""
     action = Action.NAMESPACE_ADMIN if namespace else Action.ADMIN
     require(caller, registry.policy.snapshot, action, namespace)
     if not caller.is_admitted(action, namespace):
