@@ -286,10 +286,18 @@ def _add(scene: _Scene, inquiry: Inquiry, subject: Subject, grant: Grant) -> Non
     if grant.tags and not scene.tag and scene.action not in TAGLESS | OF_TAGS:
         return
     # Who pushes to a namespace that is not there makes it, which grants do not give.
-    if scene.action in MAKING and not any(touches(place, namespace) for namespace in scene.namespaces):
+    if scene.action in MAKING and not _is_there(scene, grant.resource, place):
         return
     hold = _Hold(describe_grant(grant), grant.resource, place, grant.tags)
     scene.holds.setdefault(subject, []).append(hold)
+
+
+def _is_there(scene: _Scene, resource: str, place: Place) -> bool:
+    """Whether a namespace of the place that was asked about, and of this one, is there."""
+    home = resource.partition("/")[0]
+    if home and not is_pattern(home):
+        return home in scene.snapshot.namespaces
+    return any(touches(place, namespace) for namespace in scene.namespaces)
 
 
 def _depends(conditions: Conditions, inquiry: Inquiry) -> bool:
