@@ -219,6 +219,7 @@ def test_what_is_public_in_a_pattern() -> None:
         "service:scanner",
     }
     assert "everyone" not in asked(SNAPSHOT, Inquiry(Action.PULL, "pub", OUTSIDE))
+    assert asked(SNAPSHOT, Inquiry(Action.PULL, "pub/a*", OUTSIDE))["everyone"].through == ("pub is public",)
 
 
 def test_names_of_ones_own_and_of_organisations() -> None:
