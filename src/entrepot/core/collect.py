@@ -90,11 +90,15 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class _Sight(msgspec.Struct, frozen=True):
-    """What is taken as it would be: what has gone, what has its grace window, and which pins do not count any more."""
+    """What is taken as it would be: what has gone, what has its grace window, and which pins do not count any more.
+
+    With `has_grace`, what follows waits for a window of its own.
+    """
 
     gone: set[Place]
     graced: set[Place]
     but: str = ""
+    has_grace: bool = False
 
 
 class _Foreseen(msgspec.Struct, frozen=True):
@@ -221,7 +225,7 @@ async def plan(registry: Registry, caller: Caller) -> Plan:
     waiting = await registry.database.read(lambda tx: collect.count_ended_pins(tx, now, MOST_COUNTED))
     ended = await registry.database.read(lambda tx: collect.list_ended_pins(tx, now, MOST_PLANNED))
     held = await registry.database.read(lambda tx: collect.list_reviews(tx, now, until, MOST_PLANNED))
-    sight = _Sight(set(), set())
+    sight = _Sight(set(), set(), has_grace=registry.rules.grace_seconds > 0)
     due = [(pin.repository, str(pin.digest)) for pin in ended]
     collected, is_whole = await _foresee_all(registry, due, now, sight)
     # Reviews hold nothing any more by then.
@@ -234,23 +238,15 @@ async def plan(registry: Registry, caller: Caller) -> Plan:
 async def _foresee_all(registry: Registry, places: list[Place], now: int, sight: _Sight) -> tuple[Collected, bool]:
     """What would be forgotten of some places and of what follows, and whether that is all; `sight` is added to."""
     queue, total, looked = deque(dict.fromkeys(places)), Collected(), 0
-    has_grace = registry.rules.grace_seconds > 0 and not sight.but
     while queue and looked < MOST_PLANNED:
-        place = queue.popleft()
-        if place in sight.gone:
-            continue
-        looked += 1
+        batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+        looked += len(batch)
         # Pulls go on between.
         await asyncio.sleep(0)
-        found = await registry.database.read(partial(_foresee, place=place, now=now, sight=sight))
-        if found.collected != Collected():
-            total += found.collected
-            sight.gone.add(place)
-        queue.extend(found.first)
-        if has_grace:
-            sight.graced.update(found.following)
-        else:
-            queue.extend(found.following)
+        work = partial(_foresee_batch, places=batch, now=now, sight=sight, newly=_Sight(set(), set()))
+        found, queued = await registry.database.read(work)
+        total += found
+        queue.extend(queued)
     return total, not queue
 
 
@@ -373,6 +369,31 @@ async def _forget(tx: Tx, registry: Registry, pin: EndedPin, keys: list[str]) ->
             await collect.remove_blob(tx, pin.digest)
         total += Collected(blobs=1, freed_bytes=freed)
     return total
+
+
+async def _foresee_batch(
+    tx: Tx, places: list[Place], now: int, sight: _Sight, newly: _Sight
+) -> tuple[Collected, list[Place]]:
+    """What would be forgotten of some places, one after the other, and what is to be looked at then."""
+    # This may run again.
+    sight.gone.difference_update(newly.gone)
+    sight.graced.difference_update(newly.graced)
+    newly.gone.clear()
+    newly.graced.clear()
+    total, queued = Collected(), list[Place]()
+    for place in places:
+        found = _Foreseen() if place in sight.gone else await _foresee(tx, place, now, sight)
+        if found.collected != Collected():
+            total += found.collected
+            newly.gone.add(place)
+            sight.gone.add(place)
+        queued += found.first
+        if sight.has_grace:
+            newly.graced.update(each for each in found.following if each not in sight.graced)
+            sight.graced.update(newly.graced)
+        else:
+            queued += found.following
+    return total, queued
 
 
 async def _foresee(tx: Tx, place: Place, now: int, sight: _Sight) -> _Foreseen:
