@@ -155,9 +155,11 @@ def test_a_helper_that_dies_is_started_more_and_more_slowly(start: Start, kind: 
     assert tiny.end() == 0
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("broken", "there is no database"), ("crashing", "")])
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("broken", "there is no database"), ("slow", "there is no database"), ("crashing", "")]
+)
 def test_what_cannot_start_ends(start: Start, kind: str, reason: str) -> None:
-    """An application that does not start is not started for ever: exit 1, with its reason."""
+    """An application that does not start is not started for ever, on slow machines neither: exit 1, with its reason."""
     tiny = start(kind)
     assert tiny.wait() == 1
     assert reason in "\n".join(tiny.seen)

@@ -1,7 +1,8 @@
 """A server of two workers and a helper, as a process for tests: `python -m tests.server.tiny KIND [CERTIFICATE KEY]`.
 
 Prints its port first, then what happens. KIND is `well`, `broken` or `crashing` (the application does not start),
-`dying` or `failing` (the helper ends at once, every time) or `deaf` (the helper ignores SIGTERM).
+`slow` (nor does it, after so long that others run steadily by then), `dying` or `failing` (the helper ends at once,
+every time) or `deaf` (the helper ignores SIGTERM).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 
+from entrepot.server import supervisor
 from entrepot.server.hub import Message, Options, Receive, Scope, Send
 from entrepot.server.listeners import Listener, Tls
 from entrepot.server.supervisor import FAILED_TO_START, Child, Chores, Supervisor, fork
@@ -34,7 +36,7 @@ class Application:
         await receive()
         if self.kind == "crashing":
             raise RuntimeError("no application")
-        if self.kind == "broken":
+        if self.kind in {"broken", "slow"}:
             await send({"type": "lifespan.startup.failed", "message": "there is no database"})
             return
         await send({"type": "lifespan.startup.complete"})
@@ -65,6 +67,8 @@ def main(kind: str, *files: str) -> int:
     """Serve until SIGTERM."""
     from entrepot.cli.places import open_listener  # noqa: PLC0415 - beside what it is used for
 
+    if kind == "slow":
+        supervisor.STEADY_SECONDS = 0.0  # type: ignore[misc]
     # A line is one write, as in a real server: three processes share one pipe.
     configure_logs("info")
     listener = open_listener(*parse_listen("127.0.0.1:0"))

@@ -137,7 +137,8 @@ class Supervisor:
         for child, status in self._dead():
             code = os.waitstatus_to_exitcode(status)
             now = time.monotonic()
-            is_steady = now - child.started_at > STEADY_SECONDS
+            # Where all is slow, finding out that one cannot work takes as long as it takes.
+            is_steady = code != child.fatal and now - child.started_at > STEADY_SECONDS
             self._is_steady = self._is_steady or is_steady
             if code == child.fatal and not self._is_steady:
                 return False
