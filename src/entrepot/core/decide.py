@@ -245,7 +245,8 @@ def _refuse(snapshot: PolicySnapshot, question: _Question, allowing: list[Grant]
         f"{who} has {', '.join(held) if held else 'no role'} there",
     ]
     reasons += [f"{grant.title} (grant {grant.id}) would do, but {_hinders(grant, question)}" for grant in allowing]
-    if question.namespace in snapshot.namespaces and question.identity and question.account:
+    # Where a grant is there, what hinders it is to be looked at first.
+    if not allowing and question.namespace in snapshot.namespaces and question.identity and question.account:
         whom = f"{question.account.kind}:{question.identity.name}"
         given = f"entrepot grant add {whom} {_role_for(question.action)} {name}"
         reasons.append(f"an owner of {question.namespace} gives it with: {given}")
