@@ -65,6 +65,9 @@ heavy: $(VENV)/.development ## Everything too long for CI: all clients, faults t
 	$(PYTEST) -n $(WORKERS) tests/contract -m slow
 	$(PYTEST) -n $(WORKERS) tests/properties --database postgresql
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.collection
+	$(BIN)/python -m bench.collection --engine postgresql
+	$(BIN)/python -m bench.jobs
 	$(MAKE) wheel image
 
 example: $(VENV)/.development ## Run one story of examples/ (NAME=push-pull)
