@@ -352,6 +352,7 @@ class _Application:
         self._faces: dict[str, Application] = {}
         self._limiter = _limiter(settings.rate)
         self._is_stopping: Callable[[], bool] = bool
+        self._is_told_away = False
         self._log = structlog.get_logger()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -493,16 +494,18 @@ class _Application:
 
     async def _follow(self, recall: Recall) -> None:
         """Keep what is remembered true, and tell once that the database is away, and once that it is back."""
-        was_away = recall.is_away
+        # Not what it remembers of itself: requests look as well, and one of them may have been first.
         try:
             await recall.look()
         except Unavailable as error:
-            if not was_away:
+            if not self._is_told_away:
                 seconds = self._settings.database.away_seconds
                 self._log.warning("the database is away; pulls go on from memory", reason=error.message, most=seconds)
+            self._is_told_away = True
         else:
-            if was_away:
+            if self._is_told_away:
                 self._log.info("the database is back")
+            self._is_told_away = False
 
 
 def build(settings: Settings, metrics: pathlib.Path | None = None, *, tolerates_newer: bool = False) -> Application:
