@@ -62,6 +62,16 @@ def ask(client: Client, path: str, name: str, password: str = "") -> Answer:
     return client.request("GET", path, authorization=basic(name, password or f"{name}-secret"))
 
 
+def make_secret(client: Client, name: str, password: str, path: str) -> str:
+    """A secret of a service account, which is made if it must, or a personal token."""
+    headers = {"authorization": basic(name, password), "content_type": "application/json"}
+    if path.startswith("/service-accounts"):
+        assert client.request("POST", "/api/v1/service-accounts", b'{"name": "ci"}', **headers).status == 201
+    answer = client.request("POST", f"/api/v1{path}", b'{"name": "laptop"}', **headers)
+    assert answer.status == 201, answer
+    return str(answer.json["secret"])
+
+
 def test_people_of_the_directory_log_in(client: Client) -> None:
     """As they do everywhere else, and get tokens; wrong passwords and unknown names look the same."""
     assert ask(client, "/api/v1/whoami", "alice").json["name"] == "alice"
@@ -75,8 +85,10 @@ def test_people_of_the_directory_log_in(client: Client) -> None:
 
 @pytest.mark.parametrize("way", ["hangs", "stopped"])
 def test_a_directory_that_is_away_is_said(client: Client, own_slapd: Slapd, way: str) -> None:
-    """To those who need it; tokens and local accounts work, and health and metrics tell."""
+    """To those who need it; tokens, robots, personal tokens and local accounts work, and health and metrics tell."""
     token = ask(client, "/token", "alice").json["token"]
+    robot = make_secret(client, "admin", password_of("admin"), "/service-accounts/robot$ci/secrets")
+    personal = make_secret(client, "alice", "alice-secret", "/users/alice/tokens")
     if way == "hangs":
         own_slapd.hang()
     else:
@@ -86,6 +98,9 @@ def test_a_directory_that_is_away_is_said(client: Client, own_slapd: Slapd, way:
         assert (answer.status, answer.code) == (503, "UNAVAILABLE")
         assert answer.json["errors"][0]["message"] == AWAY
     assert client.request("GET", "/v2/", authorization=f"Bearer {token}").status == 200
+    # Never shown before, so that nothing is remembered of them.
+    assert ask(client, "/token?scope=repository:acme/app:pull", "robot$ci", robot).status == 200
+    assert ask(client, "/token?scope=repository:acme/app:pull", "alice", personal).status == 200
     assert ask(client, "/v2/", "admin", password_of("admin")).status == 200
     report = client.request("GET", "/readyz?full=1")
     assert (report.status, report.json["status"], list(report.json["away"])) == (200, "degraded", ["directory"])
