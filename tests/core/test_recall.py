@@ -394,6 +394,18 @@ def test_the_first_to_notice_is_served_too(site: Site, app: Image) -> None:
     assert site.pull("manifests/1")["warning"] == STALE
 
 
+def test_who_asks_in_vain_together_looks_once(site: Site) -> None:
+    """Many who find at one moment that the database does not answer wait for one look of theirs."""
+    site.network.is_away = True
+    before = site.network.reads
+
+    async def ask() -> list[bool]:
+        return await asyncio.gather(*(site.recall.is_gone() for _ in range(10)))
+
+    assert site.world.run(ask()) == [True] * 10
+    assert site.network.reads - before == 1
+
+
 def test_a_query_that_fails_by_itself_makes_nothing_stale(site: Site, app: Image) -> None:
     """While the events can be looked at the database is not away: whoever asked it in vain gets 503, by a tag, for a
     blob, and with a password that was right before.

@@ -184,13 +184,13 @@ async def enter(registry: Registry, cache: tokens.GenuineCache, name: str, passw
         if is_secret(password):
             return await prove_pair(registry, cache, name, password, address)
         return await log_in(registry, cache, name, password, address)
-    except Unavailable:
-        if registry.recall is None or not await registry.recall.is_gone():
-            raise
+    except Unavailable as error:
+        unavailable = error
+    if registry.recall is not None and await registry.recall.is_gone():
         caller = believed(registry, cache, pair)
-        if caller is None:
-            raise
-        return caller
+        if caller is not None:
+            return caller
+    raise unavailable
 
 
 def believed(registry: Registry, cache: tokens.GenuineCache, shown: bytes) -> Caller | None:

@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -113,20 +112,20 @@ class Recall:
     async def is_gone(self) -> bool:
         """Whether the database is away, for whoever has just asked it in vain: a statement may fail by itself."""
         if not self.is_away:
-            with suppress(Unavailable):
-                await self.look()
+            await asyncio.wait([self._look_together()])
         return self.is_away
 
     async def look(self) -> None:
-        """Forget what events have changed since the last time. Raises Unavailable; the database `is_away` then.
+        """Forget what events have changed since the last time. Raises Unavailable; the database `is_away` then."""
+        await asyncio.shield(self._look_together())
 
-        Who come meanwhile wait for the same look.
-        """
+    def _look_together(self) -> asyncio.Future[None]:
+        """A look, the same one for all who come while it lasts."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look_once())
             # Whoever waited for it may have gone.
             self._looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())
-        await asyncio.shield(self._looking)
+        return self._looking
 
     async def _look_once(self) -> None:
         began = self._now()
