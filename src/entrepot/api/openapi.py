@@ -79,10 +79,11 @@ REASONS: Final = {
     409: "The present state refuses this.",
     412: "The tag does not stand where `expected` says; `detail.found` says where it does.",
     413: "The body is too large.",
+    414: "The path and query are longer than the API takes.",
     429: "Too many passwords are being checked; `Retry-After` says when to try again.",
     503: "The database, the store or the directory cannot be reached now; `Retry-After` says when to try again.",
 }
-EVERYWHERE: Final = (400, 401, 429, 503)
+EVERYWHERE: Final = (400, 401, 414, 429, 503)
 CREATED: Final = 201
 TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
 HEADERS: Final[dict[int, dict[str, Any]]] = {
