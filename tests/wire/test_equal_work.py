@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from entrepot.api.face import ApiFace
+from entrepot.api.routes import ENDPOINTS as API
 from entrepot.domain.access import Action
+from entrepot.domain.digests import digest_of
 from entrepot.formats.oci.routes import GRAMMAR
 from entrepot.ports.database import Database, Row, Tx, Work
+from tests.support.asgi import Client
 from tests.support.images import image
 from tests.support.world import PlainHasher, World, basic
 
@@ -109,6 +113,43 @@ def test_what_an_open_namespace_hides_takes_the_same_work(watched: Watched, user
     assert hidden[0] == absent[0] == (404 if user else 401)
     assert sorted(hidden[1]) == sorted(absent[1])
     assert len(hidden[1]) > 1
+
+
+@pytest.mark.parametrize("user", ["", "bob"])
+@pytest.mark.parametrize("query", ["", "?n=x", "?nonsense=1"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(each.method, each.path) for each in API if each.path.startswith("/repositories/{repository}")],
+)
+def test_the_api_tells_no_more(watched: Watched, user: str, query: str, method: str, path: str) -> None:
+    """By no endpoint about a repository: the same answer but for its name and the refusal's id, the same statements."""
+    face, seen = ApiFace(watched.world.context), []
+    for name in ("pub/hidden", "pub/other1"):
+        client = Client(face, watched.world.runner)
+        if user:
+            client = client.with_headers(authorization=basic(user, f"{user}-password"))
+        target = path.format(repository=name, tag="latest", user="carol", digest=f"sha256:{'0' * 64}")
+        for _ in range(2):
+            watched.statements.clear()
+            answer = client.request(method, f"/api/v1{target}{query}", b"{}", content_type="application/json")
+        denial = answer["entrepot-denial"]
+        assert denial
+        told = [text.replace(denial, "ID").replace(name, "NAME") for text in (answer.body.decode(), str(answer.pairs))]
+        seen.append((answer.status, *told, sorted(watched.statements)))
+    assert seen[0] == seen[1]
+    assert seen[0][0] in {401, 403, 404}
+
+
+@pytest.mark.parametrize("home", ["pub", "priv"])
+def test_a_mount_tells_nothing(watched: Watched, home: str) -> None:
+    """A known blob out of a repository that is hidden, or not there: the same statements, and an upload begins."""
+    blob = digest_of(image().blobs[0])
+    hidden, absent = (
+        watched.work_of("bob", "POST", f"/v2/bob/app/blobs/uploads/?mount={blob}&from={home}/{name}")
+        for name in ("hidden" if home == "pub" else "app", "none")
+    )
+    assert hidden == absent
+    assert hidden[0] == 202
 
 
 def test_an_unknown_user_costs_a_hash(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from entrepot.api.errors import ASKED, CHALLENGE, WHO
 from entrepot.api.face import AUTHENTICATE, CONTEXT, NOTES, PREFIX
 from entrepot.api.paths import restore
-from entrepot.core.decide import decide, refusal
+from entrepot.core.decide import decide, is_open, refusal
 from entrepot.core.identify import by_certificate
 from entrepot.core.namespaces import is_visible, unknown_namespace
 from entrepot.core.organisations import unknown_organisation
-from entrepot.core.repositories import unknown_name
+from entrepot.core.registry import Registry
+from entrepot.core.repositories import is_known, unknown_name
 from entrepot.core.sign_in import Shown, authenticate_with
 from entrepot.domain.access import SCOPE_WORD, Action, Caller
 from entrepot.domain.errors import (
@@ -38,7 +39,7 @@ from entrepot.domain.names import (
 from entrepot.domain.policy import PolicySnapshot
 from entrepot.wire.audited import claim_of, entered, watch
 from entrepot.wire.context import Context
-from entrepot.wire.guard import remember
+from entrepot.wire.guard import NOT_THERE, remember
 from entrepot.wire.messages import Receive, Request, Scope
 from entrepot.wire.rates import judge_address, limit_caller
 
@@ -107,12 +108,30 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         scope[CALLER] = caller.identity.name
     # Where it is about the registry, the path says what of it.
     scope[ASKED] = needs, subject.asked or (scope.get("raw_path") or b"").decode("latin-1")
+    is_there = await _is_there(context.registry, caller, needs, subject)
     try:
-        judge(policy.snapshot, caller, needs, subject)
+        judge(policy.snapshot, caller, needs, subject, is_there=is_there)
     except (Unauthenticated, Denied, NameUnknown) as error:
         decision = decide(policy.snapshot, caller.identity, needs, subject.asked, caller.origin)
-        raise remember(context, caller, scope[ASKED], (error, decision.reasons)) from None
+        raise remember(context, caller, scope[ASKED], (error, decision.reasons if is_there else NOT_THERE)) from None
     _require_known(connection, handler.opt["known"])
+
+
+async def _is_there(registry: Registry, caller: Caller, needs: Action, subject: Subject) -> bool:
+    """Whether a repository is there, looked for where what is not must look like what is hidden; else True.
+
+    That is where everybody reads what a namespace does not hide. It is looked for whether or not they may, so that
+    neither answer comes sooner.
+    """
+    snapshot, name = registry.policy.snapshot, RepositoryName(subject.resource)
+    if needs is not Action.PULL or not _is_in_the_open(snapshot, caller, subject):
+        return True
+    reads_all = decide(snapshot, caller.identity, Action.PULL, name.namespace, caller.origin).allowed
+    return reads_all or await is_known(registry, name)
+
+
+def _is_in_the_open(snapshot: PolicySnapshot, caller: Caller, subject: Subject) -> bool:
+    return subject.is_repository and is_open(snapshot, RepositoryName(subject.resource).namespace, caller.origin)
 
 
 def _require_known(connection: Connection, known: list[str] | None) -> None:
@@ -142,8 +161,8 @@ def scope_of(connection: Connection) -> Scope:
     return cast("Scope", connection.scope)
 
 
-def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject) -> None:
-    """Raise what the caller is to be told, unless both policy and token allow it."""
+def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subject, *, is_there: bool = True) -> None:
+    """Raise what the caller is to be told, unless both policy and token allow it; what is not there looks hidden."""
     if needs is Action.TOKEN:
         # Whoever is nobody yet: what lets them in is in the body.
         return
@@ -152,9 +171,11 @@ def judge(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: Subj
         return
     resource = "catalog" if needs is Action.CATALOG else subject.resource
     is_allowed = _is_allowed(snapshot, caller, needs, subject)
-    if is_allowed and caller.is_admitted(needs, resource):
+    if is_there and is_allowed and caller.is_admitted(needs, resource):
         return
     _require_identity(caller)
+    if not is_there:
+        raise unknown_name(RepositoryName(resource))
     if is_allowed:
         raise InsufficientScope("the token does not cover this; send the user name and password, or a wider token")
     raise _refusal(snapshot, caller, needs, subject)
@@ -207,7 +228,10 @@ def _refusal(snapshot: PolicySnapshot, caller: Caller, needs: Action, subject: S
     resource = subject.resource
     if subject.is_organisation and not _is_inside(snapshot, caller, resource):
         return unknown_organisation(resource)
-    if resource and subject.is_read and not subject.is_organisation and not _may_know(snapshot, caller, subject):
+    # In the open everybody is told what they lack, whether it is there, hidden, or not there.
+    is_told = needs is not Action.PULL and _is_in_the_open(snapshot, caller, subject)
+    is_hideable = resource and subject.is_read and not subject.is_organisation and not is_told
+    if is_hideable and not _may_know(snapshot, caller, subject):
         # The same words whether it is there or not, so that nobody can tell.
         return unknown_name(RepositoryName(resource)) if subject.is_repository else unknown_namespace(resource)
     return refusal(caller, snapshot, needs, subject.asked)

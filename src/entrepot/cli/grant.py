@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import cyclopts
 from cyclopts import Parameter
 
-from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.output import clean, print_fields, print_json, print_rows
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 
@@ -115,8 +115,7 @@ def show(grant: int, /, *, where: Anywhere = HERE) -> None:
         print_json(found)
         return
     row = {**_row(found), "given": f"by {found['granted_by']} at {found['granted_at']}"}
-    for name in (*COLUMNS, "given"):
-        print(f"{name}: {clean(row[name]) or '-'}")
+    print_fields({name: row[name] or None for name in (*COLUMNS, "given")})
 
 
 @app.command

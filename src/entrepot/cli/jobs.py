@@ -9,7 +9,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from entrepot.cli.job_schedule import schedule
-from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.output import print_fields, print_json, print_rows
 from entrepot.cli.progress import told
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
@@ -47,8 +47,7 @@ def counts(*, where: Anywhere = HERE) -> None:
     if where.json:
         print_json(found)
     else:
-        for state, number in found.items():
-            print(f"{state}: {number}")
+        print_fields(found)
 
 
 @app.command
@@ -59,8 +58,7 @@ def show(job: Number, /, *, where: Anywhere = HERE) -> None:
     if where.json:
         print_json(found)
     else:
-        for name, value in found.items():
-            print(f"{name.replace('_', ' ')}: {told(value) if name == 'progress' else clean(value)}")
+        print_fields({**found, "progress": told(found["progress"])})
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from entrepot.cli.output import clean, print_json, print_rows
+from entrepot.cli.output import clean, print_fields, print_json, print_rows
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, collect, path_of
 from entrepot.client.errors import ClientError
@@ -59,9 +59,7 @@ def show(name: str, /, *, where: Anywhere = HERE) -> None:
     if where.json:
         print_json(found)
     else:
-        for field, value in found.items():
-            told = (", ".join(value) or None) if isinstance(value, list) else value
-            print(f"{field.replace('_', ' ')}: {clean(told)}")
+        print_fields(found)
 
 
 @Parameter(name="*")

@@ -23,6 +23,13 @@ def print_rows(entries: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """A line per field; of a list its parts."""
+    for name, value in fields.items():
+        told = (", ".join(map(str, value)) or None) if isinstance(value, list) else value
+        print(f"{name.replace('_', ' ')}: {clean(told)}")
+
+
 def clean(value: Any) -> str:
     """A value on a terminal: one line, without control characters that somebody else may have put into it."""
     if value is None:

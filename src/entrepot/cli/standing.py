@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from entrepot.cli.output import clean, print_json
+from entrepot.cli.output import clean, print_fields, print_json
 from entrepot.cli.target import Anywhere, open_api
 from entrepot.client.api import call, path_of
 from entrepot.client.errors import ClientError
@@ -20,9 +20,8 @@ def show(name: str, /, *, where: Anywhere = HERE) -> None:
         found = call(api, "GET", path_of("users", name))
     if where.json:
         print_json(found)
-        return
-    for field, value in found.items():
-        print(f"{field.replace('_', ' ')}: {clean(value)}")
+    else:
+        print_fields(found)
 
 
 def set_(

@@ -217,10 +217,11 @@ async def mount_blob(
 
 
 async def _may_mount(tx: Tx, act: Act, home: RepositoryName, digest: Digest) -> bool:
-    if not may(act.caller, act.snapshot, Action.PULL, home):
-        return False
+    # Looked for before it is judged: what is hidden is answered no sooner than what is not there.
     known = await repositories.find_repository_id(tx, home)
-    return known is not None and await repositories.has_member(tx, known, digest, "blob")
+    if known is None or not may(act.caller, act.snapshot, Action.PULL, home):
+        return False
+    return await repositories.has_member(tx, known, digest, "blob")
 
 
 async def _progress(tx: Tx, repository: RepositoryName, upload: str) -> Progress:
